@@ -1,0 +1,3 @@
+"""mss: a complete MSSanté operator in one program."""
+
+__version__ = "0.1.0"

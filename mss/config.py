@@ -1,0 +1,338 @@
+"""Frozen settings and limits from one TOML file; an unknown key is an error that names its line.
+
+Secrets are only given as files (`…_file`). Relative paths count from the TOML's own folder. Every field is
+explained in `config/mss.toml`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mss.errors import Misconfigured
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorConfig:
+    """Who we are. `hostname` is what the MX greets with; `postmaster` gets what nobody else does."""
+
+    name: str
+    hostname: str
+    postmaster: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainConfig:
+    """A domain that we host."""
+
+    name: str
+    kind: Literal["professional", "patient"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Where everything is kept. `keys_url` stays out of the backups of `url`."""
+
+    url: str = "sqlite:///data/store.sqlite"
+    keys_url: str = "sqlite:///keys/keys.sqlite"
+    master_key_file: Path = Path("keys/master.key")
+    blobs_dir: Path = Path("data/blobs")
+    inline_max_octets: int = 128 * KIB
+    readers: int = 4
+    writers: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """Certificates. `ca_file` holds all CAs that peers may chain to, roots and intermediates."""
+
+    certificate_file: Path = Path("certs/operator.pem")
+    key_file: Path = Path("certs/operator.key")
+    ca_file: Path = Path("certs/ca.pem")
+    crl_files: tuple[Path, ...] = ()
+    crl_grace_s: int = 4 * 3600
+    client_facing_certificate_file: Path | None = None
+    client_facing_key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpConfig:
+    """Listening addresses, `host:port`; an empty list closes the door."""
+
+    mx_listen: tuple[str, ...] = ()
+    submission_listen: tuple[str, ...] = ()
+    submissions_listen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImapConfig:
+    """Listening addresses: `listen` speaks STARTTLS, `imaps_listen` implicit TLS."""
+
+    listen: tuple[str, ...] = ()
+    imaps_listen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WebmailConfig:
+    """The patient webmail. `base_url` is what the browser shows; TLS with our own certificate unless `plain`."""
+
+    listen: tuple[str, ...] = ()
+    base_url: str = ""
+    plain: bool = False
+    session_idle_s: int = 15 * 60
+    session_max_s: int = 8 * 3600
+    default_locale: Literal["fr", "en"] = "fr"
+
+
+@dataclass(frozen=True, slots=True)
+class OpsConfig:
+    """The operator's own port: /livez, /readyz, /metrics. Worker n listens n ports further."""
+
+    listen: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustListConfig:
+    """The liste blanche. Past `max_age_s` since its last good reading every peer is deferred."""
+
+    file: Path | None = None
+    refresh_s: int = 300
+    max_age_s: int = 3 * 86400
+    shrink_max_share: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryConfig:
+    """The national directory extraction (31 columns, pipe separated), read when the file changes."""
+
+    extraction_file: Path | None = None
+    refresh_s: int = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConfig:
+    """Outgoing letters. `routes` maps a domain to `host:port`; others go by MX records."""
+
+    routes: Mapping[str, str] = field(default_factory=dict)
+    retry_s: tuple[int, ...] = (60, 300, 900, 1800, 3600, 7200, 14400)
+    expire_s: int = 2 * 86400
+    delay_notice_s: int = 4 * 3600
+    lease_s: int = 300
+    concurrency: int = 8
+    timeout_s: int = 60
+    poll_s: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyConfig:
+    """`test_identities` lets test and demonstration OIDs through; never in production."""
+
+    profile: Literal["thread", "contact"] = "thread"
+    test_identities: bool = False
+    reply_to_foreign: bool = False
+    habilitations_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every limit of the house. Octets, seconds or counts, as the name says."""
+
+    message_max_octets: int = 25 * MIB
+    recipients_max: int = 100
+    header_max_octets: int = 1 * MIB
+    header_fields_max: int = 1000
+    mime_parts_max: int = 500
+    mime_depth_max: int = 50
+    mime_parameters_max: int = 100
+    addresses_max: int = 1000
+    received_max: int = 50
+    index_in_process_max_octets: int = 256 * KIB
+    smtp_line_max_octets: int = 2048
+    smtp_errors_max: int = 10
+    smtp_commands_max: int = 1000
+    smtp_connections_max: int = 500
+    smtp_connections_per_peer_max: int = 50
+    smtp_timeout_s: int = 300
+    imap_line_max_octets: int = 64 * KIB
+    imap_literal_before_login_max_octets: int = 4 * KIB
+    imap_nesting_max: int = 20
+    imap_arguments_max: int = 2000
+    imap_errors_max: int = 20
+    imap_connections_max: int = 2000
+    imap_unauthenticated_max: int = 200
+    imap_login_timeout_s: int = 60
+    imap_idle_timeout_s: int = 1800
+    login_failures_max: int = 5
+    login_window_s: int = 300
+    argon2_threads: int = 2
+    zip_entries_max: int = 200
+    zip_uncompressed_max_octets: int = 100 * MIB
+    zip_ratio_max: int = 100
+    zip_depth_max: int = 6
+    cda_max_octets: int = 20 * MIB
+    xml_depth_max: int = 200
+    filing_max_octets: int = 5_000_000
+    trust_list_max_octets: int = 50 * MIB
+    extraction_max_octets: int = 500 * MIB
+    search_results_max: int = 50
+    http_body_max_octets: int = 30 * MIB
+    journal_segment_records: int = 1000
+    write_queue_max: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """`json` unset: JSON on a pipe, columns on a terminal."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    json: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One operator."""
+
+    operator: OperatorConfig
+    domains: tuple[DomainConfig, ...]
+    store: StoreConfig = StoreConfig()
+    tls: TlsConfig = TlsConfig()
+    smtp: SmtpConfig = SmtpConfig()
+    imap: ImapConfig = ImapConfig()
+    webmail: WebmailConfig = WebmailConfig()
+    ops: OpsConfig = OpsConfig()
+    trust_list: TrustListConfig = TrustListConfig()
+    directory: DirectoryConfig = DirectoryConfig()
+    relay: RelayConfig = RelayConfig()
+    policy: PolicyConfig = PolicyConfig()
+    limits: Limits = Limits()
+    log: LogConfig = LogConfig()
+    root: Path = Path()
+
+    def path(self, path: Path) -> Path:
+        """Return a configured path, counted from the TOML's folder."""
+        return path if path.is_absolute() else self.root / path
+
+    def sqlite_url(self, url: str) -> str:
+        """Return the URL with a relative SQLite path made absolute; other URLs as they are."""
+        prefix = "sqlite:///"
+        if not url.startswith(prefix) or url.startswith(prefix + "/"):
+            return url
+        return prefix + str((self.root / url.removeprefix(prefix)).resolve())
+
+
+def load(path: Path) -> Config:
+    """Read one TOML file; Misconfigured says which line to mend."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Misconfigured(f"cannot read {path}: {error.strerror}") from error
+    return parse(text, root=path.resolve().parent, name=str(path))
+
+
+def parse(text: str, *, root: Path, name: str = "mss.toml") -> Config:
+    """Read the TOML text; `root` is where relative paths count from."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"{name}: not TOML: {error}") from error
+    try:
+        config: Config = _build(Config, {**table, "root": root}, ())
+    except _BadKeyError as bad:
+        line = _line_of(text, bad.path)
+        raise Misconfigured(f"{name}, line {line}: {bad.reason}") from bad
+    _check(config, name)
+    return config
+
+
+class _BadKeyError(Exception):
+    def __init__(self, path: tuple[str, ...], reason: str) -> None:
+        super().__init__(reason)
+        self.path, self.reason = path, reason
+
+
+def _build(cls: type[Any], table: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    hints = typing.get_type_hints(cls)
+    known = {f.name: f for f in fields(cls)}
+    for key in table:
+        if key not in known or (key == "root" and path):
+            raise _BadKeyError((*path, key), f"unknown key “{'.'.join((*path, key))}”")
+    for key, spec in known.items():
+        if key not in table and spec.default is MISSING and spec.default_factory is MISSING:
+            raise _BadKeyError(path, f"“{'.'.join((*path, key))}” is missing")
+    return cls(**{key: _convert(hints[key], value, (*path, key)) for key, value in table.items()})
+
+
+def _convert(hint: Any, value: Any, path: tuple[str, ...]) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _convert(next(a for a in args if a is not type(None)), value, path)
+    if is_dataclass(hint):
+        return _build(typing.cast(type[Any], hint), _expect(dict, value, path), path)
+    if origin is tuple:
+        return tuple(_convert(args[0], item, path) for item in _expect(list, value, path))
+    if origin is Literal:
+        if value not in args:
+            raise _BadKeyError(path, f"“{'.'.join(path)}” must be one of {', '.join(map(repr, args))}")
+        return value
+    if origin is not None:  # Mapping[str, str]
+        return {key: _expect(args[1], item, path) for key, item in _expect(dict, value, path).items()}
+    if hint is Path:
+        return value if isinstance(value, Path) else Path(_expect(str, value, path))
+    if hint is float:
+        return float(_expect(int, value, path)) if isinstance(value, int) else _expect(float, value, path)
+    return _expect(hint, value, path)
+
+
+_KINDS = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+}
+
+
+def _expect(kind: type[Any], value: Any, path: tuple[str, ...]) -> Any:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise _BadKeyError(path, f"“{'.'.join(path)}” must be {_KINDS[kind]}")
+    if kind is int and value < 0:
+        raise _BadKeyError(path, f"“{'.'.join(path)}” must not be negative")
+    return value
+
+
+def _line_of(text: str, path: tuple[str, ...]) -> int:
+    """Return the line (from 1) where the dotted key stands, or its table begins, or 1."""
+    table: tuple[str, ...] = ()
+    best = 1
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\[?([^\]]+)\]\]?", line)
+        if header:
+            table = tuple(part.strip().strip("\"'") for part in header.group(1).split("."))
+            if table == path:
+                return number
+            if table == path[: len(table)]:
+                best = number
+            continue
+        key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
+        if key and (*table, *(part.strip("\"'") for part in key.group(1).split("."))) == path:
+            return number
+    return best
+
+
+def _check(config: Config, name: str) -> None:
+    if not config.domains:
+        raise Misconfigured(f"{name}: no [[domains]]: say which domains this operator hosts")
+    seen = [domain.name.lower() for domain in config.domains]
+    for domain in sorted(set(seen)):
+        if seen.count(domain) > 1:
+            raise Misconfigured(f"{name}: the domain {domain} stands twice")

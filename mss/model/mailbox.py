@@ -1,0 +1,83 @@
+"""Mailboxes (folders of a box), their messages and their changes (RFC 9051, RFC 7162).
+
+UID and MODSEQ come from one counter row of the mailbox. Flags are a bit set: the system flags have fixed
+bits, keywords get bits of their mailbox in order of first use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Final
+
+SYSTEM_FLAGS: Final = ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft")
+SEEN, ANSWERED, FLAGGED, DELETED, DRAFT = (1 << bit for bit in range(5))
+FIRST_KEYWORD_BIT: Final = 8
+KEYWORDS_MAX: Final = 54
+
+INBOX: Final = "INBOX"
+# Name of a default mailbox → its SPECIAL-USE attribute (RFC 6154).
+DEFAULT_MAILBOXES: Final = {
+    INBOX: "", "Drafts": "\\Drafts", "Sent": "\\Sent", "Archive": "\\Archive", "Junk": "\\Junk", "Trash": "\\Trash"
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A folder. `name` is in Unicode with "/" between levels; `modseq` is the highest that was given out.
+
+    `keywords` are in bit order from FIRST_KEYWORD_BIT.
+    """
+
+    id: int
+    box_id: int
+    name: str
+    uidvalidity: int
+    uidnext: int
+    modseq: int
+    special_use: str = ""
+    subscribed: bool = True
+    keywords: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxMessage:
+    """One message as a mailbox sees it. `email_id` is the letter's, the same in all its copies."""
+
+    uid: int
+    modseq: int
+    flags: int
+    internal_date: datetime
+    size_octets: int
+    email_id: int
+    object_id: int
+
+
+class ChangeKind(IntEnum):
+    """What happened to a UID at a MODSEQ."""
+
+    ADDED = 1
+    FLAGS = 2
+    EXPUNGED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of a mailbox's change log: a run of UIDs (inclusive) that changed at one MODSEQ."""
+
+    modseq: int
+    uid_first: int
+    uid_last: int
+    kind: ChangeKind
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxStatus:
+    """What STATUS and SELECT tell (RFC 9051 §6.3.11)."""
+
+    mailbox: Mailbox
+    messages: int
+    unseen: int
+    deleted: int
+    size_octets: int

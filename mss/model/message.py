@@ -1,0 +1,107 @@
+"""A letter's octets, indexed once: header fields and MIME parts with their offsets.
+
+Offsets count octets from the start of the letter; `end` is exclusive. The rules are RFC 5322 and
+RFC 2045–2047, read tolerantly: no letter is refused for its form. `mail.mime` makes the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Octets [start, end) of a letter."""
+
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderField:
+    """One header field: name in lower case, the span of the whole field with its line end, and its value's."""
+
+    name: str
+    field: Span
+    value: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One MIME part. `number` is IMAP's part specifier ("" for the whole letter, "1.2" below).
+
+    `content_type` is lower case ("text/plain"). Parameters are (lower-case name, decoded value), in
+    order, RFC 2231 continuations joined. `lines` counts body lines of text and message/rfc822 parts.
+    `children` are the parts of a multipart; `embedded` is the letter inside a message/rfc822.
+    `type_written` is media type and subtype as written, for BODYSTRUCTURE.
+    """
+
+    number: str
+    header: Span
+    body: Span
+    fields: tuple[HeaderField, ...]
+    content_type: str
+    type_written: tuple[str, str]
+    parameters: tuple[tuple[str, str], ...] = ()
+    encoding: str = "7bit"
+    disposition: str | None = None
+    disposition_parameters: tuple[tuple[str, str], ...] = ()
+    lines: int = 0
+    children: tuple[Part, ...] = ()
+    embedded: Part | None = None
+
+    def parameter(self, name: str) -> str | None:
+        """Return a Content-Type parameter by its lower-case name."""
+        return next((value for key, value in self.parameters if key == name), None)
+
+    @property
+    def filename(self) -> str | None:
+        """The suggested file name: Content-Disposition's, else Content-Type's name (RFC 2183)."""
+        for key, value in self.disposition_parameters:
+            if key == "filename":
+                return value
+        return self.parameter("name")
+
+    def walk(self) -> Iterator[Part]:
+        """Yield this part and all below it, depth first, not those inside embedded letters."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """The whole index of a letter; `truncated` says that a limit stopped the indexing there."""
+
+    root: Part
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Message:
+    """Immutable octets and their index."""
+
+    octets: bytes
+    structure: Structure
+    # What was computed on the way stays with the letter.
+    digest: str = field(default="", compare=False)
+
+    def __repr__(self) -> str:
+        return f"Message({len(self.octets)} octets)"
+
+    def slice(self, span: Span) -> bytes:
+        """Return the octets of a span."""
+        return self.octets[span.start : span.end]
+
+    def header(self, name: str) -> bytes | None:
+        """Return the raw value of the first header field of that name, still folded; None without."""
+        return next(iter(self.headers(name)), None)
+
+    def headers(self, name: str) -> list[bytes]:
+        """Return the raw values of all top-level header fields of that name, in order."""
+        wanted = name.lower()
+        return [self.slice(f.value) for f in self.structure.root.fields if f.name == wanted]

@@ -1,0 +1,133 @@
+"""The authenticated other side: distinguished names, peers, operators and the trust list.
+
+DNs compare attribute by attribute (RFC 4514): order of attributes, spacing and letter case of the
+attribute types do not matter; values compare without case and with single spaces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from mss.errors import Malformed
+from mss.model.address import Domain
+
+_PAIR = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)*)\s*=\s*")
+_NAMES = {
+    "2.5.4.3": "CN", "2.5.4.11": "OU", "2.5.4.10": "O", "2.5.4.8": "ST", "2.5.4.6": "C", "2.5.4.7": "L",
+    "S": "ST", "2.5.4.5": "SERIALNUMBER", "0.9.2342.19200300.100.1.25": "DC",
+    "0.9.2342.19200300.100.1.1": "UID", "COMMONNAME": "CN", "ORGANIZATIONNAME": "O",
+    "ORGANIZATIONALUNITNAME": "OU", "STATEORPROVINCENAME": "ST", "COUNTRYNAME": "C", "LOCALITYNAME": "L",
+}  # fmt: skip
+_ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class DN:
+    """A distinguished name as a sorted tuple of (attribute type in upper case, normalised value)."""
+
+    attributes: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, pairs: list[tuple[str, str]]) -> DN:
+        """Make a DN of (type or dotted OID, value) pairs in any order."""
+        return cls(tuple(sorted((_type_name(kind), _normal(value)) for kind, value in pairs)))
+
+    @classmethod
+    def parse(cls, text: str) -> DN:
+        """Read the string form of RFC 4514 (`+` joins are taken as further attributes)."""
+        pairs = [_read_pair(piece) for piece in _split_unescaped(text)]
+        if not pairs:
+            raise Malformed("an empty distinguished name")
+        return cls.of(pairs)
+
+    def __str__(self) -> str:
+        return ",".join(f"{kind}={value}" for kind, value in self.attributes)
+
+
+def _type_name(kind: str) -> str:
+    upper = kind.strip().upper().removeprefix("OID.")
+    return _NAMES.get(upper, upper)
+
+
+def _normal(value: str) -> str:
+    return " ".join(value.split()).casefold()
+
+
+def _split_unescaped(text: str) -> list[str]:
+    """Split at `,`, `;` and `+` that are neither escaped nor inside quotes."""
+    pieces, start, quoted, i = [], 0, False, 0
+    while i < len(text):
+        if text[i] == "\\":
+            i += 1
+        elif text[i] == '"':
+            quoted = not quoted
+        elif text[i] in ",;+" and not quoted:
+            pieces.append(text[start:i])
+            start = i + 1
+        i += 1
+    pieces.append(text[start:])
+    return [piece for piece in pieces if piece.strip()]
+
+
+def _read_pair(piece: str) -> tuple[str, str]:
+    match = _PAIR.match(piece)
+    if not match:
+        raise Malformed("not a distinguished name")
+    value = piece[match.end() :].strip()
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        value = value[1:-1]
+    return match.group(1), _unescape(value)
+
+
+def _unescape(value: str) -> str:
+    octets = _ESCAPED.sub(lambda m: _escaped_octet(m.group(1)), value.encode())
+    return octets.decode("utf-8", "replace")
+
+
+def _escaped_octet(escaped: bytes) -> bytes:
+    return bytes([int(escaped, 16)]) if len(escaped) == 2 else escaped
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end of a mutual TLS session whose chain and dates were verified.
+
+    `revocation` is "good", "revoked", "unknown" (no usable CRL) or "stale" (a CRL past its
+    nextUpdate and past the configured grace).
+    """
+
+    subject: DN
+    common_name: str
+    serial: str
+    ip: str
+    revocation: str = "good"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An organisation that carries letters for some domains of the trust space."""
+
+    domain: Domain
+    description: str
+    subjects: frozenset[DN]
+
+
+@dataclass(frozen=True, slots=True)
+class TrustList:
+    """The liste blanche: which subject DNs may speak for which domain."""
+
+    generated_at: datetime
+    domains: Mapping[Domain, frozenset[DN]]
+    fetched_at: datetime
+    version: int = 0
+
+    def subjects_of(self, domain: Domain) -> frozenset[DN]:
+        """Return the DNs listed for a domain: none for a stranger's."""
+        return self.domains.get(domain, frozenset())
+
+    def domains_of(self, subject: DN) -> frozenset[Domain]:
+        """Return all domains that list the DN."""
+        return frozenset(domain for domain, subjects in self.domains.items() if subject in subjects)
