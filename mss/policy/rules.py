@@ -97,7 +97,10 @@ ROUTE_OUTSIDE: Final = _patient(
     "This domain is not in the trust space and no letter may leave it. Use the recipient's secure address.",
 )
 ROUTE_NO_TRUST_LIST: Final = _patient(
-    "route.no-trust-list", 451, "4.7.0", "We have not read the trust list yet and know no other domain. Try again later."
+    "route.no-trust-list",
+    451,
+    "4.7.0",
+    "We have not read the trust list yet and know no other domain. Try again later.",
 )
 ROUTE_NOT_HERE: Final = Rule(
     "route.not-here", 550, "5.7.1", "We do not host this domain and relay for nobody. Send to its own operator."
@@ -125,7 +128,10 @@ INS_TEST_IDENTITY: Final = Rule(
     "This mailbox belongs to a test identity and takes no letters here. Use a real patient's address.",
 )
 PATIENT_UNKNOWN: Final = Rule(
-    "patient.unknown", 550, "5.1.1", "There is no mailbox for this patient. Check the INS or reach the patient otherwise."
+    "patient.unknown",
+    550,
+    "5.1.1",
+    "There is no mailbox for this patient. Check the INS or reach the patient otherwise.",
 )
 PATIENT_OPPOSED: Final = Rule(
     "patient.opposed", 550, "5.2.1", "This patient opposed having a mailbox. Reach the patient by other means."
