@@ -39,6 +39,7 @@ _COLUMNS = {
     "routing": "L6LIGNEACHEMINEMENT",
 }
 _KINDS = {"PER": BoxKind.PER, "ORG": BoxKind.ORG, "APP": BoxKind.APP, "CAB": BoxKind.CAB}
+_PLAIN = re.compile(rb"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*@[a-z0-9-]+(?:\.[a-z0-9-]+)*")
 _ROUTING = re.compile(r"(?:(?:F-)?\d[\dAB]\d{3}\s+)?(.*?)(?:\s+CEDEX(?:\s+\d+)?)?\Z", re.IGNORECASE)
 
 
@@ -94,27 +95,47 @@ def bounded_lines(file: BinaryIO, max_octets: int) -> Iterator[bytes]:
 
 def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, Party | BadRow]]:
     numbered = enumerate(lines, 1)
-    _, first = next(numbered, (1, b""))
-    header = _header(first)
+    header = _header(next(numbered, (1, b""))[1])
     for number, line in numbered:
         if line.strip():
-            try:
-                yield number, _party(header, _fields(line))
-            except Malformed as error:
-                yield number, BadRow(number, str(error))
+            yield number, _party_or_bad(header, number, line)
+
+
+def _party_or_bad(header: _Header, number: int, line: bytes) -> Party | BadRow:
+    try:
+        return _party(header, _fields(line))
+    except Malformed as error:
+        return BadRow(number, str(error))
 
 
 def _repeated(lines: Iterable[bytes]) -> frozenset[int]:
-    """Return the numbers of the lines whose address comes again further down."""
-    last: dict[str, int] = {}
+    """Return the numbers of the lines whose address comes again in a good row further down."""
+    numbered = enumerate(lines, 1)
+    header = _header(next(numbered, (1, b""))[1])
+    last: dict[bytes, int] = {}
     repeated: set[int] = set()
-    for number, party in _numbered(lines):
-        if isinstance(party, Party):
-            key = party.address.key
-            if key in last:
-                repeated.add(last[key])
+    for number, line in numbered:
+        key = _key(header, line)
+        if key in last:
+            if isinstance(_party_or_bad(header, number, line), BadRow):
+                continue
+            repeated.add(last[key])
+        if key:
             last[key] = number
     return frozenset(repeated)
+
+
+def _key(header: _Header, line: bytes) -> bytes:
+    """Return what the spellings of an address have in common, cheaply where it is plain; empty for a bad one."""
+    place = header.places["address"]
+    written = line.split(b"|", place + 1)[place : place + 1]
+    plain = written[0].lower() if written else b""
+    if _PLAIN.fullmatch(plain):
+        return plain
+    try:
+        return Address.parse(plain.decode()).key.encode()
+    except (Malformed, UnicodeError):
+        return b""
 
 
 def _header(line: bytes) -> _Header:

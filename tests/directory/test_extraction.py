@@ -280,6 +280,13 @@ def test_a_stream_of_rows_keeps_repetitions() -> None:
     assert len(list(extraction.rows([HEADER, row(), row()]))) == 2
 
 
+def test_spellings_of_one_address_are_one() -> None:
+    spellings = ["a@café.fr", '"a"@CAFÉ.fr', "A@xn--caf-dma.fr", "a@xn--caf-dma.fr."]
+    octets = HEADER + b"".join(row(address=spelling, name=spelling) for spelling in spellings)
+    found = list(extraction.read(io.BytesIO(octets), max_octets=100_000))
+    assert [p.name for p in found if isinstance(p, Party)] == spellings[-1:]
+
+
 @given(st.lists(st.sampled_from("abc"), max_size=8))
 def test_each_address_comes_once_and_is_the_last(locals_: list[str]) -> None:
     lines = [row(address=f"{local}@x.fr", name=str(number)) for number, local in enumerate(locals_)]
