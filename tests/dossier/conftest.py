@@ -6,7 +6,6 @@ import base64
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -25,12 +24,6 @@ MakeLetter = Callable[..., Message]
 @pytest.fixture
 def limits() -> Limits:
     return Limits()
-
-
-@pytest.fixture
-def shared_data() -> Path:
-    """The real inputs beside the repository, where there are any."""
-    return Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
 @pytest.fixture
