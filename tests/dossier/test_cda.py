@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mss.config import Limits
-from mss.dossier import cda
+from mss.dossier import cda, xdm
 from mss.dossier.make import make_cda, make_pdf
 from mss.errors import Malformed
-from mss.model.document import Author, Confidentiality, DocumentFormat, PatientIdentity
+from mss.model.document import AttachedDocument, Author, Confidentiality, DocumentFormat, PatientIdentity, Submission
 from mss.model.ins import Traits
 
 AT = datetime(2026, 3, 14, 15, 9, 26, tzinfo=timezone(timedelta(hours=1)))
@@ -379,3 +379,12 @@ def test_a_damaged_document_is_malformed_or_read(data: st.DataObject) -> None:
 
 SMALL = sample(pdf=b"%PDF-")
 DAMAGE = [b"", b"<", b">", b"&", b'"', b"\0", b"]]>", b"\xff"]
+
+
+@pytest.mark.parametrize("path", [None, *published()], ids=lambda path: path.name if path else "made")
+def test_every_example_travels_in_an_archive(path: Path | None, limits: Limits) -> None:
+    octets = path.read_bytes() if path else sample()
+    entry, pdf = cda.read_whole(octets, limits)
+    document = AttachedDocument(entry, octets, pdf)
+    archive = xdm.build([document], unique_id="1.9", source_id="1.8", submitted_at=AT)
+    assert xdm.read(archive, limits) == Submission((document,), "1.9", ())

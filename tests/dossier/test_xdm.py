@@ -105,6 +105,25 @@ def test_the_metadata_tell_what_the_standard_wants(make_document: MakeDocument) 
     assert 'objectType="urn:uuid:7edca82f-054d-47f2-a032-9b2a5b5186c1"' in text
 
 
+@pytest.mark.parametrize(
+    ("identifiers", "patient_id"),
+    [
+        (
+            (("IPP", "1.2.3"), ("255081416802538", "1.2.250.1.213.1.4.8")),
+            "255081416802538^^^&amp;1.2.250.1.213.1.4.8&amp;ISO^NH",
+        ),
+        ((("IPP", "1.2.3"),), "IPP^^^&amp;1.2.3&amp;ISO^NH"),
+        ((), ""),
+    ],
+)
+def test_the_patient_id_is_the_ins_where_there_is_one(
+    identifiers: tuple[tuple[str, str], ...], patient_id: str, make_document: MakeDocument
+) -> None:
+    document = make_document(patient=PatientIdentity(identifiers))
+    text = files(build(document))[SUBSET + "METADATA.XML"].decode()
+    assert text.count(f'value="{patient_id}"') >= 2
+
+
 def test_an_archive_without_documents(limits: Limits) -> None:
     submission = xdm.read(build(), limits)
     assert submission == Submission((), "1.2.250.1.999.9", (Problem.NO_DOCUMENT,))
