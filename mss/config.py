@@ -175,6 +175,8 @@ class Limits:
     imap_idle_timeout_s: int = 1800
     login_failures_max: int = 5
     login_window_s: int = 300
+    login_failures_per_source_max: int = 50
+    login_waiting_max: int = 200
     argon2_threads: int = 2
     zip_entries_max: int = 200
     zip_uncompressed_max_octets: int = 100 * MIB
