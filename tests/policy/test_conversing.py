@@ -188,8 +188,8 @@ def test_patients_see_names_and_the_reply_box_has_its_author_s_when_it_has_none(
     assert [one.name for one, _ in opening.contacts] == ["Dr Martin"]
 
 
-FIN = {"answerable": False, "closing": True}
-NO_ANSWER = {"answerable": False}
+FIN: dict[str, Any] = {"answerable": False, "closing": True}
+NO_ANSWER: dict[str, Any] = {"answerable": False}
 LATER = NOW + timedelta(hours=1)
 
 
