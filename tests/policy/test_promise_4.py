@@ -59,6 +59,7 @@ class Patient:
     named_by: dict[Address, set[Address]] = field(default_factory=lambda: defaultdict(set))
     stood_for: dict[Address, set[Participant]] = field(default_factory=lambda: defaultdict(set))
     closed: set[Address] = field(default_factory=set)
+    closed_themselves: set[Address] = field(default_factory=set)
 
 
 class Exchanges(RuleBasedStateMachine):
@@ -137,6 +138,7 @@ class Exchanges(RuleBasedStateMachine):
         reply_to = {one.address for one in facts.having(Role.REPLY_TO)} - set(PATIENTS)
         own = {one for one in reply_to if (one in HOSPITAL_BOXES) is (author in HOSPITAL_BOXES) and one != STRANGER}
         if kind == "fin":
+            patient.closed_themselves.add(author)
             patient.closed |= {author} | own | {one.address for one in patient.stood_for[author]}
             return
         voices = (reply_to if facts.reply_to_foreign else own) or {author}
@@ -144,6 +146,7 @@ class Exchanges(RuleBasedStateMachine):
             patient.named_by[one].add(author)
         patient.stood_for[author] |= {named(one, Role.REPLY_TO) for one in voices - {author}}
         patient.closed -= {author} | (own & voices)
+        patient.closed_themselves.discard(author)
         self._may_now_be_answered(facts, voices)
 
     def _may_now_be_answered(self, facts: LetterFacts, voices: set[Address]) -> None:
@@ -182,16 +185,18 @@ class Exchanges(RuleBasedStateMachine):
         letters = patient.conversations[thread] if 0 <= thread < len(patient.conversations) else []
         if not may_reply(self._facts(who, tuple(letters), recipients, profile)).accepted:
             return
-        self._promise_4(patient, recipients)
+        self._promise_4(patient, recipients, profile)
         sent = Letter(self.minute, Direction.SENT, NOW + timedelta(minutes=self.minute), True, False, (), named(who))
         letters.append(sent)
 
-    def _promise_4(self, patient: Patient, recipients: tuple[Address, ...]) -> None:
+    def _promise_4(self, patient: Patient, recipients: tuple[Address, ...], profile: Profile) -> None:
+        # By contact alone (a new conversation), a box that was named stays so until its author closes.
+        silent = patient.closed if profile == "thread" else patient.closed_themselves
         for one in recipients:
             assert one not in PATIENTS
             assert patient.named_by[one], "somebody who was never named was reached"
             assert one not in patient.closed, "somebody who closed the exchange was reached"
-            assert patient.named_by[one] - patient.closed, "only those who closed had named them"
+            assert patient.named_by[one] - silent, "only those who closed had named them"
 
     @rule(who=st.sampled_from(PATIENTS), whom=st.sampled_from(PATIENTS))
     def a_patient_writes_past_the_webmail(self, who: Address, whom: Address) -> None:
@@ -214,7 +219,7 @@ class Exchanges(RuleBasedStateMachine):
         assert set(default) <= set(offered)
         if offered:
             assert may_reply(replace(facts, recipients=offered)).accepted
-            self._promise_4(self.patients[who], offered)
+            self._promise_4(self.patients[who], offered, profile)
 
 
 TestPromise4 = Exchanges.TestCase
