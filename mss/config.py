@@ -139,12 +139,14 @@ class RelayConfig:
 
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
-    """`test_identities` lets test and demonstration OIDs through; never in production."""
+    """`test_identities` lets test and demonstration OIDs through; never in production. `patient_domains` are those
+    of other operators' patients: who writes from there is a patient."""
 
     profile: Literal["thread", "contact"] = "thread"
     test_identities: bool = False
     reply_to_foreign: bool = False
     habilitations_file: Path | None = None
+    patient_domains: tuple[str, ...] = ("patient.mssante.fr",)
 
 
 @dataclass(frozen=True, slots=True)
