@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 if TYPE_CHECKING:
     import socket
@@ -110,7 +110,8 @@ def _bounded(limits: Limits) -> type[H11Protocol]:
             """Drop the connection when nothing was answered since the last look and nothing is being answered."""
             if self.transport.is_closing():
                 return
-            busy = self.cycle is not None and not self.cycle.response_complete
+            cycle: RequestResponseCycle | None = self.cycle  # There is none before the first request.
+            busy = cycle is not None and not cycle.response_complete
             if not busy and self.answers == answers_before:
                 self.transport.abort()
                 return
@@ -125,5 +126,4 @@ def _bounded(limits: Limits) -> type[H11Protocol]:
 
 def _crowd(connections: Iterable[Any], client: tuple[str, int] | None) -> int:
     """Return how many connections come from one client's address."""
-    ip = client[0] if client else ""
-    return sum((other.client or (None,))[0] == ip for other in connections)
+    return sum(other.client[:1] == client[:1] for other in connections if other.client) if client else 0

@@ -71,16 +71,17 @@ class Sessions:
         session = WebSession("", account_id, box_id, new_token(), now, now, second_factor_done, _device(device))
         await self._begin(response, session, None)
 
-    async def renew(self, response: Response, old: WebSession, *, box_id: int, second_factor_done: bool) -> None:
-        """Replace a session by one with a new token that ends no later; both in one unit of work."""
+    async def renew(self, response: Response, old: WebSession, *, box_id: int, second_factor_done: bool) -> WebSession:
+        """Replace a session by one with new tokens that ends no later; both in one unit of work."""
         session = replace(old, box_id=box_id, second_factor_done=second_factor_done, csrf=new_token())
-        await self._begin(response, session, old.token_hash)
+        return await self._begin(response, session, old.token_hash)
 
-    async def _begin(self, response: Response, session: WebSession, old_hash: str | None) -> None:
+    async def _begin(self, response: Response, session: WebSession, old_hash: str | None) -> WebSession:
         token, now = new_token(), self._clock()
         session = replace(session, token_hash=hash_of(token), seen_at=now)
         await self._store.write(_exchange, session, old_hash, now)
         self._cookies.put(response, self._cookies.session, token)
+        return session
 
     async def find(self, request: Request) -> Visit | None:
         """Return who is there, noting the activity about once a minute; None without a live session."""

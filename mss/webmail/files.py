@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 from urllib.parse import quote
+
+from mss.dossier.deposit import sniff
 
 NAME_MAX_CHARACTERS: Final = 120
 FILES_MAX: Final = 10
 # Base64 and its line ends make 78 octets of 57; the rest is room for the text and the headers.
 _ENCODED: Final = 78 / 57
 _ROOM_OCTETS: Final = 512 * 1024
-_TEXT_PROBE_OCTETS: Final = 64 * 1024
 
 
 class Kind(Enum):
@@ -50,28 +50,12 @@ _EXTENSIONS: Final = {
     Kind.TEXT: (".txt",),
 }
 ACCEPT: Final = ",".join(extension for kind in Kind for extension in kind.extensions)
-_SIGNS: Final = (
-    (b"%PDF-", Kind.PDF),
-    (b"\xff\xd8\xff", Kind.JPEG),
-    (b"\x89PNG\r\n\x1a\n", Kind.PNG),
-    (b"II*\x00", Kind.TIFF),
-    (b"MM\x00*", Kind.TIFF),
-    (b"{\\rtf", Kind.RTF),
-)
-_NOT_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
-_MARKUP = re.compile(rb"\s*<(?:[!?a-z])", re.IGNORECASE)
 
 
-def kind_of(octets: bytes, name: str) -> Kind | None:
-    """Return what the octets are; None for anything else than the kinds we know.
-
-    Text has no sign of its own: it must be named .txt, hold no control characters and not begin like a page.
-    """
-    for sign, kind in _SIGNS:
-        if octets.startswith(sign):
-            return kind
-    is_text = name.lower().endswith(Kind.TEXT.extensions) and octets and not _NOT_TEXT.search(octets)
-    return Kind.TEXT if is_text and not _MARKUP.match(octets) else None
+def kind_of(octets: bytes) -> Kind | None:
+    """Return what the octets are; None for anything else than the kinds we know."""
+    sniffed = sniff(octets) if octets else None
+    return Kind(sniffed) if sniffed is not None else None
 
 
 def kind_named(name: str) -> Kind | None:
@@ -105,20 +89,3 @@ def room_for_files(message_max_octets: int) -> int:
     """Return how many octets of files fit into one letter, rounded down to whole megabytes (of 1,000,000)."""
     octets = int((message_max_octets - _ROOM_OCTETS) / _ENCODED)
     return max(octets // 1_000_000, 0) * 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class FileLimits:
-    """What may go with one letter; shown beside the button."""
-
-    total_max_octets: int
-    files_max: int = FILES_MAX
-
-
-class FileProblem(Enum):
-    """What is wrong with a file that somebody wants to send."""
-
-    EMPTY = "empty"
-    KIND = "kind"
-    TOO_LARGE = "too-large"
-    TOO_MANY = "too-many"
