@@ -56,7 +56,7 @@ format: $(READY) ## Put every file into the house's format
 clean: ## Remove everything that was made here
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov build dist demo-run
 
-$(READY): pyproject.toml requirements-dev.lock tools/venv
+$(READY): pyproject.toml requirements-build.lock requirements-dev.lock tools/venv
 	@tools/venv
 	@touch $@
 
