@@ -134,12 +134,14 @@ class RelayConfig:
 
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
-    """`test_identities` lets test and demonstration OIDs through; never in production."""
+    """`test_identities` lets test and demonstration OIDs through; never in production. `patient_domains` are those
+    of other operators' patients: who writes from there is a patient."""
 
     profile: Literal["thread", "contact"] = "thread"
     test_identities: bool = False
     reply_to_foreign: bool = False
     habilitations_file: Path | None = None
+    patient_domains: tuple[str, ...] = ("patient.mssante.fr",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,8 @@ class Limits:
     imap_idle_timeout_s: int = 1800
     login_failures_max: int = 5
     login_window_s: int = 300
+    login_failures_per_source_max: int = 50
+    login_waiting_max: int = 200
     argon2_threads: int = 2
     zip_entries_max: int = 200
     zip_uncompressed_max_octets: int = 100 * MIB

@@ -76,11 +76,15 @@ class DocumentEntry:
 
 @dataclass(frozen=True, slots=True)
 class AttachedDocument:
-    """A document found in a letter: its facts and its octets; `companion_pdf` is the readable twin."""
+    """A document found in a letter: its facts and its octets; `companion_pdf` is the readable twin.
+
+    `defect` names a problem because of which it must not be filed (its size or hash is not what the XDM says).
+    """
 
     entry: DocumentEntry
     octets: bytes
     companion_pdf: bytes | None = None
+    defect: str = ""
 
 
 @dataclass(frozen=True, slots=True)

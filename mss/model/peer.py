@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mss.errors import Malformed
@@ -123,6 +123,15 @@ class TrustList:
     domains: Mapping[Domain, frozenset[DN]]
     fetched_at: datetime
     version: int = 0
+    # The same turned round: admission asks it for every letter, and the real list has thousands of domains.
+    _by_subject: Mapping[DN, frozenset[Domain]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        turned: dict[DN, set[Domain]] = {}
+        for domain, subjects in self.domains.items():
+            for subject in subjects:
+                turned.setdefault(subject, set()).add(domain)
+        object.__setattr__(self, "_by_subject", {dn: frozenset(names) for dn, names in turned.items()})
 
     def subjects_of(self, domain: Domain) -> frozenset[DN]:
         """Return the DNs listed for a domain: none for a stranger's."""
@@ -130,4 +139,4 @@ class TrustList:
 
     def domains_of(self, subject: DN) -> frozenset[Domain]:
         """Return all domains that list the DN."""
-        return frozenset(domain for domain, subjects in self.domains.items() if subject in subjects)
+        return self._by_subject.get(subject, frozenset())

@@ -1,0 +1,80 @@
+# What can be done with the project: `make` alone lists it. Everything happens in .venv, made on first use.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+PYTHON_FOLDERS := $(sort $(dir $(wildcard mss/*.py tests/*.py demo/*.py bench/*.py certs/*.py)))
+READY := .venv/.ready
+RUN := .venv/bin/python -m
+PYTEST := $(RUN) pytest -q
+WORKERS := 2
+
+.PHONY: help demo check test soak bench fuzz cover lock format clean
+.PHONY: check-style check-types check-floors check-fast packages
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: $(READY) ## Three operators, one letter and its answer; ONCE=1 ends after the proof; MSS_DEMO_CDA=path
+	@ONCE='$(ONCE)' MSS_DEMO_CDA='$(MSS_DEMO_CDA)' $(RUN) demo
+
+check: $(READY) ## Format, lint, types, floors and fast tests: under a minute
+	@$(MAKE) --jobs=2 --output-sync=target check-style check-floors check-types check-fast
+
+ifdef T
+test: $(READY) packages ## All set-up, `check`, then everything else; T=tests/imap for a part
+	@$(PYTEST) -n $(WORKERS) -m "not soak" $(T)
+else
+test: $(READY) packages
+	@$(MAKE) check
+	@echo "== servers, databases and slow tests"
+	@$(PYTEST) -n $(WORKERS) -m "(journey or postgres or slow) and not soak"
+endif
+
+soak: $(READY) packages ## Long runs: kills, power cuts, fail-over; T= for a part
+	@$(PYTEST) -s -m soak --timeout=7200 --hypothesis-profile=soak $(T)
+
+fuzz: $(READY) ## Every property with far more examples than usual; T= for a part
+	@$(PYTEST) -n $(WORKERS) -m "hypothesis and not soak" --timeout=3600 --hypothesis-profile=soak $(T)
+
+bench: $(READY) ## Ratios against named peers, measured in the same run
+	@tools/packages bench
+	@$(RUN) bench $(ARGS)
+
+cover: $(READY) ## Fast tests with branch coverage, as text
+	@$(PYTEST) -n $(WORKERS) -m "not journey and not postgres and not soak" --cov=mss --cov-report=term-missing:skip-covered $(T)
+
+lock: $(READY) ## Resolve the dependencies again into the lock files; ARGS=--upgrade moves all
+	@tools/lock $(ARGS)
+
+format: $(READY) ## Put every file into the house's format
+	@$(RUN) ruff format
+	@$(RUN) ruff check --fix
+
+clean: ## Remove everything that was made here
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov build dist demo-run
+
+$(READY): pyproject.toml requirements-build.lock requirements-dev.lock tools/venv
+	@tools/venv
+	@touch $@
+
+packages:
+	@tools/packages tests
+
+check-style: $(READY)
+	@$(RUN) ruff format --check --quiet || { echo "Some files are not in the house's format: type make format"; exit 1; }
+	@$(RUN) ruff check --quiet
+	@echo "== format and lint: clean"
+
+check-floors: $(READY)
+	@.venv/bin/lint-imports --no-cache
+	@$(RUN) deptry --version >/dev/null
+	@echo "== floors: clean"
+
+check-types: $(READY)
+	@$(RUN) mypy $(PYTHON_FOLDERS)
+
+check-fast: $(READY)
+	@$(PYTEST) -n $(WORKERS) -m "not journey and not postgres and not slow and not soak"

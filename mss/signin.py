@@ -1,0 +1,226 @@
+"""One way to sign in for every door: password against the store, in a few threads, slower after failures.
+
+The store keeps the failures of each login; this process keeps those of each source in memory, so that guessing one
+password on many logins is slowed down too. Refusals tell nobody whether a login exists, neither by text nor by time.
+It does not speak any door's protocol, nor know what a session is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+
+from mss import passwords
+from mss.model.account import Account, AccountKind
+from mss.services import accounts
+
+if TYPE_CHECKING:
+    from mss.clock import Clock
+    from mss.config import Limits
+    from mss.model.secret import Secret
+    from mss.store import Store
+
+EVERY_KIND = frozenset(AccountKind)
+MAIL_CLIENTS = frozenset({AccountKind.PROFESSIONAL, AccountKind.APPLICATION})
+LOGIN_MAX_CHARACTERS = 320
+SOURCES_MAX = 10_000
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Reason(StrEnum):
+    """Why a sign-in was refused; for logs and metrics."""
+
+    BAD_CREDENTIALS = "bad-credentials"
+    LOCKED = "locked"
+    BUSY = "busy"
+    WRONG_DOOR = "wrong-door"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A sign-in that failed. `retry_after_s` is 0 unless it is useless to try before."""
+
+    reason: Reason
+    retry_after_s: int = 0
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same words may be right later: SMTP says 454 then, IMAP UNAVAILABLE, the webmail 429."""
+        return self.reason in (Reason.LOCKED, Reason.BUSY)
+
+
+class SignInMetrics(Protocol):
+    """Counts `mss_auth_total`."""
+
+    def signed_in(self, mechanism: str, outcome: str) -> None:
+        """Count one sign-in: the outcome is "ok" or the reason of the refusal."""
+
+
+class _Uncounted:
+    def signed_in(self, mechanism: str, outcome: str) -> None:
+        """Count nothing."""
+
+
+class SignIn:
+    """The bounded place where passwords are compared; one per process."""
+
+    def __init__(self, store: Store, clock: Clock, limits: Limits, metrics: SignInMetrics | None = None) -> None:
+        self._store, self._clock, self._limits = store, clock, limits
+        self._metrics = metrics or _Uncounted()
+        self._threads = ThreadPoolExecutor(limits.argon2_threads, thread_name_prefix="argon2")
+        self._slots = asyncio.Semaphore(limits.argon2_threads)
+        self._sources = _Sources(limits.login_failures_per_source_max, timedelta(seconds=limits.login_window_s))
+        self._waiting = 0
+
+    async def check(
+        self,
+        login: str,
+        password: Secret,
+        mechanism: str,
+        source: str,
+        *,
+        kinds: frozenset[AccountKind] = EVERY_KIND,
+        final: bool = True,
+    ) -> Account | Refused:
+        """Return the account whose login and password these are, or why not.
+
+        `mechanism` is a static word ("PLAIN", "web"), `source` the client's IP address. `kinds` are those that the
+        door lets in. `final=False` leaves a success unrecorded: a second factor follows, and `attempt` records.
+        """
+        found: Account | None = None
+
+        async def compare(stored: Account | None) -> Account | None:
+            nonlocal found
+            found = await self._compare(stored, password)
+            return found if found is not None and found.kind in kinds else None
+
+        outcome = await self._guarded(login, mechanism, source, compare, final=final)
+        if isinstance(outcome, Refused) and outcome.reason is Reason.BAD_CREDENTIALS and found is not None:
+            outcome = Refused(Reason.WRONG_DOOR)
+        self._metrics.signed_in(mechanism, outcome.reason.value if isinstance(outcome, Refused) else "ok")
+        return outcome
+
+    async def attempt(
+        self, account: Account, mechanism: str, source: str, judge: Callable[[], Awaitable[bool]]
+    ) -> Refused | None:
+        """Run another proof (a one-time code) of a known account under the same back-off; None when it holds."""
+
+        async def compare(stored: Account | None) -> Account | None:
+            same = stored is not None and stored.id == account.id and stored.enabled
+            return stored if same and await judge() else None
+
+        outcome = await self._guarded(account.login, mechanism, source, compare, final=True)
+        self._metrics.signed_in(mechanism, outcome.reason.value if isinstance(outcome, Refused) else "ok")
+        return outcome if isinstance(outcome, Refused) else None
+
+    async def hash(self, password: Secret) -> str:
+        """Return the hash of a new password, computed off the loop."""
+        async with self._slots:
+            return await self._in_thread(passwords.hash_password, password.text())
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _guarded(
+        self,
+        login: str,
+        mechanism: str,
+        source: str,
+        compare: Callable[[Account | None], Awaitable[Account | None]],
+        *,
+        final: bool,
+    ) -> Account | Refused:
+        """Judge one attempt, one of a few at a time.
+
+        The lock is read after the turn has come: guesses sent all at once wait in the line and meet the failures of
+        those before them.
+        """
+        if self._waiting >= self._limits.login_waiting_max:
+            return Refused(Reason.BUSY, 1)
+        self._waiting += 1
+        try:
+            async with self._slots:
+                return await self._judged(login, mechanism, source, compare, final=final)
+        finally:
+            self._waiting -= 1
+
+    async def _judged(
+        self,
+        login: str,
+        mechanism: str,
+        source: str,
+        compare: Callable[[Account | None], Awaitable[Account | None]],
+        *,
+        final: bool,
+    ) -> Account | Refused:
+        login = login[: LOGIN_MAX_CHARACTERS + 1]
+        limits, now = self._limits, self._clock()
+        if wait_s := self._sources.wait_s(source, now):
+            return Refused(Reason.LOCKED, wait_s)
+        known = await self._store.read(
+            accounts.credentials, login, limits.login_failures_max, limits.login_window_s, now
+        )
+        if known.locked_until is not None and known.locked_until > now:
+            return Refused(Reason.LOCKED, _seconds(known.locked_until - now))
+        account = await compare(known.account if len(login) <= LOGIN_MAX_CHARACTERS else None)
+        if account is None:
+            self._sources.failed(source, now)
+        if account is None or final:
+            account_id = known.account.id if known.account else None
+            await self._store.write(
+                accounts.record_login, login, account_id, account is not None, mechanism, source, self._clock()
+            )
+        return account or Refused(Reason.BAD_CREDENTIALS)
+
+    async def _compare(self, stored: Account | None, password: Secret) -> Account | None:
+        try:
+            text = password.text()
+        except UnicodeDecodeError:
+            stored, text = None, ""
+        if stored is None:
+            await self._in_thread(passwords.verify_nothing)
+            return None
+        right = await self._in_thread(passwords.verify, stored.password_hash, text)
+        return stored if right and stored.enabled else None
+
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        call = partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+
+class _Sources:
+    """The failures of each source within a sliding window; the sources quiet for longest are forgotten first."""
+
+    def __init__(self, failures_max: int, window: timedelta) -> None:
+        self._failures_max, self._window = max(1, failures_max), window
+        self._times: OrderedDict[str, deque[datetime]] = OrderedDict()
+
+    def failed(self, source: str, now: datetime) -> None:
+        """Note a failure."""
+        self._times.setdefault(source, deque(maxlen=self._failures_max)).append(now)
+        self._times.move_to_end(source)
+        if len(self._times) > SOURCES_MAX:
+            self._times.popitem(last=False)
+
+    def wait_s(self, source: str, now: datetime) -> int:
+        """Return how long the source must wait before its next attempt; 0 when it may try now."""
+        times = self._times.get(source)
+        if times is None or len(times) < self._failures_max:
+            return 0
+        return _seconds(times[0] + self._window - now)
+
+
+def _seconds(span: timedelta) -> int:
+    """Return whole seconds, rounded up, never negative."""
+    return max(0, ceil(span.total_seconds()))

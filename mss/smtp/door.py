@@ -1,0 +1,82 @@
+"""The seam between the SMTP dialogue and what a listener does with it. No I/O here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from mss.clock import Clock
+from mss.config import Limits
+from mss.model.address import Domain
+from mss.model.envelope import Recipient
+from mss.smtp.commands import Credentials
+from mss.smtp.metrics import Metrics
+from mss.smtp.reply import Reply
+from mss.smtp.session import Listener, Session, Transaction
+
+if TYPE_CHECKING:
+    import ssl
+
+    from mss.smtp.esmtp import Connection
+
+
+class Door(Protocol):
+    """What a listener does with what it is told. A `Reply` that is positive lets the dialogue go on."""
+
+    listener: Listener
+    mechanisms: tuple[str, ...]
+
+    async def secured(self, session: Session, end: object) -> Session | Reply:
+        """Take note of TLS (`end` is the SSL object); a Reply ends the connection."""
+
+    async def insecure(self, session: Session, reason: str) -> None:
+        """Take note of a handshake that failed."""
+
+    async def sign_in(self, session: Session, mechanism: str, given: Credentials) -> Session | Reply:
+        """Return the session with its account, or why not."""
+
+    async def mail(self, session: Session, transaction: Transaction) -> Reply:
+        """Judge the sender."""
+
+    async def rcpt(self, session: Session, transaction: Transaction, recipient: Recipient) -> Reply:
+        """Judge a recipient."""
+
+    async def data(self, session: Session, transaction: Transaction, octets: bytes) -> Reply:
+        """Take the letter: a positive reply is a promise that it is on disk."""
+
+
+class Memory:
+    """How many octets of unfinished letters may be held, over all connections of a process."""
+
+    def __init__(self, octets_max: int) -> None:
+        self._free = octets_max
+
+    def take(self, octets: int) -> bool:
+        """Take so many; False when there are not enough left."""
+        if octets > self._free:
+            return False
+        self._free -= octets
+        return True
+
+    def give(self, octets: int) -> None:
+        """Give them back."""
+        self._free += octets
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What all connections of a listener share. `home` is where a bare `postmaster` lives."""
+
+    hostname: str
+    home: Domain
+    door: Door
+    limits: Limits
+    clock: Clock
+    metrics: Metrics
+    memory: Memory
+    tls_context: Callable[[], ssl.SSLContext]
+    admit: Callable[[Connection], Reply | None]
+    leave: Callable[[Connection], None]
+    deliveries: set[asyncio.Task[Reply]] = field(default_factory=set)

@@ -1,0 +1,169 @@
+"""A listener's life: sockets handed in, connections counted, a graceful end. It speaks no SMTP itself."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from mss.clock import Clock
+from mss.config import Limits
+from mss.log import get_logger
+from mss.model.address import Domain
+from mss.smtp import reply
+from mss.smtp.door import Door, House, Memory
+from mss.smtp.esmtp import Connection
+from mss.smtp.metrics import Metrics
+from mss.smtp.reply import Reply
+from mss.smtp.verbs import Esmtp
+
+if TYPE_CHECKING:
+    import ssl
+
+# Unfinished letters of one process: that many of the largest kind.
+_LARGE_LETTERS: Final = 16
+_BACKLOG: Final = 512
+_HANDSHAKE_TIMEOUT_S: Final = 30
+_NO_SOCKETS_PAUSE_S: Final = 1
+
+_log = get_logger("smtp")
+
+
+class Server:
+    """One door's listening sockets and their connections, until `close`."""
+
+    def __init__(
+        self,
+        door: Door,
+        tls_context: Callable[[], ssl.SSLContext],
+        *,
+        hostname: str,
+        home: Domain,
+        limits: Limits,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._limits = limits
+        self._connections: set[Connection] = set()
+        self._by_ip: Counter[str] = Counter()
+        self._listeners: list[asyncio.Server] = []
+        self._acceptors: set[asyncio.Task[None]] = set()
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+        self._house = House(
+            hostname=hostname,
+            home=home,
+            door=door,
+            limits=limits,
+            clock=clock,
+            metrics=metrics,
+            memory=Memory(_LARGE_LETTERS * limits.message_max_octets),
+            tls_context=tls_context,
+            admit=self._admit,
+            leave=self._leave,
+        )
+
+    async def listen(self, sockets: Iterable[socket.socket], *, implicit_tls: bool) -> None:
+        """Take connections from sockets that are bound already."""
+        loop = asyncio.get_running_loop()
+        for bound in sockets:
+            bound.setblocking(False)
+            if implicit_tls:
+                bound.listen(_BACKLOG)
+                self._acceptors.add(loop.create_task(self._accept(bound)))
+            else:
+                listener = await loop.create_server(lambda: Esmtp(self._house), sock=bound, backlog=_BACKLOG)
+                self._listeners.append(listener)
+
+    async def _accept(self, bound: socket.socket) -> None:
+        """Accept by hand under implicit TLS: handshakes count as connections, and each takes the newest context."""
+        loop = asyncio.get_running_loop()
+        with bound:
+            while True:
+                try:
+                    accepted, address = await loop.sock_accept(bound)
+                except OSError as error:
+                    _log.error("smtp.accept_failed", errno=error.errno)
+                    await asyncio.sleep(_NO_SOCKETS_PAUSE_S)
+                    continue
+                if len(self._handshakes) + self.connections >= self._limits.smtp_connections_max:
+                    accepted.close()
+                    continue
+                task = loop.create_task(self._shake_hands(accepted, str(address[0])))
+                self._handshakes.add(task)
+                task.add_done_callback(self._handshakes.discard)
+
+    async def _shake_hands(self, accepted: socket.socket, ip: str) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: Esmtp(self._house),
+                accepted,
+                ssl=self._house.tls_context(),
+                ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S,
+            )
+        except OSError as error:
+            _log.warning("smtp.tls_failed", ip=ip, reason=str(getattr(error, "reason", None) or type(error).__name__))
+            accepted.close()
+
+    def _admit(self, connection: Connection) -> Reply | None:
+        ip, limits = connection.facts.ip, self._limits
+        if self.connections >= limits.smtp_connections_max or self._by_ip[ip] >= limits.smtp_connections_per_peer_max:
+            return reply.TOO_MANY_CONNECTIONS
+        self._connections.add(connection)
+        self._by_ip[ip] += 1
+        self._emptied.clear()
+        return None
+
+    def _leave(self, connection: Connection) -> None:
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        ip = connection.facts.ip
+        self._by_ip[ip] -= 1
+        if not self._by_ip[ip]:
+            del self._by_ip[ip]
+        if not self._connections:
+            self._emptied.set()
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    async def close(self, grace_s: float = 30) -> None:
+        """Stop listening, let letters under way be answered, say 421 to the others; past the grace, cut."""
+        for listener in self._listeners:
+            listener.close()
+        for task in (*self._acceptors, *self._handshakes):
+            task.cancel()
+        for connection in list(self._connections):
+            connection.go()
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._emptied.wait()
+        except TimeoutError:
+            for connection in list(self._connections):
+                connection.abort()
+        if self._house.deliveries:
+            await asyncio.wait(self._house.deliveries, timeout=grace_s)
+
+
+async def serve(
+    sockets: Iterable[socket.socket],
+    door: Door,
+    tls_context: Callable[[], ssl.SSLContext],
+    *,
+    hostname: str,
+    home: Domain,
+    limits: Limits,
+    clock: Clock,
+    metrics: Metrics,
+    implicit_tls: bool = False,
+) -> Server:
+    """Serve a door on bound sockets; returns the handle to close it with."""
+    server = Server(door, tls_context, hostname=hostname, home=home, limits=limits, clock=clock, metrics=metrics)
+    await server.listen(sockets, implicit_tls=implicit_tls)
+    return server

@@ -1,0 +1,78 @@
+"""What a connection and a transaction know (RFC 5321 §3.3, §4.1.4). No I/O, no decision."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from mss.model.account import Account
+from mss.model.address import Address
+from mss.model.envelope import Envelope, Recipient
+from mss.model.peer import Peer
+from mss.policy.decision import Decision
+from mss.smtp.commands import Mail
+
+
+class Listener(StrEnum):
+    """Which door: the MX, submission by STARTTLS, submission by implicit TLS."""
+
+    MX = "mx"
+    SUBMISSION = "submission"
+    SUBMISSIONS = "submissions"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Facts of one connection; a new value after each thing learnt.
+
+    `helo` is what the client calls itself: for the trace field only, never for a log. `peer` is known after
+    mutual TLS, `account` after signing in.
+    """
+
+    id: str
+    listener: Listener
+    ip: str
+    helo: str = ""
+    extended: bool = False
+    tls: bool = False
+    peer: Peer | None = None
+    account: Account | None = None
+
+
+@dataclass(slots=True)
+class Transaction:
+    """From MAIL to the answer after the letter: what was agreed so far."""
+
+    id: str
+    mail: Mail
+    began_at: datetime
+    recipients: list[Recipient] = field(default_factory=list)
+    refused: int = 0
+    rule: str = ""
+    receipt: str = ""
+
+    @property
+    def sender(self) -> Address | None:
+        """The reverse path; None when null."""
+        return self.mail.reverse_path
+
+    def has(self, address: Address) -> bool:
+        """Whether the address stands among the accepted recipients already."""
+        return any(recipient.address.key == address.key for recipient in self.recipients)
+
+    def note(self, decision: Decision) -> None:
+        """Remember the first rule that refused something, for the log line."""
+        if not decision.accepted and not self.rule:
+            self.rule = decision.rule.name
+
+    def envelope(self) -> Envelope:
+        """Return the envelope of the accepted recipients."""
+        mail = self.mail
+        return Envelope(mail.reverse_path, tuple(self.recipients), mail.ret, mail.envid, mail.body, mail.smtputf8)
+
+
+def new_id() -> str:
+    """Return a short random identifier, for joining log lines."""
+    return secrets.token_hex(6)

@@ -1,0 +1,202 @@
+"""The verbs of signing in and of letters, on top of the connection (RFC 5321 §4.1, RFC 3461, RFC 4954).
+
+It decides nothing about letters: a `Door` does. A letter is read to its true end before anything is answered,
+whatever is wrong with it, so that the next octet is a command again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+from mss.smtp import commands, reply
+from mss.smtp.commands import Credentials
+from mss.smtp.esmtp import READ_OCTETS, Connection, Verb
+from mss.smtp.reply import Reply
+from mss.smtp.session import Transaction, new_id
+from mss.smtp.wire import Fault, LetterReader
+
+_DATA_STEP_OCTETS: Final = 16 * 1024
+
+
+class Esmtp(Connection):
+    """One connection that can sign in and send letters."""
+
+    # Signing in ----------------------------------------------------------------------------------------------
+
+    async def _auth(self, argument: str) -> Reply:
+        """Sign in by PLAIN or LOGIN (RFC 4954); each try counts as an error until one succeeds."""
+        refusal = self._auth_refusal()
+        if refusal:
+            return refusal
+        mechanism, _, initial = argument.partition(" ")
+        given = await self._credentials(mechanism.upper(), initial.strip())
+        if isinstance(given, Reply):
+            return given
+        await self._flush()
+        signed = await self._house.door.sign_in(self.facts, mechanism.upper(), given)
+        if isinstance(signed, Reply):
+            return signed
+        self.facts, self._errors = signed, 0
+        return reply.SIGNED_IN
+
+    def _auth_refusal(self) -> Reply | None:
+        if not self._house.door.mechanisms:
+            return reply.NOT_IMPLEMENTED
+        if not self.facts.extended:
+            return reply.HELLO_FIRST
+        if self.facts.account:
+            return reply.ALREADY_SIGNED_IN
+        return reply.BAD_SEQUENCE if self.transaction else None
+
+    async def _credentials(self, mechanism: str, initial: str) -> Credentials | Reply:
+        if mechanism not in self._house.door.mechanisms:
+            return reply.UNKNOWN_MECHANISM
+        first = await self._response(initial, b"" if mechanism == "PLAIN" else b"Username:")
+        if isinstance(first, Reply) or mechanism == "PLAIN":
+            return first if isinstance(first, Reply) else commands.parse_plain(first)
+        password = await self._response("", b"Password:")
+        return password if isinstance(password, Reply) else commands.credentials(first, password)
+
+    async def _response(self, initial: str, prompt: bytes) -> bytes | Reply:
+        if initial:
+            return commands.decode_response(initial)
+        self._say(Reply(334, "", b64encode(prompt).decode()))
+        line = await self._next_line()
+        if line is None:
+            raise ConnectionResetError
+        if isinstance(line, Fault):
+            return reply.LINE_TOO_LONG if line is Fault.TOO_LONG else reply.BAD_SYNTAX
+        return commands.decode_response(line.decode("latin-1")) if line else b""
+
+    # Letters -------------------------------------------------------------------------------------------------
+
+    async def _mail(self, argument: str) -> Reply:
+        """Begin a transaction."""
+        if self.transaction or not self.facts.helo:
+            return reply.BAD_SEQUENCE if self.transaction else reply.HELLO_FIRST
+        if self._going:
+            return reply.CLOSING
+        size_max = self._house.limits.message_max_octets
+        mail = commands.parse_mail(argument, extended=self.facts.extended, size_max=size_max)
+        if isinstance(mail, Reply):
+            return mail
+        self.transaction = Transaction(new_id(), mail, self._house.clock())
+        answer = await self._house.door.mail(self.facts, self.transaction)
+        if not answer.positive:
+            self._refused("mail")
+            self._end_transaction("refused", answer)
+        return answer
+
+    async def _rcpt(self, argument: str) -> Reply:
+        """Add a recipient; the same one twice counts once."""
+        transaction = self.transaction
+        if not transaction:
+            return reply.BAD_SEQUENCE
+        recipient = commands.parse_rcpt(
+            argument, extended=self.facts.extended, smtputf8=transaction.mail.smtputf8, home=self._house.home
+        )
+        if isinstance(recipient, Reply):
+            return recipient
+        if transaction.has(recipient.address):
+            return reply.RECIPIENT_OK
+        if len(transaction.recipients) >= self._house.limits.recipients_max:
+            return reply.TOO_MANY_RECIPIENTS
+        answer = await self._house.door.rcpt(self.facts, transaction, recipient)
+        if answer.positive:
+            transaction.recipients.append(recipient)
+        else:
+            transaction.refused += 1
+            self._refused("rcpt")
+        return answer
+
+    async def _data(self, argument: str) -> Reply:
+        """Read a letter to its end, then answer."""
+        transaction = self.transaction
+        if argument or not transaction:
+            return reply.BAD_ARGUMENT if argument else reply.BAD_SEQUENCE
+        if not transaction.recipients:
+            self._end_transaction("refused", reply.NO_RECIPIENTS)
+            return reply.NO_RECIPIENTS
+        self._say(reply.START_DATA)
+        await self._flush()
+        answer = await self._letter(transaction)
+        if answer.positive:
+            self._errors = self._commands = 0
+        return answer
+
+    async def _letter(self, transaction: Transaction) -> Reply:
+        reader = LetterReader(self._house.limits.message_max_octets)
+        held = 0
+        try:
+            block, rest = self._lines.take(), None
+            while rest is None:
+                if not reader.discarded and not self._house.memory.take(len(block)):
+                    reader.discard()
+                held += 0 if reader.discarded else len(block)
+                rest = reader.feed(block)
+                block = b"" if rest is not None else await self._block(reader)
+            self._lines.feed(rest)
+            return await self._deliver(transaction, reader)
+        finally:
+            self._house.memory.give(held)
+
+    async def _block(self, reader: LetterReader) -> bytes:
+        """Return more of a letter. The clock starts anew only after real progress: drips do not hold a connection."""
+        block = await self._reader.read(READ_OCTETS)
+        if not block:
+            raise ConnectionResetError
+        if reader.wire_octets // _DATA_STEP_OCTETS != (reader.wire_octets + len(block)) // _DATA_STEP_OCTETS:
+            self._reset_timeout()
+        return block
+
+    async def _deliver(self, transaction: Transaction, reader: LetterReader) -> Reply:
+        """Give the letter to the door. Its unit of work is not cut short when the client goes away meanwhile."""
+        assert self._timeout_handle is not None
+        self._timeout_handle.cancel()
+        task = self.loop.create_task(self._judge(transaction, reader))
+        self._house.deliveries.add(task)
+        task.add_done_callback(self._house.deliveries.discard)
+        answer = await asyncio.shield(task)
+        self._reset_timeout()
+        return answer
+
+    async def _judge(self, transaction: Transaction, reader: LetterReader) -> Reply:
+        self.transaction = None
+        answer = _form(reader)
+        if answer:
+            transaction.rule = transaction.rule or "letter-form"
+        else:
+            try:
+                answer = await self._house.door.data(self.facts, transaction, reader.octets())
+            except Exception as error:  # noqa: BLE001  # The door's map: temporary to the peer.
+                answer = self._incident(error)
+        outcome = "accepted" if answer.positive else "deferred" if answer.temporary else "refused"
+        if not answer.positive:
+            self._house.metrics.refused("data", transaction.rule or "incident")
+        self._house.metrics.letter(self.facts.listener, outcome, reader.size_octets)
+        self._canonical(transaction, outcome, answer, reader.size_octets)
+        return answer
+
+    def _refused(self, stage: str) -> None:
+        rule = self.transaction.rule if self.transaction else ""
+        self._house.metrics.refused(stage, rule or "unnamed")
+
+    verbs: ClassVar[Mapping[str, Verb]] = {
+        **Connection.verbs,
+        "AUTH": _auth,
+        "MAIL": _mail,
+        "RCPT": _rcpt,
+        "DATA": _data,
+    }
+
+
+def _form(reader: LetterReader) -> Reply | None:
+    """Return what is wrong with a letter's octets."""
+    if reader.too_large:
+        return reply.TOO_LARGE
+    if reader.bad:
+        return reply.BAD_LETTER
+    return reply.MEMORY_FULL if reader.discarded else None

@@ -1,0 +1,165 @@
+"""Framing: octets in, command lines or one letter out (RFC 5321 §2.3.8, §4.1.1.4, §4.5.2).
+
+It does no I/O and reads no command. Its rules:
+
+- Only CRLF ends a line, and only CRLF, dot, CRLF ends a letter. Everything else that looks like an end
+  (bare LF, bare CR, CR CR LF) is part of the letter and makes it bad.
+- A bad or oversized letter is read to its true end, so that the next octet is a command again.
+- Nothing here keeps more than it was allowed to, whatever comes.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final
+
+_END: Final = b"\r\n.\r\n"
+_STUFFED: Final = b"\r\n."
+
+
+class Fault(Enum):
+    """A line that is none: longer than the limit, or not ended by CRLF alone."""
+
+    TOO_LONG = auto()
+    BARE = auto()
+
+
+class Lines:
+    """Command lines of one connection; a line that is too long is dropped as it comes, and told once it ends."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self._skipping = False
+        self.skipped_octets = 0
+
+    def feed(self, block: bytes) -> None:
+        """Add octets from the peer."""
+        self._buffer += block
+
+    def next(self, length_max: int) -> bytes | Fault | None:
+        """Return the next line without its CRLF, or what is wrong with it; None when it has not ended yet."""
+        end = self._buffer.find(b"\n", self._searched)
+        if end < 0:
+            self._wait(length_max)
+            return None
+        line = bytes(self._buffer[: end + 1])
+        del self._buffer[: end + 1]
+        self._searched = 0
+        return self._judge(line, length_max)
+
+    def _wait(self, length_max: int) -> None:
+        if self._skipping or len(self._buffer) > length_max:
+            self._skipping = True
+            self.skipped_octets += len(self._buffer)
+            self._buffer.clear()
+        self._searched = len(self._buffer)
+
+    def _judge(self, line: bytes, length_max: int) -> bytes | Fault:
+        if self._skipping or len(line) > length_max:
+            self._skipping = False
+            self.skipped_octets = 0
+            return Fault.TOO_LONG
+        if not line.endswith(b"\r\n") or line.count(b"\r") != 1 or b"\0" in line:
+            return Fault.BARE
+        return line[:-2]
+
+    def take(self) -> bytes:
+        """Return, and forget, all octets that no line has used: a letter begins in them."""
+        rest = bytes(self._buffer)
+        self.clear()
+        return rest
+
+    def clear(self) -> int:
+        """Forget all octets (RFC 3207 §4.2); returns how many there were."""
+        dropped = len(self._buffer)
+        self._buffer.clear()
+        self._searched = 0
+        self._skipping = False
+        self.skipped_octets = 0
+        return dropped
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+
+class LetterReader:
+    """One DATA phase: feed blocks until `feed` returns what came after the letter, then look at the letter.
+
+    The blocks' borders may fall anywhere. Each block is looked at once, with the last octets of the one before:
+    two that are done with (a stuffed dot shows by the CRLF before it) and four that may begin the end marker.
+    """
+
+    __slots__ = ("_bad", "_cr", "_crlf", "_held", "_lf", "_pieces", "_size", "_size_max", "_wire")
+
+    def __init__(self, size_max: int) -> None:
+        self._size_max = size_max
+        self._held = b"\r\n"  # The CRLF of the DATA command: a letter may end on its first octet.
+        self._pieces: list[bytes] | None = []
+        self._size = self._wire = 0
+        self._cr = self._lf = self._crlf = 0
+        self._bad = False
+
+    def feed(self, block: bytes) -> bytes | None:
+        """Take a block; returns the octets after the end of the letter, or None when it goes on."""
+        work = self._held + block
+        self._wire += len(block)
+        end = work.find(_END)
+        if end >= 0:
+            self._keep(work[: end + 2])
+            return work[end + 5 :]
+        if len(work) > 6:
+            self._keep(work[:-4])
+            self._held = work[-6:]
+        else:
+            self._held = work
+        return None
+
+    def _keep(self, seen: bytes) -> None:
+        """Count and store octets whose first two were counted and stored before."""
+        context, fresh = seen[:2], len(seen) - 2
+        if not fresh:
+            return
+        self._crlf += seen.count(b"\r\n") - (context == b"\r\n")
+        self._cr += seen.count(b"\r", 2)
+        self._lf += seen.count(b"\n", 2)
+        self._bad = self._bad or b"\0" in seen
+        piece = (seen.replace(_STUFFED, b"\r\n") if _STUFFED in seen else seen)[2:]
+        self._size += len(piece)
+        if self._size > self._size_max:
+            self.discard()
+        if self._pieces is not None:
+            self._pieces.append(piece)
+
+    def discard(self) -> None:
+        """Keep nothing from now on: the letter is only read to find its end."""
+        self._pieces = None
+
+    @property
+    def wire_octets(self) -> int:
+        """How many octets came so far, for timeouts and memory."""
+        return self._wire
+
+    @property
+    def size_octets(self) -> int:
+        """How large the letter is, stored or not."""
+        return self._size
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the letter exceeds the limit."""
+        return self._size > self._size_max
+
+    @property
+    def bad(self) -> bool:
+        """Whether the letter, once ended, had a bare CR, a bare LF or a NUL."""
+        return self._bad or not self._cr == self._lf == self._crlf
+
+    @property
+    def discarded(self) -> bool:
+        """Whether nothing was kept."""
+        return self._pieces is None
+
+    def octets(self) -> bytes:
+        """Return the letter without dot-stuffing; its last line ends with CRLF."""
+        return b"".join(self._pieces or ())

@@ -1,0 +1,265 @@
+"""Boxes, accounts, delegations, second factors, sign-in failures and web sessions.
+
+Names and traits are sealed: a box's under its own key, an account's name and second factor under the operator's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
+
+from mss.clock import from_us, to_us
+from mss.model.account import Account, AccountKind, Box, BoxState, Delegation, DelegationKind
+from mss.model.address import Address, parse_domain
+from mss.model.ins import INS, Traits
+from mss.model.party import BoxKind
+from mss.store.engine import insert_new, upsert
+from mss.store.sealing import OPERATOR, Sealing
+from mss.store.tables import accounts, boxes, delegations, login_failures, recovery_codes, web_sessions
+
+_BOX_BY_KEY = select(boxes).where(boxes.c.address_key == bindparam("address_key"))
+_BOX_BY_ID = select(boxes).where(boxes.c.id == bindparam("box_id"))
+_NAME, _TRAITS, _ACCOUNT_NAME, _TOTP = b"box name", b"box traits", b"account name", b"totp secret"
+
+
+class Accounts:
+    """Boxes and accounts inside one unit."""
+
+    def __init__(self, connection: Connection, sealing: Sealing) -> None:
+        self._connection = connection
+        self._sealing = sealing
+
+    # -- boxes ---------------------------------------------------------------------------------------------------
+
+    def add_box(
+        self,
+        address: Address,
+        kind: BoxKind,
+        state: BoxState,
+        display_name: str,
+        *,
+        red_list: bool,
+        ins: INS | None,
+        traits: Traits | None,
+        now: datetime,
+    ) -> int:
+        """Create a box and its key; returns its id. The address must be free."""
+        row = {
+            "address_key": address.key,
+            "local": address.local,
+            "domain": address.domain,
+            "kind": kind,
+            "state": state,
+            "display_name": b"",
+            "red_list": red_list,
+            "ins_oid": ins.oid if ins else None,
+            "traits": None,
+            "created_at": to_us(now),
+        }
+        box_id = int(self._connection.execute(insert(boxes).returning(boxes.c.id), row).scalar_one())
+        self._sealing.create_owner(box_id, now)
+        self.describe_box(box_id, display_name, traits)
+        return box_id
+
+    def describe_box(self, box_id: int, display_name: str, traits: Traits | None) -> None:
+        """Set a box's sealed name and traits."""
+        values: dict[str, Any] = {"display_name": self._sealing.seal_text(box_id, display_name, _NAME)}
+        if traits is not None:
+            fields = [traits.birth_name, traits.first_name, traits.birth_date, traits.sex]
+            values["traits"] = self._sealing.seal_json(box_id, fields, _TRAITS)
+        self._connection.execute(update(boxes).where(boxes.c.id == box_id).values(values))
+
+    def box_by_address(self, address: Address) -> Box | None:
+        """Return the box of an address."""
+        return self._box(self._connection.execute(_BOX_BY_KEY, {"address_key": address.key}).first())
+
+    def box_by_id(self, box_id: int) -> Box | None:
+        """Return a box."""
+        return self._box(self._connection.execute(_BOX_BY_ID, {"box_id": box_id}).first())
+
+    def set_state(self, box_id: int, state: BoxState) -> None:
+        """Set a box's state."""
+        self._connection.execute(update(boxes).where(boxes.c.id == box_id).values(state=state))
+
+    def _box(self, row: Row[Any] | None) -> Box | None:
+        if row is None:
+            return None
+        traits = None
+        if row.traits is not None:
+            traits = Traits(*self._sealing.unseal_json(row.id, row.traits, _TRAITS))
+        return Box(
+            id=row.id,
+            address=Address(row.local, parse_domain(row.domain)),
+            kind=BoxKind(row.kind),
+            state=BoxState(row.state),
+            display_name=self._sealing.unseal_text(row.id, row.display_name, _NAME),
+            red_list=row.red_list,
+            ins=INS(row.local.upper(), row.ins_oid) if row.ins_oid else None,
+            traits=traits,
+        )
+
+    # -- accounts ------------------------------------------------------------------------------------------------
+
+    def add(self, login: str, kind: AccountKind, display_name: str, password_hash: str, now: datetime) -> int:
+        """Create an account; the login must be free."""
+        row = {
+            "login": login.lower(),
+            "kind": kind,
+            "display_name": self._sealing.seal_text(OPERATOR, display_name, _ACCOUNT_NAME),
+            "password_hash": password_hash,
+            "enabled": True,
+            "locale": "fr",
+            "totp_secret": None,
+            "totp_confirmed": False,
+            "totp_last_step": 0,
+            "created_at": to_us(now),
+        }
+        return int(self._connection.execute(insert(accounts).returning(accounts.c.id), row).scalar_one())
+
+    def by_login(self, login: str) -> Account | None:
+        """Return the account of a login."""
+        return self._account(
+            self._connection.execute(select(accounts).where(accounts.c.login == login.lower())).first()
+        )
+
+    def by_id(self, account_id: int) -> Account | None:
+        """Return an account."""
+        return self._account(self._connection.execute(select(accounts).where(accounts.c.id == account_id)).first())
+
+    def all(self) -> tuple[Account, ...]:
+        """Return all accounts, by login."""
+        rows = self._connection.execute(select(accounts).order_by(accounts.c.login)).all()
+        return tuple(account for row in rows if (account := self._account(row)))
+
+    def set_password(self, account_id: int, password_hash: str) -> None:
+        """Store a new password hash."""
+        self._update(account_id, password_hash=password_hash)
+
+    def set_locale(self, account_id: int, locale: str) -> None:
+        """Store the language of an account's pages."""
+        self._update(account_id, locale=locale)
+
+    def _update(self, account_id: int, **values: Any) -> None:
+        self._connection.execute(update(accounts).where(accounts.c.id == account_id).values(values))
+
+    def _account(self, row: Row[Any] | None) -> Account | None:
+        if row is None:
+            return None
+        return Account(
+            id=row.id,
+            login=row.login,
+            kind=AccountKind(row.kind),
+            display_name=self._sealing.unseal_text(OPERATOR, row.display_name, _ACCOUNT_NAME),
+            password_hash=row.password_hash,
+            enabled=row.enabled,
+            totp_confirmed=row.totp_confirmed,
+            locale=row.locale,
+        )
+
+    # -- delegations ---------------------------------------------------------------------------------------------
+
+    def delegate(self, delegation: Delegation) -> None:
+        """Let an account act for a box, or change on what ground."""
+        row = {
+            "account_id": delegation.account_id,
+            "box_id": delegation.box_id,
+            "kind": delegation.kind,
+            "ends_at": None if delegation.ends_at is None else to_us(delegation.ends_at),
+        }
+        self._connection.execute(
+            upsert(self._connection, delegations, ["account_id", "box_id"], ["kind", "ends_at"]), row
+        )
+
+    def delegations_of(self, account_id: int, now: datetime) -> tuple[tuple[Box, DelegationKind], ...]:
+        """Return the boxes that an account may act for now: its own first, then by address."""
+        live = or_(delegations.c.ends_at.is_(None), delegations.c.ends_at > to_us(now))
+        query = (
+            select(boxes, delegations.c.kind.label("delegation"))
+            .join(delegations, delegations.c.box_id == boxes.c.id)
+            .where(and_(delegations.c.account_id == account_id, live))
+            .order_by(delegations.c.kind != DelegationKind.OWNER, boxes.c.address_key)
+        )
+        found = [(self._box(row), DelegationKind(row.delegation)) for row in self._connection.execute(query)]
+        return tuple((box, kind) for box, kind in found if box is not None)
+
+    # -- second factor -------------------------------------------------------------------------------------------
+
+    def totp(self, account_id: int) -> tuple[bytes, bool, int] | None:
+        """Return (secret, confirmed, last step used)."""
+        query = select(accounts.c.totp_secret, accounts.c.totp_confirmed, accounts.c.totp_last_step)
+        row = self._connection.execute(query.where(accounts.c.id == account_id)).first()
+        if row is None or row.totp_secret is None:
+            return None
+        secret = self._sealing.unseal(OPERATOR, row.totp_secret, _TOTP)
+        return secret, row.totp_confirmed, row.totp_last_step
+
+    def set_totp(self, account_id: int, secret: bytes, recovery_hashes: Sequence[str]) -> None:
+        """Store an unconfirmed secret and fresh recovery codes, dropping older ones."""
+        sealed = self._sealing.seal(OPERATOR, secret, _TOTP)
+        self._update(account_id, totp_secret=sealed, totp_confirmed=False, totp_last_step=0)
+        self._connection.execute(delete(recovery_codes).where(recovery_codes.c.account_id == account_id))
+        rows = [{"account_id": account_id, "code_hash": code_hash} for code_hash in recovery_hashes]
+        if rows:
+            self._connection.execute(insert(recovery_codes), rows)
+
+    def advance_totp(self, account_id: int, step: int) -> bool:
+        """Confirm the factor and note the step as used; False when that step or a later one was used before."""
+        where = and_(accounts.c.id == account_id, accounts.c.totp_last_step < step)
+        statement = update(accounts).where(where).values(totp_last_step=step, totp_confirmed=True)
+        return self._connection.execute(statement).rowcount == 1
+
+    def burn_recovery_code(self, account_id: int, code_hash: str) -> bool:
+        """Drop a recovery code; False when there is none such."""
+        where = and_(recovery_codes.c.account_id == account_id, recovery_codes.c.code_hash == code_hash)
+        return self._connection.execute(delete(recovery_codes).where(where)).rowcount == 1
+
+    # -- sign-in failures ----------------------------------------------------------------------------------------
+
+    def failures(self, login: str, since: datetime) -> tuple[int, datetime | None]:
+        """Return how many sign-ins failed since an instant, and the newest one's time."""
+        where = and_(login_failures.c.login_digest == self._login(login), login_failures.c.at >= to_us(since))
+        count, newest = self._connection.execute(select(func.count(), func.max(login_failures.c.at)).where(where)).one()
+        return count, None if newest is None else from_us(newest)
+
+    def add_failure(self, login: str, now: datetime) -> None:
+        """Note a failed sign-in."""
+        row = {"login_digest": self._login(login), "at": to_us(now)}
+        self._connection.execute(insert(login_failures), row)
+
+    def clear_failures(self, login: str) -> None:
+        """Forget the failures of a login."""
+        where = login_failures.c.login_digest == self._login(login)
+        self._connection.execute(delete(login_failures).where(where))
+
+    def _login(self, login: str) -> bytes:
+        return self._sealing.digest(b"login", login.lower().encode("utf-8", "replace"))
+
+    # -- web sessions --------------------------------------------------------------------------------------------
+
+    def add_session(self, values: dict[str, Any]) -> None:
+        """Store a web session (columns of the table)."""
+        self._connection.execute(insert_new(self._connection, web_sessions), values)
+
+    def session(self, token_hash: str) -> Row[Any] | None:
+        """Return a session's row."""
+        return self._connection.execute(select(web_sessions).where(web_sessions.c.token_hash == token_hash)).first()
+
+    def sessions_of(self, account_id: int) -> Sequence[Row[Any]]:
+        """Return all sessions of an account, newest first."""
+        query = select(web_sessions).where(web_sessions.c.account_id == account_id)
+        return self._connection.execute(query.order_by(web_sessions.c.seen_at.desc())).all()
+
+    def update_session(self, token_hash: str, values: dict[str, Any]) -> None:
+        """Change columns of a session."""
+        self._connection.execute(update(web_sessions).where(web_sessions.c.token_hash == token_hash).values(values))
+
+    def drop_session(self, token_hash: str) -> None:
+        """End a session."""
+        self._connection.execute(delete(web_sessions).where(web_sessions.c.token_hash == token_hash))
+
+    def drop_sessions_of(self, account_id: int) -> None:
+        """End all sessions of an account."""
+        self._connection.execute(delete(web_sessions).where(web_sessions.c.account_id == account_id))

@@ -1,0 +1,141 @@
+"""Patients' documents: filed once per `uniqueId`, their facts sealed under the patient's key."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, select, update
+
+from mss.clock import from_us, to_us
+from mss.model.document import (
+    Author,
+    Confidentiality,
+    Document,
+    DocumentEntry,
+    DocumentFormat,
+    FiledBy,
+    PatientIdentity,
+)
+from mss.model.ins import Traits
+from mss.store.engine import insert_new
+from mss.store.sealing import Sealing
+from mss.store.tables import documents
+
+_ENTRY = b"document entry"
+
+
+class Dossiers:
+    """Documents inside one unit."""
+
+    def __init__(self, connection: Connection, sealing: Sealing) -> None:
+        self._connection = connection
+        self._sealing = sealing
+
+    def file(self, document: Document) -> int | None:
+        """File a document (its id is ignored); None when that `uniqueId` is filed already."""
+        box_id = document.box_id
+        facts = {"entry": _dump(document.entry), "category": document.category, "folder": document.folder}
+        row = {
+            "box_id": box_id,
+            "unique_digest": self._unique(box_id, document.entry.unique_id),
+            "entry": self._sealing.seal_json(box_id, facts, _ENTRY),
+            "entry_id": document.entry_id,
+            "logical_id": document.logical_id,
+            "object_id": document.object_id,
+            "companion_object_id": document.companion_object_id,
+            "email_id": document.email_id,
+            "size": document.size_octets,
+            "filed_at": to_us(document.filed_at),
+            "filed_by": document.filed_by,
+            "masked": document.masked,
+            "replaced_by": None,
+        }
+        return self._connection.execute(insert_new(self._connection, documents).returning(documents.c.id), row).scalar()
+
+    def _unique(self, box_id: int, unique_id: str) -> bytes:
+        return self._sealing.digest(b"document", b"%d" % box_id, unique_id.encode())
+
+    def by_unique_id(self, box_id: int, unique_id: str) -> Document | None:
+        """Return the document of a `uniqueId`."""
+        where = and_(documents.c.box_id == box_id, documents.c.unique_digest == self._unique(box_id, unique_id))
+        return self._document(self._connection.execute(select(documents).where(where)).first())
+
+    def get(self, box_id: int, document_id: int) -> Document | None:
+        """Return a document of a box."""
+        where = and_(documents.c.box_id == box_id, documents.c.id == document_id)
+        return self._document(self._connection.execute(select(documents).where(where)).first())
+
+    def list(self, box_id: int) -> tuple[Document, ...]:
+        """Return a box's documents, newest first."""
+        query = select(documents).where(documents.c.box_id == box_id)
+        rows = self._connection.execute(query.order_by(documents.c.filed_at.desc(), documents.c.id.desc()))
+        return tuple(document for row in rows if (document := self._document(row)))
+
+    def replace(self, document_id: int, by: int) -> None:
+        """Note that a document was replaced by another."""
+        self._connection.execute(update(documents).where(documents.c.id == document_id).values(replaced_by=by))
+
+    def _document(self, row: Row[Any] | None) -> Document | None:
+        if row is None:
+            return None
+        facts = self._sealing.unseal_json(row.box_id, row.entry, _ENTRY)
+        return Document(
+            id=row.id,
+            box_id=row.box_id,
+            entry=_load(facts["entry"]),
+            entry_id=row.entry_id,
+            logical_id=row.logical_id,
+            object_id=row.object_id,
+            size_octets=row.size,
+            filed_at=from_us(row.filed_at),
+            filed_by=FiledBy(row.filed_by),
+            category=facts["category"],
+            folder=facts["folder"],
+            masked=row.masked,
+            replaced_by=row.replaced_by,
+            email_id=row.email_id,
+            companion_object_id=row.companion_object_id,
+        )
+
+
+_PLAIN = (
+    "unique_id",
+    "title",
+    "type_code",
+    "type_system",
+    "type_label",
+    "custodian",
+    "set_id",
+    "version",
+    "replaces",
+    "appends",
+    "mime_type",
+    "language",
+    "has_body_pdf",
+)
+
+
+def _dump(entry: DocumentEntry) -> dict[str, Any]:
+    traits = entry.patient.traits
+    return {
+        **{name: getattr(entry, name) for name in _PLAIN},
+        "format": entry.format,
+        "created_at": entry.created_at.isoformat() if entry.created_at else None,
+        "confidentiality": sorted(entry.confidentiality),
+        "identifiers": [list(pair) for pair in entry.patient.identifiers],
+        "traits": [traits.birth_name, traits.first_name, traits.birth_date, traits.sex],
+        "authors": [[a.name, a.person_id, a.profession_code, a.organisation] for a in entry.authors],
+    }
+
+
+def _load(facts: dict[str, Any]) -> DocumentEntry:
+    identity = PatientIdentity(tuple((pair[0], pair[1]) for pair in facts["identifiers"]), Traits(*facts["traits"]))
+    return DocumentEntry(
+        **{name: facts[name] for name in _PLAIN},
+        format=DocumentFormat(facts["format"]),
+        created_at=datetime.fromisoformat(facts["created_at"]) if facts["created_at"] else None,
+        confidentiality=frozenset(Confidentiality(code) for code in facts["confidentiality"]),
+        patient=identity,
+        authors=tuple(Author(*author) for author in facts["authors"]),
+    )

@@ -1,0 +1,134 @@
+"""The two engines and all that differs between them: opening, beginning, claiming, upserts.
+
+SQLite: WAL with synchronous=FULL, the driver never opens or closes a transaction by itself. PostgreSQL: psycopg,
+READ COMMITTED for writers, one snapshot (REPEATABLE READ) for readers.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from mss.errors import Conflict, MssError, Unavailable
+
+__all__ = ["IntegrityError", "claimable", "insert_new", "is_sqlite", "locked", "mapped", "open_engine", "upsert"]
+
+_BUSY_TIMEOUT_MS = 10_000
+_RETRYABLE_PG = frozenset({"40001", "40P01", "23505", "55P03"})
+
+
+def is_sqlite(url: str) -> bool:
+    """Say whether a database URL names SQLite."""
+    return make_url(url).get_backend_name() == "sqlite"
+
+
+def sqlite_path(url: str) -> Path:
+    """Return the file of a SQLite URL."""
+    return Path(make_url(url).database or "")
+
+
+def open_engine(url: str, *, connections: int, read_only: bool = False) -> Engine:
+    """Open an engine; `connections` is how many threads will use it at once."""
+    if is_sqlite(url):
+        return _open_sqlite(url, connections, read_only=read_only)
+    isolation: Any = "REPEATABLE READ" if read_only else "READ COMMITTED"
+    return create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        isolation_level=isolation,
+        pool_pre_ping=True,
+        poolclass=QueuePool,
+        connect_args={"connect_timeout": 10, "prepare_threshold": 3},
+    )
+
+
+def _open_sqlite(url: str, connections: int, *, read_only: bool) -> Engine:
+    sqlite_path(url).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        poolclass=QueuePool,
+        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
+        cursor = connection.cursor()
+        for pragma in _pragmas(read_only=read_only):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _pragmas(*, read_only: bool) -> list[str]:
+    return [
+        f"busy_timeout={_BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+        "cache_size=-32768",
+        "mmap_size=268435456",
+        "wal_autocheckpoint=4000",
+        "journal_size_limit=67108864",
+        *(["query_only=ON"] if read_only else []),
+    ]
+
+
+def mapped(error: DBAPIError) -> MssError:
+    """Turn the engine's error into one of ours; its text is kept out, it may hold values."""
+    if isinstance(error, IntegrityError):
+        return Conflict("two units of work met")
+    state = getattr(error.orig, "sqlstate", None)
+    if state in _RETRYABLE_PG:
+        return Conflict("two units of work met")
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return Unavailable(f"the store is away: {_reason(error)}")
+    raise error
+
+
+def _reason(error: DBAPIError) -> str:
+    name = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
+    return str(name or type(error.orig).__name__)
+
+
+def insert_new(connection: Connection, table: Table) -> Any:
+    """Return an INSERT that leaves an existing row as it is (ON CONFLICT DO NOTHING)."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def upsert(connection: Connection, table: Table, key: list[str], changed: list[str]) -> Any:
+    """Return an INSERT that sets the columns `changed` of an existing row with the same `key`."""
+    if connection.dialect.name == "sqlite":
+        lite = sqlite.insert(table)
+        return lite.on_conflict_do_update(index_elements=key, set_={name: lite.excluded[name] for name in changed})
+    post = postgresql.insert(table)
+    return post.on_conflict_do_update(index_elements=key, set_={name: post.excluded[name] for name in changed})
+
+
+def claimable(connection: Connection, query: Select[Any]) -> Select[Any]:
+    """Make a query take only rows that nobody else is claiming (SQLite's writer is alone anyway)."""
+    return query if connection.dialect.name == "sqlite" else query.with_for_update(skip_locked=True)
+
+
+def locked(connection: Connection, query: Select[Any]) -> Select[Any]:
+    """Make a query hold its rows until the unit ends (SQLite's writer is alone anyway)."""
+    return query if connection.dialect.name == "sqlite" else query.with_for_update()

@@ -1,0 +1,76 @@
+"""Octets aside: our own small local store, flushed before the transaction that names them.
+
+A file is written under a temporary name, flushed, linked to its final name, then its directory (and any new parent) is
+flushed. Names are random and never reused; a file without a row is an orphan to sweep, a row without a file cannot be.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from mss.errors import Unavailable
+
+
+class FileStore:
+    """Sealed octets in files below one folder, spread over 256 directories."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: set[str] = set()
+
+    def put(self, octets: bytes) -> str:
+        """Write octets durably and return their name; Unavailable when the disk refuses."""
+        name = secrets.token_hex(20)
+        try:
+            directory = self._directory(name)
+            self._write(directory, name, octets)
+        except OSError as error:
+            raise Unavailable(f"cannot write octets aside: {os.strerror(error.errno or 0)}") from error
+        return name
+
+    def get(self, name: str, start: int, end: int) -> bytes:
+        """Return sealed octets [start, end) of a file."""
+        try:
+            with (self._root / name[:2] / name).open("rb") as file:
+                file.seek(start)
+                return file.read(end - start)
+        except OSError as error:
+            raise Unavailable(f"cannot read octets aside: {os.strerror(error.errno or 0)}") from error
+
+    def delete(self, name: str) -> None:
+        """Remove a file; a missing one is fine."""
+        (self._root / name[:2] / name).unlink(missing_ok=True)
+
+    def _directory(self, name: str) -> Path:
+        directory = self._root / name[:2]
+        if name[:2] not in self._known:
+            new = [path for path in (directory, *directory.parents) if not path.exists()]
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for path in new:
+                _flush(path.parent)
+            self._known.add(name[:2])
+        return directory
+
+    @staticmethod
+    def _write(directory: Path, name: str, octets: bytes) -> None:
+        temporary = directory / f".{name}.new"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(octets)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(temporary, directory / name)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _flush(directory)
+
+
+def _flush(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

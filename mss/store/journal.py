@@ -1,0 +1,152 @@
+"""The journal: append-only, one hash chain per writer, in sealed segments; never content.
+
+A record's hash covers its predecessor's hash and all its own fields, so that a change, a gap or a swap is found by
+`verify`. It is written in the transaction of the fact that it records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, insert, or_, select
+
+from mss.clock import from_us, to_us
+from mss.model.audit import AuditEvent, AuditRecord
+from mss.store.tables import journal, journal_segments
+
+_START = bytes(32)
+_INSERT = insert(journal)
+_SEAL = insert(journal_segments)
+
+
+@dataclass(slots=True)
+class Chain:
+    """Where a writer's chain stands. Restored from a copy when a unit is rolled back."""
+
+    writer: str
+    number: int = 0
+    head: bytes = _START
+
+    def copy(self) -> tuple[int, bytes]:
+        """Return what `restore` takes."""
+        return self.number, self.head
+
+    def restore(self, state: tuple[int, bytes]) -> None:
+        """Go back to an earlier place, after a rollback."""
+        self.number, self.head = state
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A record whose hash does not follow from its predecessor and its fields."""
+
+    writer: str
+    number: int
+
+
+class Journal:
+    """The journal inside one unit."""
+
+    def __init__(self, connection: Connection, chain: Chain | None, segment_records: int) -> None:
+        self._connection = connection
+        self._chain = chain
+        self._segment_records = segment_records
+
+    def write(self, event: AuditEvent, now: datetime) -> None:
+        """Append one record to this writer's chain."""
+        chain = self._chain
+        if chain is None:
+            raise TypeError("a reading unit cannot write to the journal")
+        values = _values(event, chain, now)
+        chain.number += 1
+        chain.head = _hash(chain.head, values)
+        self._connection.execute(_INSERT, {**values, "hash": chain.head})
+        if chain.number % self._segment_records == 0:
+            self._seal(chain, now)
+
+    def _seal(self, chain: Chain, now: datetime) -> None:
+        first = chain.number - self._segment_records + 1
+        values = {"writer": chain.writer, "last_number": chain.number, "first_number": first}
+        self._connection.execute(_SEAL, {**values, "head": chain.head, "sealed_at": to_us(now)})
+
+    def about_box(self, box_id: int, limit: int) -> tuple[AuditRecord, ...]:
+        """Return the newest records about a box or its dossier."""
+        query = select(journal).where(journal.c.subject_box_id == box_id)
+        return self._records(query.order_by(journal.c.at.desc(), journal.c.number.desc()).limit(limit))
+
+    def newest(self, limit: int, action: str = "") -> tuple[AuditRecord, ...]:
+        """Return the newest records, of one action when given (a prefix before a dot counts)."""
+        query = select(journal)
+        if action:
+            query = query.where(or_(journal.c.action == action, journal.c.action.startswith(action + ".")))
+        return self._records(query.order_by(journal.c.at.desc()).limit(limit))
+
+    def of_receipt(self, number: str) -> tuple[AuditRecord, ...]:
+        """Return all records about one receipt number."""
+        return self._records(select(journal).where(journal.c.target == f"receipt:{number}"))
+
+    def _records(self, query: Any) -> tuple[AuditRecord, ...]:
+        return tuple(_record(row) for row in self._connection.execute(query))
+
+    def verify(self) -> tuple[int, tuple[Broken, ...]]:
+        """Check all chains; returns how many records were read and those that are broken."""
+        broken: list[Broken] = []
+        count = 0
+        heads: dict[str, tuple[int, bytes]] = {}
+        query = select(journal).order_by(journal.c.writer, journal.c.number).execution_options(yield_per=1000)
+        for row in self._connection.execute(query):
+            count += 1
+            number, head = heads.get(row.writer, (row.number - 1, None if row.number > 1 else _START))
+            expected = _hash(head, _row_values(row)) if head is not None else bytes(row.hash)
+            if row.number != number + 1 or expected != bytes(row.hash):
+                broken.append(Broken(row.writer, row.number))
+            heads[row.writer] = (row.number, bytes(row.hash))
+        return count, tuple(broken) + self._segments_broken(heads)
+
+    def _segments_broken(self, heads: dict[str, tuple[int, bytes]]) -> tuple[Broken, ...]:
+        missing = []
+        for segment in self._connection.execute(select(journal_segments)):
+            where = and_(journal.c.writer == segment.writer, journal.c.number == segment.last_number)
+            found = self._connection.execute(select(journal.c.hash).where(where)).scalar()
+            trimmed = segment.last_number > heads.get(segment.writer, (0, b""))[0]
+            if (found is None and trimmed) or (found is not None and bytes(found) != bytes(segment.head)):
+                missing.append(Broken(segment.writer, segment.last_number))
+        return tuple(missing)
+
+
+def _values(event: AuditEvent, chain: Chain, now: datetime) -> dict[str, Any]:
+    return {
+        "writer": chain.writer,
+        "number": chain.number + 1,
+        "at": to_us(now),
+        "actor": event.actor,
+        "action": event.action,
+        "target": event.target,
+        "decision": event.decision,
+        "rule": event.rule,
+        "subject_box_id": event.subject_box_id,
+        "facts": json.dumps(dict(event.facts), sort_keys=True, separators=(",", ":")),
+    }
+
+
+_FIELDS = ("writer", "number", "at", "actor", "action", "target", "decision", "rule", "subject_box_id", "facts")
+
+
+def _row_values(row: Row[Any]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _FIELDS}
+
+
+def _hash(previous: bytes, values: dict[str, Any]) -> bytes:
+    text = json.dumps([values[name] for name in _FIELDS], separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(previous + text.encode()).digest()
+
+
+def _record(row: Row[Any]) -> AuditRecord:
+    event = AuditEvent(
+        row.actor, row.action, row.target, row.decision, row.rule, row.subject_box_id, json.loads(row.facts)
+    )
+    return AuditRecord(row.writer, row.number, from_us(row.at), event, bytes(row.hash).hex())

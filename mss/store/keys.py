@@ -1,0 +1,111 @@
+"""The key hierarchy: master key → one key per owner (a box; 0: the operator) → content keys.
+
+Owner keys are wrapped under the master key and kept in a database of their own, out of the data's backups: dropping
+one erases everything of that owner, in every backup, and nothing of anybody else. A key is durable before the first
+octet is sealed under it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from base64 import b64decode, b64encode
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Engine, delete, insert, select
+
+from mss.clock import to_us
+from mss.errors import Conflict, Misconfigured
+from mss.store import crypto
+from mss.store.engine import IntegrityError
+from mss.store.tables import key_metadata, owner_keys
+
+OPERATOR = 0
+
+
+class KeyMissing(crypto.Damaged):
+    """The owner's key was dropped: what it sealed is erased."""
+
+
+def make_master_key(path: Path) -> None:
+    """Write a fresh master key (mode 0600), flushed; an existing file is never overwritten."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(b64encode(crypto.new_key()) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_master_key(path: Path) -> bytes:
+    """Read the master key; Misconfigured when it is not 32 octets in base64."""
+    try:
+        key = b64decode(path.read_bytes(), validate=False)
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"the master key {path} cannot be read: {error}") from error
+    if len(key) != crypto.KEY_OCTETS:
+        raise Misconfigured(f"the master key {path} must hold 32 octets in base64")
+    return key
+
+
+class KeyRing:
+    """Owners' keys, unwrapped on first use. Safe to share between threads."""
+
+    def __init__(self, master: bytes, engine: Engine) -> None:
+        self._wrapping = crypto.derive(master, "mss owner keys")
+        self.digest_key = crypto.derive(master, "mss digests")
+        self._engine = engine
+        self._cache: dict[int, bytes] = {}
+        self._lock = threading.Lock()
+
+    def prepare(self, now: datetime) -> None:
+        """Create the table and the operator's own key when they are missing."""
+        key_metadata.create_all(self._engine)
+        self.create(OPERATOR, now)
+
+    def key(self, owner_id: int) -> bytes:
+        """Return an owner's key; KeyMissing when it was dropped."""
+        cached = self._cache.get(owner_id)
+        if cached is not None:
+            return cached
+        with self._engine.begin() as connection:
+            wrapped = connection.execute(select(owner_keys.c.wrapped).where(owner_keys.c.owner_id == owner_id)).scalar()
+        if wrapped is None:
+            raise KeyMissing("the owner's key was dropped")
+        return self._remember(owner_id, crypto.unseal(self._wrapping, wrapped, _purpose(owner_id)))
+
+    def create(self, owner_id: int, now: datetime) -> bytes:
+        """Make an owner's key, durable before this returns; an existing one is kept."""
+        try:
+            return self.key(owner_id)
+        except KeyMissing:
+            pass
+        key = crypto.new_key()
+        wrapped = crypto.seal(self._wrapping, key, _purpose(owner_id))
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(owner_keys).values(owner_id=owner_id, wrapped=wrapped, created_at=to_us(now)))
+        except IntegrityError:
+            return self.key(owner_id)
+        return self._remember(owner_id, key)
+
+    def drop(self, owner_id: int) -> None:
+        """Erase an owner's key for ever; the operator's own is refused."""
+        if owner_id == OPERATOR:
+            raise Conflict("the operator's own key cannot be dropped")
+        with self._engine.begin() as connection:
+            connection.execute(delete(owner_keys).where(owner_keys.c.owner_id == owner_id))
+        with self._lock:
+            self._cache.pop(owner_id, None)
+
+    def _remember(self, owner_id: int, key: bytes) -> bytes:
+        with self._lock:
+            if len(self._cache) > 100_000:
+                self._cache.clear()
+            self._cache[owner_id] = key
+        return key
+
+
+def _purpose(owner_id: int) -> bytes:
+    return b"owner:%d" % owner_id

@@ -1,0 +1,274 @@
+"""Mailboxes, their messages and change logs. UID and MODSEQ come from the mailbox's counter row, bumped in the unit.
+
+The log is the notification: `(mailbox, modseq, uid run, kind)`, expunges included. Flags are bits, changed by set
+operations in SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, insert, literal, or_, select, update
+
+from mss.clock import to_us
+from mss.model.mailbox import (
+    DEFAULT_MAILBOXES,
+    FIRST_KEYWORD_BIT,
+    Change,
+    ChangeKind,
+    Mailbox,
+)
+from mss.store.engine import locked
+from mss.store.tables import changes, holdings, keywords, mailboxes, messages
+
+Runs = tuple[tuple[int, int], ...]
+
+_BUMP = (
+    update(mailboxes)
+    .where(mailboxes.c.id == bindparam("b_id"))
+    .values(uidnext=mailboxes.c.uidnext + bindparam("b_uids"), modseq=mailboxes.c.modseq + 1)
+    .returning(mailboxes.c.uidnext, mailboxes.c.modseq, mailboxes.c.uidvalidity, mailboxes.c.box_id)
+)
+_BUMP_NAMED = (
+    update(mailboxes)
+    .where(and_(mailboxes.c.box_id == bindparam("b_box_id"), mailboxes.c.name == bindparam("b_name")))
+    .values(uidnext=mailboxes.c.uidnext + bindparam("b_uids"), modseq=mailboxes.c.modseq + 1)
+    .returning(mailboxes.c.id, mailboxes.c.uidnext, mailboxes.c.modseq)
+)
+_LOG = insert(changes)
+_ADD = insert(messages)
+
+
+def runs_of(uids: Iterable[int]) -> Runs:
+    """Return ascending UIDs as inclusive runs."""
+    runs: list[tuple[int, int]] = []
+    for uid in uids:
+        if runs and runs[-1][1] == uid - 1:
+            runs[-1] = (runs[-1][0], uid)
+        else:
+            runs.append((uid, uid))
+    return tuple(runs)
+
+
+def _in_runs(runs: Runs) -> Any:
+    """Return the SQL condition "uid is in one of the runs"."""
+    if len(runs) == 1:
+        return messages.c.uid.between(*runs[0])
+    singles = [first for first, last in runs if first == last]
+    wide = [messages.c.uid.between(first, last) for first, last in runs if first != last]
+    return or_(messages.c.uid.in_(singles), *wide) if singles else or_(*wide)
+
+
+def _slices(runs: Runs, size: int = 400) -> Iterable[Runs]:
+    """Yield so many runs at a time: SQL has limits on its length."""
+    for start in range(0, len(runs), size):
+        yield runs[start : start + size]
+
+
+class Mailboxes:
+    """Mailboxes inside one unit."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    # -- mailboxes -----------------------------------------------------------------------------------------------
+
+    def create_defaults(self, box_id: int, now: datetime) -> None:
+        """Create INBOX and the special-use mailboxes of a new box."""
+        for name, special_use in DEFAULT_MAILBOXES.items():
+            self.create(box_id, name, special_use, now)
+
+    def create(self, box_id: int, name: str, special_use: str, now: datetime) -> int:
+        """Create a mailbox and return its id. UIDVALIDITY is the second of its creation, greater than any before."""
+        before = self._connection.execute(
+            select(func.max(mailboxes.c.uidvalidity)).where(mailboxes.c.box_id == box_id)
+        ).scalar()
+        row = {
+            "box_id": box_id,
+            "name": name,
+            "uidvalidity": max(to_us(now) // 1_000_000, (before or 0) + 1),
+            "uidnext": 1,
+            "modseq": 1,
+            "special_use": special_use,
+            "subscribed": True,
+        }
+        return int(self._connection.execute(insert(mailboxes).returning(mailboxes.c.id), row).scalar_one())
+
+    def all_of(self, box_id: int) -> tuple[Mailbox, ...]:
+        """Return the mailboxes of a box, by name."""
+        query = select(mailboxes).where(mailboxes.c.box_id == box_id).order_by(mailboxes.c.name)
+        rows = self._connection.execute(query).all()
+        names = self._keywords([row.id for row in rows])
+        return tuple(_mailbox(row, names.get(row.id, ())) for row in rows)
+
+    def by_id(self, mailbox_id: int, *, lock: bool = False) -> Mailbox | None:
+        """Return a mailbox; `lock` holds its counter row until the unit ends."""
+        query = select(mailboxes).where(mailboxes.c.id == mailbox_id)
+        return self._one(locked(self._connection, query) if lock else query)
+
+    def by_name(self, box_id: int, name: str) -> Mailbox | None:
+        """Return a mailbox of a box by its exact name."""
+        return self._one(select(mailboxes).where(and_(mailboxes.c.box_id == box_id, mailboxes.c.name == name)))
+
+    def _one(self, query: Any) -> Mailbox | None:
+        row = self._connection.execute(query).first()
+        return None if row is None else _mailbox(row, self._keywords([row.id]).get(row.id, ()))
+
+    def _keywords(self, mailbox_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+        if not mailbox_ids:
+            return {}
+        query = select(keywords.c.mailbox_id, keywords.c.name).where(keywords.c.mailbox_id.in_(mailbox_ids))
+        names: dict[int, tuple[str, ...]] = {}
+        for row in self._connection.execute(query.order_by(keywords.c.mailbox_id, keywords.c.bit)):
+            names[row.mailbox_id] = (*names.get(row.mailbox_id, ()), row.name)
+        return names
+
+    def rename(self, mailbox_id: int, name: str) -> None:
+        """Give a mailbox another name."""
+        self._connection.execute(update(mailboxes).where(mailboxes.c.id == mailbox_id).values(name=name))
+
+    def set_subscribed(self, mailbox_id: int, subscribed: bool) -> None:
+        """Set or clear the subscription."""
+        self._connection.execute(update(mailboxes).where(mailboxes.c.id == mailbox_id).values(subscribed=subscribed))
+
+    def delete(self, mailbox_id: int) -> None:
+        """Remove a mailbox, its messages and its log."""
+        for table in (messages, changes, keywords):
+            self._connection.execute(delete(table).where(table.c.mailbox_id == mailbox_id))
+        self._connection.execute(delete(mailboxes).where(mailboxes.c.id == mailbox_id))
+
+    def add_keyword(self, mailbox_id: int, name: str, position: int) -> None:
+        """Give a keyword the next bit of its mailbox."""
+        row = {"mailbox_id": mailbox_id, "bit": FIRST_KEYWORD_BIT + position, "name": name, "name_key": name.lower()}
+        self._connection.execute(insert(keywords), row)
+
+    # -- counters ------------------------------------------------------------------------------------------------
+
+    def bump(self, mailbox_id: int, uids: int = 0) -> tuple[int, int]:
+        """Take one MODSEQ and so many UIDs; returns (first UID taken, MODSEQ)."""
+        row = self._connection.execute(_BUMP, {"b_id": mailbox_id, "b_uids": uids}).one()
+        return row.uidnext - uids, row.modseq
+
+    def bump_inbox(self, box_id: int, name: str = "INBOX") -> tuple[int, int, int]:
+        """Take one UID and one MODSEQ of a box's mailbox; returns (mailbox id, UID, MODSEQ)."""
+        row = self._connection.execute(_BUMP_NAMED, {"b_box_id": box_id, "b_name": name, "b_uids": 1}).one()
+        return row.id, row.uidnext - 1, row.modseq
+
+    def log(self, mailbox_id: int, modseq: int, runs: Runs, kind: ChangeKind) -> None:
+        """Write runs of UIDs into the change log."""
+        rows = [
+            {"mailbox_id": mailbox_id, "modseq": modseq, "uid_first": first, "uid_last": last, "kind": int(kind)}
+            for first, last in runs
+        ]
+        if rows:
+            self._connection.execute(_LOG, rows)
+
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    def add(self, mailbox_id: int, rows: Sequence[dict[str, Any]], modseq: int, now: datetime) -> None:
+        """Add messages (uid, flags, internal_date, size, object_id) at one MODSEQ, and log them."""
+        saved_at = to_us(now)
+        full = [{"mailbox_id": mailbox_id, "modseq": modseq, "saved_at": saved_at, **row} for row in rows]
+        self._connection.execute(_ADD, full)
+        self.log(mailbox_id, modseq, runs_of(row["uid"] for row in rows), ChangeKind.ADDED)
+
+    def uids(self, mailbox_id: int) -> list[int]:
+        """Return all UIDs in order."""
+        query = select(messages.c.uid).where(messages.c.mailbox_id == mailbox_id).order_by(messages.c.uid)
+        return list(self._connection.execute(query).scalars())
+
+    def first_without(self, mailbox_id: int, flag: int) -> int | None:
+        """Return the first UID that lacks a flag bit."""
+        where = and_(messages.c.mailbox_id == mailbox_id, messages.c.flags.bitwise_and(flag) == 0)
+        return self._connection.execute(select(func.min(messages.c.uid)).where(where)).scalar()
+
+    def counts(self, mailbox_id: int, seen: int, deleted: int) -> tuple[int, int, int, int]:
+        """Return (messages, unseen, deleted, octets)."""
+        query = select(
+            func.count(),
+            func.sum(case((messages.c.flags.bitwise_and(seen) == 0, 1), else_=0)),
+            func.sum(case((messages.c.flags.bitwise_and(deleted) != 0, 1), else_=0)),
+            func.sum(messages.c.size),
+        ).where(messages.c.mailbox_id == mailbox_id)
+        count, unseen, gone, size = self._connection.execute(query).one()
+        return count, int(unseen or 0), int(gone or 0), int(size or 0)
+
+    def rows(self, mailbox_id: int, box_id: int, runs: Runs, *, envelope: bool, bodystructure: bool) -> list[Row[Any]]:
+        """Return (uid, modseq, flags, internal_date, size, object_id, sealed envelope?, sealed bodystructure?)."""
+        columns: list[Any] = [
+            messages.c.uid,
+            messages.c.modseq,
+            messages.c.flags,
+            messages.c.internal_date,
+            messages.c.size,
+            messages.c.object_id,
+            holdings.c.envelope if envelope else literal(None).label("envelope"),
+            holdings.c.bodystructure if bodystructure else literal(None).label("bodystructure"),
+        ]
+        query = select(*columns)
+        if envelope or bodystructure:
+            held = and_(holdings.c.box_id == box_id, holdings.c.object_id == messages.c.object_id)
+            query = query.join(holdings, held)
+        found: list[Row[Any]] = []
+        for some in _slices(runs):
+            where = and_(messages.c.mailbox_id == mailbox_id, _in_runs(some))
+            found.extend(self._connection.execute(query.where(where).order_by(messages.c.uid)))
+        return found
+
+    def holds(self, mailbox_id: int, object_id: int) -> bool:
+        """Say whether a mailbox has a message with these octets."""
+        where = and_(messages.c.mailbox_id == mailbox_id, messages.c.object_id == object_id)
+        return self._connection.execute(select(messages.c.uid).where(where).limit(1)).first() is not None
+
+    def change_flags(
+        self, mailbox_id: int, runs: Runs, keep: int, add: int, modseq: int, unchanged_since: int | None
+    ) -> tuple[int, ...]:
+        """Set flags to (flags & keep) | add where that changes something; returns the UIDs changed."""
+        new = messages.c.flags.bitwise_and(keep).bitwise_or(add)
+        changed: list[int] = []
+        for some in _slices(runs):
+            where = and_(messages.c.mailbox_id == mailbox_id, _in_runs(some), messages.c.flags != new)
+            if unchanged_since is not None:
+                where = and_(where, messages.c.modseq <= unchanged_since)
+            statement = update(messages).where(where).values(flags=new, modseq=modseq).returning(messages.c.uid)
+            changed.extend(self._connection.execute(statement).scalars())
+        return tuple(sorted(changed))
+
+    def remove(self, mailbox_id: int, runs: Runs) -> None:
+        """Remove messages."""
+        for some in _slices(runs):
+            self._connection.execute(delete(messages).where(and_(messages.c.mailbox_id == mailbox_id, _in_runs(some))))
+
+    def flagged(self, mailbox_id: int, flag: int, runs: Runs | None) -> tuple[int, ...]:
+        """Return the UIDs that have a flag bit, among the runs when given."""
+        has = and_(messages.c.mailbox_id == mailbox_id, messages.c.flags.bitwise_and(flag) != 0)
+        found: list[int] = []
+        for some in _slices(runs) if runs is not None else (None,):
+            where = has if some is None else and_(has, _in_runs(some))
+            found.extend(self._connection.execute(select(messages.c.uid).where(where)).scalars())
+        return tuple(sorted(found))
+
+    # -- changes -------------------------------------------------------------------------------------------------
+
+    def changes_since(self, mailbox_id: int, since: int) -> tuple[Change, ...]:
+        """Return the log's lines after a MODSEQ, in order."""
+        where = and_(changes.c.mailbox_id == mailbox_id, changes.c.modseq > since)
+        query = select(changes).where(where).order_by(changes.c.modseq, changes.c.uid_first)
+        return tuple(
+            Change(row.modseq, row.uid_first, row.uid_last, ChangeKind(row.kind))
+            for row in self._connection.execute(query)
+        )
+
+    def flags_since(self, mailbox_id: int, since: int) -> tuple[tuple[int, int, int], ...]:
+        """Return (uid, modseq, flags) of messages changed or added after a MODSEQ."""
+        where = and_(messages.c.mailbox_id == mailbox_id, messages.c.modseq > since)
+        query = select(messages.c.uid, messages.c.modseq, messages.c.flags).where(where).order_by(messages.c.uid)
+        return tuple((row.uid, row.modseq, row.flags) for row in self._connection.execute(query))
+
+
+def _mailbox(row: Row[Any], names: tuple[str, ...]) -> Mailbox:
+    return Mailbox(
+        row.id, row.box_id, row.name, row.uidvalidity, row.uidnext, row.modseq, row.special_use, row.subscribed, names
+    )

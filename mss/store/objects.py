@@ -1,0 +1,227 @@
+"""Octets of letters and documents: stored once, sealed under a content key that is wrapped for each holder.
+
+Below the inline limit they stand in the row, in the same transaction; above it in a file flushed before. The keyed
+digest that recognises equal octets is the operator's own: nothing is shared between operators.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, bindparam, func, select, update
+
+from mss.clock import to_us
+from mss.store import crypto
+from mss.store.engine import insert_new
+from mss.store.files import FileStore
+from mss.store.keys import KeyRing
+from mss.store.tables import holdings, objects
+
+_CONTENT_KEY = b"content key"
+_ENVELOPE, _BODYSTRUCTURE, _PREVIEW = b"envelope", b"bodystructure", b"preview"
+
+_BY_DIGEST = select(objects.c.id).where(objects.c.digest == bindparam("digest"))
+_ANY_HOLDING = (
+    select(holdings.c.box_id, holdings.c.content_key).where(holdings.c.object_id == bindparam("object_id")).limit(1)
+)
+_HELD = select(holdings.c.object_id).where(
+    and_(holdings.c.box_id == bindparam("box_id"), holdings.c.object_id == bindparam("object_id"))
+)
+_READ = (
+    select(objects.c.size, objects.c.file, holdings.c.content_key)
+    .join(holdings, holdings.c.object_id == objects.c.id)
+    .where(and_(holdings.c.box_id == bindparam("box_id"), holdings.c.object_id == bindparam("object_id")))
+)
+_INLINE = select(func.substr(objects.c.octets, bindparam("start"), bindparam("length"))).where(
+    objects.c.id == bindparam("object_id")
+)
+_FORMS = update(holdings).where(
+    and_(holdings.c.box_id == bindparam("b_box_id"), holdings.c.object_id == bindparam("b_object_id"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Octets already sealed and written aside, waiting for the row that names them."""
+
+    content_key: bytes
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """What IMAP sends of a letter, computed once at delivery."""
+
+    envelope: bytes
+    bodystructure: bytes
+    preview: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object just put: its id and the content key to wrap for its holders."""
+
+    id: int
+    content_key: bytes
+    is_new: bool
+
+
+class Objects:
+    """Octets inside one unit."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        keys: KeyRing,
+        files: FileStore,
+        inline_max_octets: int,
+        staged: dict[bytes, Staged],
+    ) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._files = files
+        self._inline_max_octets = inline_max_octets
+        self._staged = staged
+
+    def digest(self, octets: bytes) -> bytes:
+        """Return the keyed digest that recognises equal octets."""
+        return crypto.keyed_digest(self._keys.digest_key, b"object", octets)
+
+    def put(self, octets: bytes, now: datetime, digest: bytes | None = None) -> Stored:
+        """Store octets, or find them when they are here already."""
+        digest = digest or self.digest(octets)
+        key, values = self._sealed(octets, digest)
+        row = {"digest": digest, "size": len(octets), "created_at": to_us(now), **values}
+        new = insert_new(self._connection, objects).returning(objects.c.id)
+        object_id = self._connection.execute(new, row).scalar()
+        if object_id is not None:
+            return Stored(object_id, key, is_new=True)
+        return self._existing(digest, key)
+
+    def _sealed(self, octets: bytes, digest: bytes) -> tuple[bytes, dict[str, object]]:
+        staged = self._staged.get(digest)
+        if staged is not None:
+            return staged.content_key, {"file": staged.file, "octets": None}
+        key = crypto.new_key()
+        sealed = crypto.seal_octets(key, octets)
+        if len(octets) > self._inline_max_octets:
+            return key, {"file": self._files.put(sealed), "octets": None}
+        return key, {"file": None, "octets": sealed}
+
+    def _existing(self, digest: bytes, _unused_key: bytes) -> Stored:
+        object_id = self._connection.execute(_BY_DIGEST, {"digest": digest}).scalar_one()
+        holder, wrapped = self._connection.execute(_ANY_HOLDING, {"object_id": object_id}).one()
+        return Stored(object_id, self._unwrap(holder, object_id, wrapped), is_new=False)
+
+    def hold(self, box_id: int, stored: Stored, forms: Forms | None = None) -> None:
+        """Let a box hold an object: wrap its content key, seal its IMAP forms. Idempotent."""
+        key = self._keys.key(box_id)
+        context = b":%d:%d" % (box_id, stored.id)
+        row: dict[str, object] = {
+            "box_id": box_id,
+            "object_id": stored.id,
+            "content_key": crypto.seal(key, stored.content_key, _CONTENT_KEY + context),
+        }
+        sealed = _sealed_forms(key, forms, context) if forms else {}
+        result = self._connection.execute(insert_new(self._connection, holdings), {**_NO_FORMS, **row, **sealed})
+        if forms and result.rowcount == 0:
+            where = {"b_box_id": box_id, "b_object_id": stored.id}
+            self._connection.execute(_FORMS.values({n: bindparam(n) for n in sealed}), {**where, **sealed})
+
+    def hold_too(self, box_id: int, from_box_id: int, object_id: int) -> None:
+        """Let a second box hold what a first one holds, IMAP forms included."""
+        key = self.content_key(from_box_id, object_id)
+        self.hold(box_id, Stored(object_id, key, is_new=False), self.forms(from_box_id, object_id))
+
+    def names_file(self, file: str) -> bool:
+        """Say whether a row names a file of octets aside."""
+        query = select(objects.c.id).where(objects.c.file == file)
+        return self._connection.execute(query).first() is not None
+
+    def holds(self, box_id: int, object_id: int) -> bool:
+        """Say whether a box holds an object."""
+        return self._connection.execute(_HELD, {"box_id": box_id, "object_id": object_id}).first() is not None
+
+    def content_key(self, box_id: int, object_id: int) -> bytes:
+        """Return the content key through a holder; Damaged when the box holds no such object."""
+        row = self._connection.execute(_READ, {"box_id": box_id, "object_id": object_id}).first()
+        if row is None:
+            raise crypto.Damaged("the box holds no such object")
+        return self._unwrap(box_id, object_id, row.content_key)
+
+    def _unwrap(self, box_id: int, object_id: int, wrapped: bytes) -> bytes:
+        return crypto.unseal(self._keys.key(box_id), wrapped, _CONTENT_KEY + b":%d:%d" % (box_id, object_id))
+
+    def size(self, box_id: int, object_id: int) -> int:
+        """Return how many octets an object has."""
+        return int(self._connection.execute(_READ, {"box_id": box_id, "object_id": object_id}).one().size)
+
+    def get(self, box_id: int, object_id: int, start: int = 0, end: int | None = None) -> bytes:
+        """Return octets [start, end) of an object that a box holds; a range costs a range."""
+        row = self._connection.execute(_READ, {"box_id": box_id, "object_id": object_id}).first()
+        if row is None:
+            raise crypto.Damaged("the box holds no such object")
+        end = row.size if end is None else min(end, row.size)
+        if start >= end:
+            return b""
+        first, sealed_start, sealed_end = crypto.sealed_range(row.size, start, end)
+        sealed = self._sealed_octets(object_id, row.file, sealed_start, sealed_end)
+        plain = crypto.open_segments(self._unwrap(box_id, object_id, row.content_key), sealed, row.size, first)
+        offset = first * crypto.SEGMENT_OCTETS
+        return plain[start - offset : end - offset]
+
+    def _sealed_octets(self, object_id: int, file: str | None, start: int, end: int) -> bytes:
+        if file is not None:
+            return self._files.get(file, start, end)
+        values = {"object_id": object_id, "start": start + 1, "length": end - start}
+        return bytes(self._connection.execute(_INLINE, values).scalar_one())
+
+    def forms(self, box_id: int, object_id: int) -> Forms | None:
+        """Return the IMAP forms of a letter; None for an object that is no letter."""
+        where = and_(holdings.c.box_id == box_id, holdings.c.object_id == object_id)
+        row = self._connection.execute(
+            select(holdings.c.envelope, holdings.c.bodystructure, holdings.c.preview).where(where)
+        ).first()
+        if row is None or row.envelope is None:
+            return None
+        key, context = self._keys.key(box_id), b":%d:%d" % (box_id, object_id)
+        return Forms(
+            crypto.unseal(key, row.envelope, _ENVELOPE + context),
+            crypto.unseal(key, row.bodystructure, _BODYSTRUCTURE + context),
+            crypto.unseal(key, row.preview, _PREVIEW + context).decode(),
+        )
+
+    def opener(self, box_id: int) -> Opener:
+        """Return what opens many sealed forms of one box, the key looked up once."""
+        return Opener(self._keys.key(box_id), box_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """Opens the sealed IMAP forms of one box's letters."""
+
+    key: bytes
+    box_id: int
+
+    def envelope(self, object_id: int, sealed: bytes) -> bytes:
+        """Open a sealed ENVELOPE."""
+        return crypto.unseal(self.key, sealed, b"envelope:%d:%d" % (self.box_id, object_id))
+
+    def bodystructure(self, object_id: int, sealed: bytes) -> bytes:
+        """Open a sealed BODYSTRUCTURE."""
+        return crypto.unseal(self.key, sealed, b"bodystructure:%d:%d" % (self.box_id, object_id))
+
+
+_NO_FORMS: dict[str, object] = {"envelope": None, "bodystructure": None, "preview": None}
+
+
+def _sealed_forms(key: bytes, forms: Forms, context: bytes) -> dict[str, object]:
+    return {
+        "envelope": crypto.seal(key, forms.envelope, _ENVELOPE + context),
+        "bodystructure": crypto.seal(key, forms.bodystructure, _BODYSTRUCTURE + context),
+        "preview": crypto.seal(key, forms.preview.encode("utf-8", "replace"), _PREVIEW + context),
+    }
+
+
+__all__ = ["Forms", "Objects", "Opener", "Staged", "Stored"]

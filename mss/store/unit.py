@@ -1,0 +1,94 @@
+"""One unit of work: the rooms of the store inside one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from sqlalchemy import Connection
+
+from mss.store.accounts import Accounts
+from mss.store.conversations import Conversations
+from mss.store.dossiers import Dossiers
+from mss.store.files import FileStore
+from mss.store.journal import Chain, Journal
+from mss.store.keys import KeyRing
+from mss.store.mailboxes import Mailboxes
+from mss.store.objects import Objects, Staged
+from mss.store.parties import Parties
+from mss.store.queue import Queue
+from mss.store.sealing import Sealing
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all units of one store share."""
+
+    keys: KeyRing
+    files: FileStore
+    inline_max_octets: int
+    segment_records: int
+
+
+class Uow:
+    """The rooms of the store inside one transaction. Never kept beyond it."""
+
+    def __init__(
+        self, connection: Connection, shared: Shared, chain: Chain | None, staged: dict[bytes, Staged]
+    ) -> None:
+        self._connection = connection
+        self._shared = shared
+        self._chain = chain
+        self._staged = staged
+        self.hints: set[tuple[str, int]] = set()
+
+    def wake(self, channel: str, key: int = 0) -> None:
+        """Publish a wake-up once this unit is committed: ("mailbox", box id) or ("queue", 0)."""
+        self.hints.add((channel, key))
+
+    @cached_property
+    def sealing(self) -> Sealing:
+        """Sealing and keyed digests."""
+        return Sealing(self._shared.keys)
+
+    @cached_property
+    def objects(self) -> Objects:
+        """Octets of letters and documents."""
+        return Objects(
+            self._connection, self._shared.keys, self._shared.files, self._shared.inline_max_octets, self._staged
+        )
+
+    @cached_property
+    def mailboxes(self) -> Mailboxes:
+        """Mailboxes and their messages."""
+        return Mailboxes(self._connection)
+
+    @cached_property
+    def queue(self) -> Queue:
+        """Deliveries and attempts; letters recognised when they come again."""
+        return Queue(self._connection)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """Boxes, accounts, delegations, sessions."""
+        return Accounts(self._connection, self.sealing)
+
+    @cached_property
+    def conversations(self) -> Conversations:
+        """Conversations, contacts, drafts."""
+        return Conversations(self._connection, self.sealing)
+
+    @cached_property
+    def dossiers(self) -> Dossiers:
+        """Documents of patients."""
+        return Dossiers(self._connection, self.sealing)
+
+    @cached_property
+    def parties(self) -> Parties:
+        """The directory and the trust list."""
+        return Parties(self._connection)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """Who did what."""
+        return Journal(self._connection, self._chain, self._shared.segment_records)

@@ -1,0 +1,141 @@
+"""Wake-ups: hints that something may have changed, never the truth; a slow poll is the net below them.
+
+Inside a process a hint sets an event of the loop; between the workers of one machine it is a datagram on a Unix
+socket, one per commit, holding channel names and ids only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+Wake = tuple[str, int]
+_DATAGRAM_WAKES_MAX = 200
+
+
+class Subscription:
+    """Wakes when something on its channel may have changed."""
+
+    def __init__(self, owner: Wakeups, wake: Wake) -> None:
+        self._owner = owner
+        self._wake = wake
+        self._event = asyncio.Event()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait for a hint, so long at most; True when one came. Hints during the caller's work are kept."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._event.wait()
+        except TimeoutError:
+            return False
+        self._event.clear()
+        return True
+
+    def ring(self) -> None:
+        """Wake the waiter (in its own loop)."""
+        self._event.set()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._owner.forget(self._wake, self)
+
+
+class Wakeups:
+    """All subscriptions of one process, and its ear for those of the other workers."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._listeners: dict[Wake, set[Subscription]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._socket: socket.socket | None = None
+        self._name = f"{os.getpid()}-{secrets.token_hex(4)}.wake"
+
+    def start(self) -> None:
+        """Begin to hear (called in the loop that will wait)."""
+        self._loop = asyncio.get_running_loop()
+        if self._folder is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.bind(_short(self._folder / self._name))
+        self._loop.add_reader(self._socket.fileno(), self._hear)
+
+    def close(self) -> None:
+        """Stop hearing."""
+        if self._socket is not None and self._loop is not None and self._folder is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            (self._folder / self._name).unlink(missing_ok=True)
+            self._socket = None
+        self._loop = None
+
+    def subscribe(self, channel: str, key: int) -> Subscription:
+        """Listen for one channel and key."""
+        subscription = Subscription(self, (channel, key))
+        self._listeners.setdefault((channel, key), set()).add(subscription)
+        return subscription
+
+    def forget(self, wake: Wake, subscription: Subscription) -> None:
+        """Drop a subscription."""
+        listeners = self._listeners.get(wake, set())
+        listeners.discard(subscription)
+        if not listeners:
+            self._listeners.pop(wake, None)
+
+    def publish(self, wakes: Iterable[Wake]) -> None:
+        """Wake everybody concerned, here and in the other workers; called from any thread after a commit."""
+        some = list(wakes)
+        if not some:
+            return
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # The loop is closing: nobody waits any more.
+                self._loop.call_soon_threadsafe(self._ring, some)
+        self._tell_others(some)
+
+    def _ring(self, wakes: list[Wake]) -> None:
+        for wake in wakes:
+            for subscription in tuple(self._listeners.get(wake, ())):
+                subscription.ring()
+
+    def _tell_others(self, wakes: list[Wake]) -> None:
+        if self._folder is None:
+            return
+        # Too many for a datagram: the poll finds the rest.
+        datagram = json.dumps(wakes[:_DATAGRAM_WAKES_MAX]).encode()
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+            out.setblocking(False)
+            for other in self._folder.iterdir():
+                if other.name.endswith(".wake") and other.name != self._name:
+                    self._send(out, other, datagram)
+
+    @staticmethod
+    def _send(out: socket.socket, other: Path, datagram: bytes) -> None:
+        try:
+            out.sendto(datagram, _short(other))
+        except ConnectionRefusedError:
+            other.unlink(missing_ok=True)  # Its worker is gone.
+        except OSError:
+            return
+
+    def _hear(self) -> None:
+        if self._socket is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                wakes = json.loads(self._socket.recv(65536))
+                self._ring([(str(channel), int(key)) for channel, key in wakes])
+
+
+def _short(path: Path) -> str:
+    """Return the path, relative when that is shorter: a Unix socket's name has 107 octets at most."""
+    absolute = str(path)
+    if len(absolute.encode()) <= 100:
+        return absolute
+    return min((absolute, os.path.relpath(path)), key=len)

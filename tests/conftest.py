@@ -1,0 +1,54 @@
+"""What all tests share: no network outside journeys, the strength of the properties, a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support import postgres, sockets
+
+_ANY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("fast", _ANY, max_examples=50)
+settings.register_profile("ci", _ANY, max_examples=100, derandomize=True, database=None)
+settings.register_profile("soak", _ANY, max_examples=20_000)
+settings.load_profile("ci" if os.environ.get("CI") else "fast")
+
+sockets.install_guard()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Open the network for the tests that are marked for it, and only for them."""
+    marked = any(item.get_closest_marker(name) for name in ("journey", "postgres", "soak"))
+    with sockets.network_open(marked):
+        return (yield)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A real PostgreSQL for this process of tests; without one the tests fail with the line to type."""
+    with postgres.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: postgres.Server) -> str:
+    """The address of the server's own database: for what needs a server, but no tables."""
+    return postgres_server.url("postgres")
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: postgres.Server) -> str:
+    """The database that every test gets a copy of: an empty one. A room overrides it with its own tables."""
+    return postgres_server.create()
+
+
+@pytest.fixture
+def postgres_database(postgres_server: postgres.Server, postgres_template: str) -> Iterator[str]:
+    """The address of a fresh copy of the template, dropped after the test."""
+    name = postgres_server.create(template=postgres_template)
+    yield postgres_server.url(name)
+    postgres_server.drop(name)

