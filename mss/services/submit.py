@@ -256,8 +256,11 @@ def _may(uow: Uow, account: Account, box: Box, facts: conversing.ReplyFacts, now
     acts = access.may_act(account, delegations, box, access.Action.SEND_LETTERS, now)
     if not acts.accepted:
         return acts
-    # A conversation of another box has no letters here: that is a stranger's, not a new one.
-    return conversing.may_reply(facts) if facts.letters else reject(rules.CONVERSATION_NEVER_OPENED)
+    if not facts.letters:
+        # A conversation of another box has no letters here: that is a stranger's, not a new one.
+        return reject(rules.CONVERSATION_NEVER_OPENED)
+    answers = conversing.may_answer(facts)
+    return conversing.may_reply(facts) if facts.recipients or answers.accepted else answers
 
 
 def _recipients(uow: Uow, box_id: int, answer: PatientReply, facts: conversing.ReplyFacts) -> tuple[Participant, ...]:
