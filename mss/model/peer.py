@@ -15,7 +15,7 @@ from datetime import datetime
 from mss.errors import Malformed
 from mss.model.address import Domain
 
-_PAIR = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)*)\s*=\s*")
+_PAIR = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*|(?:[Oo][Ii][Dd]\.)?\d+(?:\.\d+)*)\s*=\s*", re.ASCII)
 _NAMES = {
     "2.5.4.3": "CN", "2.5.4.11": "OU", "2.5.4.10": "O", "2.5.4.8": "ST", "2.5.4.6": "C", "2.5.4.7": "L",
     "S": "ST", "2.5.4.5": "SERIALNUMBER", "0.9.2342.19200300.100.1.25": "DC", "2.5.4.97": "ORGANIZATIONIDENTIFIER",
