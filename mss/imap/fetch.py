@@ -1,13 +1,12 @@
 """Render FETCH responses from rows and from a letter's octets (RFC 3501 §7.4.2).
 
 ENVELOPE and BODYSTRUCTURE go out as they were stored at delivery; sections are ranges of the letter. Nothing here
-asks the store: `plan` says what a FETCH needs, `render_rows` and `sections` make the octets. There is no object per
-letter besides its octets.
+asks the store: `plan` says what a FETCH needs, `render_rows` and `found_sections` make the octets. There is no
+object per letter besides its octets.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -16,7 +15,9 @@ from typing import Final, Protocol
 from mss.imap import responses
 from mss.imap.commands import Item, Section, Text
 from mss.imap.structure import without_extensions
-from mss.model.message import HeaderField, Message, Part
+from mss.mail import sections
+from mss.mail.sections import What
+from mss.model.message import Message
 
 
 class Row(Protocol):
@@ -57,20 +58,20 @@ class Plan:
     marks_seen: bool
 
 
-def plan(items: Item, sections: tuple[Section, ...], *, condstore: bool, read_only: bool) -> Plan:
+def plan(items: Item, wanted: tuple[Section, ...], *, condstore: bool, read_only: bool) -> Plan:
     """Plan a FETCH; a client that knows about MODSEQ gets it with every FLAGS (RFC 7162 §3.2)."""
-    marks_seen = not read_only and any(not section.peek for section in sections)
+    marks_seen = not read_only and any(not section.peek for section in wanted)
     if condstore and Item.FLAGS in items:
         items |= Item.MODSEQ
-    return Plan(items, sections, _need(sections), marks_seen)
+    return Plan(items, wanted, _need(wanted), marks_seen)
 
 
-def _need(sections: tuple[Section, ...]) -> Need:
-    if not sections:
+def _need(wanted: tuple[Section, ...]) -> Need:
+    if not wanted:
         return Need.NOTHING
-    if all(not section.part and section.text in _HEADERS for section in sections):
+    if all(not section.part and section.text in _HEADERS for section in wanted):
         return Need.HEADER
-    if len(sections) == 1 and not sections[0].part and sections[0].text is Text.ALL:
+    if len(wanted) == 1 and not wanted[0].part and wanted[0].text is Text.ALL:
         return Need.RANGE
     return Need.ALL
 
@@ -131,99 +132,35 @@ _QUICK: Final = {
 
 # --- sections ---
 
+_WHAT: Final = {
+    Text.ALL: What.ALL,
+    Text.HEADER: What.HEADER,
+    Text.HEADER_FIELDS: What.FIELDS,
+    Text.HEADER_FIELDS_NOT: What.FIELDS_NOT,
+    Text.TEXT: What.TEXT,
+    Text.MIME: What.MIME,
+}
 
-def octet_range(section: Section) -> tuple[int, int | None]:
+
+def octet_range(section: Section, size_octets: int) -> tuple[int, int]:
     """Return the octets [start, end) of a letter that a `Need.RANGE` section asks for."""
-    end = None if section.count is None else section.start + section.count
-    return section.start, end
+    start = min(section.start, size_octets)
+    return start, size_octets if section.count is None else min(section.start + section.count, size_octets)
 
 
-def ranged(section: Section, octets: bytes) -> bytes:
-    """Return the item of a section whose octets were read as a range."""
-    return section.label + b" " + responses.literal(octets)
-
-
-def header_sections(sections: Sequence[Section], header: bytes) -> list[bytes]:
-    """Return the items of sections that only need the letter's header (with its empty line)."""
-    return [_item(section, _select_header(section, header)) for section in sections]
-
-
-def sections(wanted: Sequence[Section], message: Message) -> list[bytes]:
+def found_sections(wanted: Sequence[Section], message: Message) -> list[bytes]:
     """Return the items of sections of an indexed letter; a part that does not exist is NIL."""
-    return [_item(section, _find(section, message)) for section in wanted]
+    return [_item(section, message) for section in wanted]
 
 
-def _item(section: Section, octets: bytes | None) -> bytes:
+def _item(section: Section, message: Message) -> bytes:
+    names = tuple(name.decode("ascii") for name in section.fields)
+    octets = sections.octets(message, sections.Section(section.part, _WHAT[section.text], names))
     if octets is None:
         return section.label + b" NIL"
     if section.count is not None:
         octets = octets[section.start : section.start + section.count]
     return section.label + b" " + responses.literal(octets)
-
-
-def _find(section: Section, message: Message) -> bytes | None:
-    part = part_at(message.structure.root, section.part)
-    if part is None:
-        return None
-    if section.text is Text.ALL:
-        return _whole(section, part, message)
-    if section.text is Text.MIME:
-        return message.slice(part.header)
-    letter = part if not section.part else part.embedded
-    if letter is None:
-        return None
-    if section.text is Text.TEXT:
-        return message.slice(letter.body)
-    return _select_fields(section, letter, message)
-
-
-def _whole(section: Section, part: Part, message: Message) -> bytes:
-    return message.slice(part.body) if section.part else message.octets
-
-
-def part_at(root: Part, path: tuple[int, ...]) -> Part | None:
-    """Return the part that a specifier names (RFC 3501 §6.4.5); a letter that is no multipart is its own part 1."""
-    part: Part | None = root
-    at_letter = True
-    for number in path:
-        if part is None:
-            return None
-        part, at_letter = _child(part, number, at_letter)
-    return part
-
-
-def _child(part: Part, number: int, at_letter: bool) -> tuple[Part | None, bool]:
-    """Return a child and whether it is a letter whose body may still be part 1 of itself."""
-    holder = part
-    if not at_letter and part.embedded is not None:
-        holder, at_letter = part.embedded, True
-    if holder.children:
-        child = holder.children[number - 1] if number <= len(holder.children) else None
-        return child, False
-    return (holder if at_letter and number == 1 else None), False
-
-
-def _select_fields(section: Section, letter: Part, message: Message) -> bytes:
-    if section.text is Text.HEADER:
-        return message.slice(letter.header)
-    wants = section.text is Text.HEADER_FIELDS
-    chosen = [field for field in letter.fields if (field.name.encode() in section.fields) is wants]
-    return _joined(chosen, message)
-
-
-def _joined(fields: Iterable[HeaderField], message: Message) -> bytes:
-    return b"".join([message.slice(field.field) for field in fields]) + b"\r\n"
-
-
-_FIELD_LINE: Final = re.compile(rb"^([^\s:]+)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.MULTILINE)
-
-
-def _select_header(section: Section, header: bytes) -> bytes:
-    if section.text is Text.HEADER:
-        return header
-    wants = section.text is Text.HEADER_FIELDS
-    found = _FIELD_LINE.finditer(header)
-    return b"".join(m.group() for m in found if (m.group(1).lower() in section.fields) is wants) + b"\r\n"
 
 
 def header_end(octets: bytes) -> int | None:
@@ -234,7 +171,10 @@ def header_end(octets: bytes) -> int | None:
     return None if at < 0 else at + 4
 
 
-def render_letter(number: int, row: Row, chosen: Sequence[Writer], found: Sequence[bytes]) -> list[bytes]:
-    """Return the pieces of one FETCH response with sections; large octets are not copied again."""
-    head = b"* %d FETCH (" % number
-    return [head, b" ".join([*(write(row) for write in chosen), *found]), b")\r\n"]
+def opening(number: int, row: Row, chosen: Sequence[Writer]) -> bytes:
+    """Return the beginning of one FETCH response that sections follow; its end is `CLOSING`."""
+    items = b" ".join([write(row) for write in chosen])
+    return b"* %d FETCH (%b" % (number, items + b" " if items else b"")
+
+
+CLOSING: Final = b")\r\n"

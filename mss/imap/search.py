@@ -6,19 +6,17 @@ the SENT keys look into the stored ENVELOPE, as the standard words them. It asks
 
 from __future__ import annotations
 
-import base64
-import binascii
-import quopri
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Final, Protocol
 
 from mss.imap import commands as c
 from mss.imap.responses import flag_bit
-from mss.imap.structure import ENVELOPE_FIELDS, decode, decoded, envelope_field, sent_day
+from mss.imap.structure import ENVELOPE_FIELDS, envelope_field, sent_day
 from mss.imap.view import Runs, View
+from mss.mail import content, headers
 from mss.model.message import Message, Part
 
 Truth = bool | None
@@ -48,13 +46,15 @@ Test = Callable[[Row], Truth]
 class Plan:
     """A program ready to run on rows; `leaves` are its tests one by one, for `decide`.
 
-    `candidates`: UIDs outside of which nothing can match. `needs_body`: more than the header may be needed.
+    `candidates`: UIDs outside of which nothing can match. `needs_rows`: UIDs alone do not decide it.
+    `needs_body`: more than the header may be needed.
     """
 
     key: c.Key
     test: Test
     leaves: Mapping[c.Key, Test]
     candidates: Runs
+    needs_rows: bool
     needs_envelope: bool
     needs_body: bool
 
@@ -72,6 +72,7 @@ def plan(key: c.Key, view: View) -> Plan | None:
         test=_compile(key, leaves),
         leaves=leaves,
         candidates=everything if candidates is None else candidates,
+        needs_rows=any(not isinstance(leaf, c.Numbers | c.All) for leaf in leaves),
         needs_envelope=any(_in_envelope(leaf) for leaf in leaves),
         needs_body=any(isinstance(leaf, c.BodyHas) for leaf in leaves),
     )
@@ -251,12 +252,11 @@ def _envelope_has(name: str, text: str) -> Test:
 class Letter:
     """One letter while it is searched: its texts are decoded once, and only when asked for."""
 
-    __slots__ = ("_body", "_header", "_leaves", "_message", "_row")
+    __slots__ = ("_body", "_leaves", "_message", "_row")
 
-    def __init__(self, row: Row, leaves: Mapping[c.Key, Test], header: bytes, message: Message | None) -> None:
+    def __init__(self, row: Row, leaves: Mapping[c.Key, Test], message: Message) -> None:
         self._row = row
         self._leaves = leaves
-        self._header = header
         self._message = message
         self._body: str | None = None
 
@@ -270,41 +270,39 @@ class Letter:
             case c.Not(inner):
                 return not self.holds(inner)
             case c.HeaderHas(name, text) if name not in ENVELOPE_FIELDS:
-                return any(text.casefold() in value for value in _values(self._header, name))
+                return any(text.casefold() in value for value in _values(self._message, name))
             case c.BodyHas(text, header):
                 wanted = text.casefold()
-                return wanted in self._text() or (header and wanted in decoded(self._header).casefold())
+                return wanted in self._text() or (header and wanted in self._header())
             case _:
                 return self._leaves[key](self._row) is True
 
     def _text(self) -> str:
         if self._body is None:
-            self._body = "\n".join(_texts(self._message)) if self._message else ""
+            self._body = "\n".join(_texts(self._message))
         return self._body
 
-
-def decide(plan: Plan, row: Row, header: bytes, message: Message | None) -> bool:
-    """Decide a program for a letter that its row left open; `message` only where the plan needs the body."""
-    return Letter(row, plan.leaves, header, message).holds(plan.key)
-
-
-_FIELD_LINE: Final = re.compile(rb"^([^\s:]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.MULTILINE)
+    def _header(self) -> str:
+        header = self._message.slice(self._message.structure.root.header)
+        return headers.decode_text(header).casefold()
 
 
-def _values(header: bytes, name: str) -> Iterator[str]:
+def decide(plan: Plan, row: Row, message: Message) -> bool:
+    """Decide a program for a letter that its row left open; only its header where the plan needs no body."""
+    return Letter(row, plan.leaves, message).holds(plan.key)
+
+
+def _values(message: Message, name: str) -> Iterator[str]:
     """Yield the values of a header field, decoded and case folded."""
-    wanted = name.encode("utf-8")
-    for match in _FIELD_LINE.finditer(header):
-        if match.group(1).lower() == wanted:
-            yield decoded(match.group(2)).casefold()
+    for raw in message.headers(name):
+        yield headers.decode_text(raw).casefold()
 
 
-def _texts(message: Message) -> Iterable[str]:
+def _texts(message: Message) -> Iterator[str]:
     """Yield the decoded texts of a letter, those of embedded letters too, case folded."""
     for part in _all_parts(message.structure.root):
         if part.content_type.startswith("text/"):
-            octets = _unencoded(message.slice(part.body), part.encoding)
-            yield decode(octets, part.parameter("charset") or "utf-8").casefold()
+            yield content.text(message, part).casefold()
 
 
 def _all_parts(part: Part) -> Iterator[Part]:
@@ -312,20 +310,3 @@ def _all_parts(part: Part) -> Iterator[Part]:
         yield each
         if each.embedded is not None:
             yield from _all_parts(each.embedded)
-
-
-def _unencoded(octets: bytes, encoding: str) -> bytes:
-    match encoding.lower():
-        case "base64":
-            return _from_base64(octets)
-        case "quoted-printable":
-            return quopri.decodestring(octets)
-        case _:
-            return octets
-
-
-def _from_base64(octets: bytes) -> bytes:
-    try:
-        return base64.b64decode(octets)
-    except binascii.Error:
-        return b""

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from email.header import decode_header
-from email.utils import parsedate_tz
 from typing import Final
+
+from mss.mail import headers
 
 _TOKEN: Final = re.compile(rb'\(|\)|"(?:[^"\\]|\\.)*"|\{(\d+)\}\r\n|[^ ()"{]+| ', re.DOTALL)
 _ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
-_FOLDING: Final = re.compile(rb"\r?\n(?=[ \t])")
 
 Node = list["bytes | Node"]
 
@@ -107,7 +106,7 @@ def envelope_field(envelope: bytes, name: str) -> str | None:
     node = tree[index] if index < len(tree) else b"NIL"
     if isinstance(node, bytes):
         value = _string(node)
-        return None if value is None else decoded(value)
+        return None if value is None else headers.decode_text(value)
     return ", ".join(_address(each) for each in node if isinstance(each, list)) if name in _ADDRESSES else None
 
 
@@ -115,7 +114,7 @@ def _address(node: Node) -> str:
     """Return one address structure (name, route, local part, domain) as people write it."""
     name, _, local, domain = ([_string(item) if isinstance(item, bytes) else None for item in node] + [None] * 4)[:4]
     spec = b"%b@%b" % (local or b"", domain) if domain else (local or b"")
-    return f"{decoded(name)} <{decoded(spec)}>" if name else decoded(spec)
+    return f"{headers.decode_text(name)} <{headers.decode_text(spec)}>" if name else headers.decode_text(spec)
 
 
 def _string(token: bytes) -> bytes | None:
@@ -128,31 +127,5 @@ def _string(token: bytes) -> bytes | None:
 
 def sent_day(envelope: bytes) -> date | None:
     """Return the day of the Date field as written, without its time and zone."""
-    parsed = parsedate_tz(envelope_field(envelope, "date") or "")
-    try:
-        return date(*parsed[:3]) if parsed else None
-    except ValueError:
-        return None
-
-
-def decoded(value: bytes) -> str:
-    """Return a header value unfolded, its encoded words decoded (RFC 2047); what cannot be read stays as it is."""
-    flat = _FOLDING.sub(b"", value).decode("utf-8", "replace")
-    if "=?" not in flat:
-        return flat
-    try:
-        return "".join(_piece(octets, charset) for octets, charset in decode_header(flat))
-    except (ValueError, LookupError):
-        return flat
-
-
-def _piece(octets: bytes | str, charset: str | None) -> str:
-    return octets if isinstance(octets, str) else decode(octets, charset or "ascii")
-
-
-def decode(octets: bytes, charset: str) -> str:
-    """Return octets as text, whatever the charset's name is worth."""
-    try:
-        return octets.decode(charset, "replace")
-    except (LookupError, ValueError):
-        return octets.decode("utf-8", "replace")
+    sent = headers.date((envelope_field(envelope, "date") or "").encode("utf-8"))
+    return sent.date() if sent else None

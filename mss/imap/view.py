@@ -13,6 +13,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from mss.imap import responses
 from mss.imap.commands import SequenceSet
@@ -55,6 +56,12 @@ class View:
             end = bisect_right(self.uids, last)
             for index in range(at, end):
                 yield index + 1, self.uids[index]
+
+    def chunks(self, runs: Runs, size: int) -> Iterator[list[tuple[int, int]]]:
+        """Yield (number, UID) of all known UIDs in the runs, so many at a time."""
+        numbered = self.numbered(runs)
+        while chunk := list(islice(numbered, size)):
+            yield chunk
 
     def resolve(self, wanted: SequenceSet, *, uid: bool) -> Runs | None:
         """Return the runs of UIDs that a set means, merged and ascending; None when a number is out of range.
