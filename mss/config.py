@@ -363,8 +363,9 @@ def _line_of(text: str, path: _Path) -> int:
                 here = table = (*here, lists[here])
         elif key := _KEY.match(line):
             here = (*table, *_keys(key.group(1)))
-        if here == path[: len(here)] and len(here) > depth:
-            best, depth = number, len(here)
+        shared = min(len(here), len(path))
+        if shared > depth and here[:shared] == path[:shared]:
+            best, depth = number, shared
     return best
 
 
