@@ -69,9 +69,8 @@ check-style: $(READY)
 	@echo "== format and lint: clean"
 
 check-floors: $(READY)
-	@.venv/bin/lint-imports --no-cache
-	@$(RUN) deptry --version >/dev/null
-	@echo "== floors: clean"
+	@.venv/bin/lint-imports --no-cache --no-logo
+	@$(RUN) deptry . --no-ansi
 
 check-types: $(READY)
 	@$(RUN) mypy $(PYTHON_FOLDERS)
