@@ -24,7 +24,7 @@ OWN_HOPS_MAX: Final = 4
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?\.?\Z|\[[A-Za-z0-9:.]{1,60}\]\Z")
 _WORD = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.:@-]{1,200}\Z")
-_FIELD = re.compile(rb"[!-9;-~]+:(?:[^\r\n\x00]|\r\n[ \t])*\r\n\Z")
+_FIELD = re.compile(rb"[!-9;-~]+:(?:[^\r\n\x00]++|\r\n[ \t])*+\r\n\Z")
 _BLANK_LINE = re.compile(rb"\r\n[ \t]+\r\n")
 _COMMENT = re.compile(rb"\([^()]*+\)")
 _BY = re.compile(rb"\bby\s+([^\s;()]+)", re.IGNORECASE)

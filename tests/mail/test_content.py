@@ -133,6 +133,6 @@ def test_plain_text_as_html() -> None:
 
 @pytest.mark.parametrize("markup", ["<" * 10**6, "<script" * 10**5, "<script>" * 10**5, "\n " * 10**5, "&" * 10**6])
 def test_hostile_html_costs_little(markup: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     content.from_html(markup)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0

@@ -155,9 +155,9 @@ def test_limit_of_addresses(limit: int) -> None:
      b'"\\' * 500_000],
 )  # fmt: skip
 def test_a_hostile_list_costs_little(raw: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(headers.addresses(raw, LIMITS)) <= LIMITS.addresses_max
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 @given(st.text('a@.<>,;:()"\\[] \r\n', max_size=40))
@@ -191,10 +191,10 @@ def test_limit_of_message_ids(count: int) -> None:
 
 
 def test_hostile_identifiers_cost_little() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert headers.message_ids(b"<" * 10**6) == []
     assert headers.message_ids(b"<a" * 10**6) == []
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 def at(hours: float, *parts: int) -> datetime:

@@ -353,9 +353,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_letter_costs_little(name: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     message = mime.index(HOSTILE[name], LIMITS)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert message.octets == HOSTILE[name]
 
 
@@ -369,9 +369,9 @@ def test_an_ordinary_letter_is_indexed_fast(kib: int, budget_ms: float) -> None:
 
 
 def _seconds(octets: bytes) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     mime.index(octets, LIMITS)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 _LINE = st.sampled_from(

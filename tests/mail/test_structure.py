@@ -239,9 +239,9 @@ def test_what_lies_beyond_a_limit_is_opaque(octets: bytes) -> None:
 
 def test_rendering_a_full_header_costs_little() -> None:
     message = index(b"To: " + b"a@b.fr, " * 120_000, b"Subject: " + b"x" * 100_000)
-    start = time.perf_counter()
+    start = time.process_time()
     structure.envelope(message)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def balanced(rendered: bytes) -> None:
