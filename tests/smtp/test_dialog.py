@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,27 +11,11 @@ from mss.model.delivery import Delivery, Outcome, OutcomeKind
 from mss.model.envelope import Notify, Ret
 from mss.smtp import dialog
 from mss.smtp.dialog import Answer, Letter, Offer
+from tests.smtp.smtp_letters import delivery
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OCTETS = b"From: a@chu.example\r\n\r\nHello\r\n"
 ALL = Offer("mx", frozenset({"SIZE", "8BITMIME", "SMTPUTF8", "DSN"}), 1000)
 BARE = Offer("mx", frozenset())
-
-
-def delivery(number: int = 1, recipient: str | Address = "b@gip.example", **changes: object) -> Delivery:
-    made = Delivery(
-        id=number,
-        object_id=1,
-        destination=Domain("gip.example"),
-        reverse_path=Address.parse("a@chu.example"),
-        recipient=recipient if isinstance(recipient, Address) else Address.parse(recipient),
-        message_id="<1@chu.example>",
-        size_octets=len(OCTETS),
-        created_at=NOW,
-        expires_at=NOW,
-        next_attempt_at=NOW,
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def letter(*deliveries: Delivery) -> Letter:
