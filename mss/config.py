@@ -83,7 +83,10 @@ class ImapConfig:
 
 @dataclass(frozen=True, slots=True)
 class WebmailConfig:
-    """The patient webmail. `base_url` is what the browser shows; TLS with our own certificate unless `plain`."""
+    """The patient webmail. `base_url` is what the browser shows; TLS with our own certificate unless `plain`.
+
+    Behind a proxy that speaks TLS: `plain`, an https `base_url`, and the proxy's address in `trusted_proxies`.
+    """
 
     listen: tuple[str, ...] = ()
     base_url: str = ""
@@ -91,6 +94,8 @@ class WebmailConfig:
     session_idle_s: int = 15 * 60
     session_max_s: int = 8 * 3600
     default_locale: Literal["fr", "en"] = "fr"
+    time_zone: str = "Europe/Paris"
+    trusted_proxies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +194,10 @@ class Limits:
     extraction_max_octets: int = 500 * MIB
     search_results_max: int = 50
     http_body_max_octets: int = 30 * MIB
+    http_connections_max: int = 1000
+    http_connections_per_source_max: int = 100
+    http_head_timeout_s: int = 30
+    http_timeout_s: int = 600
     journal_segment_records: int = 1000
     write_queue_max: int = 1000
 

@@ -7,9 +7,6 @@ and OID exactly, traits without accents, case, hyphens and spaces.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,20 +17,20 @@ from mss.dossier import cda, xdm
 from mss.dossier.categories import CATEGORIES, DEPOSIT_TYPES, category_of
 from mss.dossier.deposit import Unfileable, fileable_by_patient
 from mss.errors import Malformed
+from mss.mail.content import decoded
 from mss.model.document import AttachedDocument, Confidentiality, PatientIdentity, Submission
 from mss.model.filing import DocumentVerdict, FilingReason, FilingVerdict, Problem
 from mss.model.ins import INS, INS_OIDS, TEST_OIDS, Traits, parse_matricule
 from mss.model.message import Message, Part
 
 __all__ = (
-    "CATEGORIES", "DEPOSIT_TYPES", "Unfileable", "category_of", "decoded", "fileable_by_patient", "match", "read",
+    "CATEGORIES", "DEPOSIT_TYPES", "Unfileable", "category_of", "fileable_by_patient", "match", "read",
 )  # fmt: skip
 
 _ARCHIVE: Final = "IHE_XDM.ZIP"
 # A letter carries one archive; a few more are read, in case a sender did not know.
 ARCHIVES_MAX: Final = 4
 _XML_TYPES: Final = frozenset({"text/xml", "application/xml", "application/hl7-cda+xml", "application/cda+xml"})
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,30 +122,13 @@ def _candidate(message: Message, part: Part) -> bytes | None:
         return None
     if part.content_type.startswith(("image/", "audio/", "video/")) and not name.endswith((".ZIP", ".XML", ".PDF")):
         return None
-    return decoded(message.slice(part.body), part.encoding)
+    return decoded(message, part)
 
 
 def _is_archive(octets: bytes, part: Part) -> bool:
     if (part.filename or "").strip().upper() == _ARCHIVE:
         return True
     return octets.startswith(b"PK") and b"IHE_XDM" in octets.upper()
-
-
-def decoded(body: bytes, encoding: str) -> bytes:
-    """Return a part's octets without its transfer encoding, as far as they can be read."""
-    match encoding.lower():
-        case "base64":
-            return _base64(body)
-        case "quoted-printable":
-            return binascii.a2b_qp(body)
-        case _:
-            return body
-
-
-def _base64(body: bytes) -> bytes:
-    digits = _NOT_BASE64.sub(b"", body).split(b"=", 1)[0]
-    digits = digits[: len(digits) - 1] if len(digits) % 4 == 1 else digits
-    return base64.b64decode(digits + b"=" * (-len(digits) % 4))
 
 
 def match(box_ins: INS, box_traits: Traits | None, submission: Submission, *, test_identities: bool) -> FilingVerdict:

@@ -14,7 +14,7 @@ from typing import Final
 from mss.dossier.cda import TEXT_MAX, UNIQUE_ID_MAX, confidentiality_of, parse_time
 from mss.dossier.make import confidentiality_system, hl7_time, type_system
 from mss.model.document import Confidentiality, DocumentEntry, PatientIdentity
-from mss.model.ins import Traits
+from mss.model.ins import INS_OIDS, Traits
 from mss.xml import Element, Tag, serialise, tag
 
 RIM: Final = "urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0"
@@ -154,7 +154,7 @@ class Written:
 
 
 def write(documents: Sequence[Written], *, unique_id: str, source_id: str, submitted_at: datetime) -> bytes:
-    """Return a METADATA.XML of one submission set; the patient's first identifier is its patientId."""
+    """Return a METADATA.XML of one submission set; the patient's INS is its patientId."""
     patient = documents[0].entry.patient if documents else PatientIdentity()
     objects = [_object(document, f"Document{n:05}") for n, document in enumerate(documents, 1)]
     members = [_member(f"Document{n:05}") for n in range(1, len(documents) + 1)]
@@ -253,10 +253,10 @@ def _identifier(owner: str, scheme: str, value: str, label: str) -> Tag:
 
 
 def _cx(patient: PatientIdentity) -> str:
-    if not patient.identifiers:
-        return ""
-    value, oid = patient.identifiers[0]
-    return f"{value}^^^&{oid}&ISO^NH"
+    """Return the patient's INS as patientId has it; another identifier when there is none."""
+    ins = [pair for pair in patient.identifiers if pair[1] in INS_OIDS]
+    value, oid = next(iter(ins or patient.identifiers), ("", ""))
+    return f"{value}^^^&{oid}&ISO^NH" if value else ""
 
 
 def _patient_info(patient: PatientIdentity) -> tuple[str, ...]:

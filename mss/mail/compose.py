@@ -75,13 +75,13 @@ class Draft:
 
 def compose(draft: Draft, *, seed: str = "") -> bytes:
     """Return the letter; the seed (the Message-ID when empty) makes its boundaries. Malformed for unfit values."""
-    boundary = _Boundaries(seed or draft.message_id)
+    boundaries = Boundaries(seed or draft.message_id)
     body = text_entity(draft.text)
     if draft.html is not None:
-        body = multipart("alternative", [body, text_entity(draft.html, subtype="html")], boundary.next())
+        body = multipart("alternative", [body, text_entity(draft.html, subtype="html")], boundaries)
     if draft.attachments:
-        body = multipart("mixed", [body, *map(attachment_entity, draft.attachments)], boundary.next())
-    return letter(header_of(draft), body)
+        body = multipart("mixed", [body, *map(attachment_entity, draft.attachments)], boundaries)
+    return header_of(draft) + body
 
 
 def header_of(draft: Draft) -> bytes:
@@ -142,37 +142,30 @@ def message_id(unique: str, domain: Domain) -> str:
     return f"<{unique}@{domain}>"
 
 
-class _Boundaries:
+class Boundaries:
     """Boundaries that follow from one seed: not to be met by chance, the same for the same letter."""
 
     def __init__(self, seed: str) -> None:
         self._seed = seed
         self._count = 0
 
-    def next(self) -> str:
-        self._count += 1
-        digest = hashlib.sha256(f"{self._count}:{self._seed}".encode("utf-8", "replace")).hexdigest()
-        # "=_" can stand in no quoted-printable or base64 body (RFC 2045 §6.7).
-        return f"=_{digest[:32]}"
-
-
-def boundary(seed: str) -> str:
-    """Return a boundary that follows from the seed."""
-    return _Boundaries(seed).next()
-
-
-def letter(header: bytes, entity: bytes) -> bytes:
-    """Join a letter's own fields with an entity (its content fields, the empty line, its body)."""
-    return header + entity
+    def for_entities(self, entities: Sequence[bytes]) -> str:
+        """Return a new boundary that none of the entities holds."""
+        while True:
+            self._count += 1
+            digest = hashlib.sha256(f"{self._count}:{self._seed}".encode("utf-8", "replace")).hexdigest()
+            # "=_" can stand in no quoted-printable or base64 body (RFC 2045 §6.7).
+            boundary = f"=_{digest[:32]}"
+            if not any(boundary.encode() in entity for entity in entities):
+                return boundary
 
 
 def multipart(
-    subtype: str, entities: Sequence[bytes], boundary: str, *, more: tuple[tuple[str, str], ...] = ()
+    subtype: str, entities: Sequence[bytes], boundaries: Boundaries, *, more: tuple[tuple[str, str], ...] = ()
 ) -> bytes:
-    """Return a multipart entity; Malformed when an entity holds the boundary."""
+    """Return a multipart entity: its Content-Type, an empty line, its parts; `more` are further parameters."""
+    boundary = boundaries.for_entities(entities)
     delimiter = b"\r\n--" + boundary.encode("ascii")
-    if any(delimiter in b"\r\n" + entity for entity in entities):
-        raise Malformed("the boundary occurs in a part")
     value = parameters(f"multipart/{subtype}", [*more, ("boundary", boundary)])
     parts = b"".join(delimiter + b"\r\n" + entity for entity in entities)
     return header_field("Content-Type", value) + parts + delimiter + b"--\r\n"

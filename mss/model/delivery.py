@@ -31,13 +31,17 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one recipient in one attempt; `text` may be shown to the sender."""
+    """What became of one recipient in one attempt; `text` may be shown to the sender.
+
+    `dsn_handed_on`: the next hop took over the wishes for reports (RFC 3461 §5.2.2).
+    """
 
     kind: OutcomeKind
     code: int
     enhanced: str
     text: str
     remote: str = ""
+    dsn_handed_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,10 @@ def _opening_rule(changes: list[tuple[Participant, ContactState]], states: Mappi
 
 def _distinct(participants: Iterable[Participant]) -> tuple[Participant, ...]:
     """Return the participants without repeating an address, the first mention of each."""
-    return tuple({one.address.key: one for one in reversed(tuple(participants))}.values())[::-1]
+    found: dict[str, Participant] = {}
+    for one in participants:
+        found.setdefault(one.address.key, one)
+    return tuple(found.values())
 
 
 def _names(participants: Iterable[Participant], address: Address) -> bool:

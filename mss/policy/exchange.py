@@ -41,7 +41,7 @@ def is_automatic(content_type: str, auto_submitted: str, *, is_reply: bool) -> b
     Receipts and reports are multipart/report. `auto-generated` alone is an ordinary letter (laboratories send their
     results so), but not when it replies: many absence notices call themselves that.
     """
-    keyword = auto_submitted.partition(";")[0].strip().lower()
+    keyword = auto_submitted.replace("(", ";").partition(";")[0].strip().lower()
     if content_type.lower() in ("multipart/report", "message/disposition-notification", "message/delivery-status"):
         return True
     if keyword in ("auto-replied", "auto-notified"):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
+from mss.clock import from_us, to_us
+from mss.errors import Conflict
 from mss.model.account import Account, AccountKind, Box, BoxState, Delegation, DelegationKind
 from mss.model.address import Address
+from mss.model.audit import AuditEvent
 from mss.model.ins import INS, Traits
 from mss.model.party import BoxKind
 from mss.model.secret import Secret
@@ -28,34 +32,67 @@ class NewBox:
 
 def create_box(uow: Uow, new: NewBox, actor: str, now: datetime) -> Box:
     """Create a box; Conflict when the address exists."""
-    raise NotImplementedError
+    if uow.accounts.box_by_address(new.address) is not None:
+        raise Conflict("the address has a box already")
+    box_id = uow.accounts.add_box(
+        new.address,
+        new.kind,
+        new.state,
+        new.display_name,
+        red_list=new.red_list,
+        ins=new.ins,
+        traits=new.traits,
+        now=now,
+    )
+    uow.mailboxes.create_defaults(box_id, now)
+    uow.journal.write(AuditEvent(actor, "box.create", f"box:{box_id}", subject_box_id=box_id), now)
+    return _existing_box(uow, box_id)
+
+
+def _existing_box(uow: Uow, box_id: int) -> Box:
+    box = uow.accounts.box_by_id(box_id)
+    if box is None:
+        raise Conflict("the box is gone")
+    return box
 
 
 def box_by_address(uow: Uow, address: Address, now: datetime) -> Box | None:
     """Return the box of an address, whatever its state."""
-    raise NotImplementedError
+    return uow.accounts.box_by_address(address)
 
 
 def box_by_id(uow: Uow, box_id: int, now: datetime) -> Box | None:
     """Return a box."""
-    raise NotImplementedError
+    return uow.accounts.box_by_id(box_id)
 
 
 def set_box_state(uow: Uow, box_id: int, state: BoxState, actor: str, now: datetime) -> None:
     """Open, close or oppose a box."""
-    raise NotImplementedError
+    uow.accounts.set_state(box_id, state)
+    event = AuditEvent(actor, "box.state", f"box:{box_id}", subject_box_id=box_id, facts={"state": state.value})
+    uow.journal.write(event, now)
 
 
 def create_account(
     uow: Uow, login: str, kind: AccountKind, display_name: str, password_hash: str, actor: str, now: datetime
 ) -> Account:
     """Create an account that signs in; Conflict when the login exists (compared in lower case)."""
-    raise NotImplementedError
+    if uow.accounts.by_login(login) is not None:
+        raise Conflict("the login exists already")
+    account_id = uow.accounts.add(login, kind, display_name, password_hash, now)
+    uow.journal.write(AuditEvent(actor, "account.create", f"account:{account_id}", facts={"kind": kind.value}), now)
+    account = uow.accounts.by_id(account_id)
+    if account is None:
+        raise Conflict("the account is gone")
+    return account
 
 
 def delegate(uow: Uow, delegation: Delegation, actor: str, now: datetime) -> None:
     """Let an account act for a box."""
-    raise NotImplementedError
+    uow.accounts.delegate(delegation)
+    facts = {"account": delegation.account_id, "kind": delegation.kind.value}
+    target = f"box:{delegation.box_id}"
+    uow.journal.write(AuditEvent(actor, "box.delegate", target, subject_box_id=delegation.box_id, facts=facts), now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +105,24 @@ class BoxAccess:
 
 def boxes_of(uow: Uow, account_id: int, now: datetime) -> tuple[BoxAccess, ...]:
     """Return the boxes that an account may act for: its own first, then by name."""
-    raise NotImplementedError
+    return tuple(BoxAccess(box, kind) for box, kind in uow.accounts.delegations_of(account_id, now))
 
 
 def accounts(uow: Uow, now: datetime) -> tuple[tuple[Account, tuple[BoxAccess, ...]], ...]:
     """Return all accounts with their boxes, by login."""
-    raise NotImplementedError
+    return tuple((account, boxes_of(uow, account.id, now)) for account in uow.accounts.all())
 
 
 def set_password(uow: Uow, login: str, password_hash: str, actor: str, now: datetime) -> bool:
     """Change a password and end all web sessions; False when there is no such login."""
-    raise NotImplementedError
+    account = uow.accounts.by_login(login)
+    if account is None:
+        return False
+    uow.accounts.set_password(account.id, password_hash)
+    uow.accounts.drop_sessions_of(account.id)
+    uow.accounts.clear_failures(login)
+    uow.journal.write(AuditEvent(actor, "account.password", f"account:{account.id}"), now)
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +135,30 @@ class Credentials:
 
 def credentials(uow: Uow, login: str, failures_max: int, window_s: int, now: datetime) -> Credentials:
     """Return what is needed to judge a sign-in."""
-    raise NotImplementedError
+    failures, newest = uow.accounts.failures(login, now - timedelta(seconds=window_s))
+    locked = newest is not None and failures >= failures_max
+    locked_until = newest + timedelta(seconds=window_s) if locked and newest else None
+    return Credentials(uow.accounts.by_login(login), locked_until)
 
 
 def record_login(
     uow: Uow, login: str, account_id: int | None, ok: bool, mechanism: str, source: str, now: datetime
 ) -> None:
     """Write down a sign-in, failed or not: counters and journal. A success opens an unopened patient box."""
-    raise NotImplementedError
+    if ok:
+        uow.accounts.clear_failures(login)
+        _open_unopened(uow, account_id, now)
+    else:
+        uow.accounts.add_failure(login, now)
+    target = f"account:{account_id}" if account_id is not None else "account:unknown"
+    facts = {"mechanism": mechanism, "source": source}
+    uow.journal.write(AuditEvent(target, "login.ok" if ok else "login.failed", target, facts=facts), now)
+
+
+def _open_unopened(uow: Uow, account_id: int | None, now: datetime) -> None:
+    for access in boxes_of(uow, account_id, now) if account_id is not None else ():
+        if access.box.state is BoxState.UNOPENED and access.kind is DelegationKind.OWNER:
+            set_box_state(uow, access.box.id, BoxState.OPEN, f"account:{account_id}", now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,24 +172,29 @@ class SecondFactor:
 
 def second_factor(uow: Uow, account_id: int, now: datetime) -> SecondFactor | None:
     """Return the TOTP secret of an account; None when none was set up."""
-    raise NotImplementedError
+    found = uow.accounts.totp(account_id)
+    return None if found is None else SecondFactor(Secret(found[0]), found[1], found[2])
 
 
 def set_second_factor(
     uow: Uow, account_id: int, secret: Secret, recovery_hashes: tuple[str, ...], now: datetime
 ) -> None:
     """Store a new, unconfirmed TOTP secret and the hashes of its recovery codes."""
-    raise NotImplementedError
+    uow.accounts.set_totp(account_id, secret.octets, recovery_hashes)
+    uow.journal.write(AuditEvent(f"account:{account_id}", "account.second-factor", f"account:{account_id}"), now)
 
 
 def use_code(uow: Uow, account_id: int, step: int, now: datetime) -> bool:
     """Note that the code of a time step was used, confirming the factor; False when used before (replay)."""
-    raise NotImplementedError
+    return uow.accounts.advance_totp(account_id, step)
 
 
 def use_recovery_code(uow: Uow, account_id: int, code_hash: str, now: datetime) -> bool:
     """Burn a recovery code; False when there is none such."""
-    raise NotImplementedError
+    burnt = uow.accounts.burn_recovery_code(account_id, code_hash)
+    if burnt:
+        uow.journal.write(AuditEvent(f"account:{account_id}", "account.recovery-code", f"account:{account_id}"), now)
+    return burnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,24 +213,69 @@ class WebSession:
 
 def open_session(uow: Uow, session: WebSession, now: datetime) -> None:
     """Store a web session."""
-    raise NotImplementedError
+    uow.accounts.add_session(
+        {
+            "token_hash": session.token_hash,
+            "account_id": session.account_id,
+            "box_id": session.box_id,
+            "csrf": session.csrf,
+            "created_at": to_us(session.created_at),
+            "seen_at": to_us(now),
+            "second_factor_done": session.second_factor_done,
+            "device": session.device[:200],
+        }
+    )
 
 
 def session(uow: Uow, token_hash: str, idle_s: int, max_s: int, now: datetime) -> tuple[WebSession, Account] | None:
     """Return a live session and its account; None when unknown, idle too long, too old or account disabled."""
-    raise NotImplementedError
+    row = uow.accounts.session(token_hash)
+    if row is None:
+        return None
+    found = _web_session(row)
+    too_idle = now - found.seen_at > timedelta(seconds=idle_s)
+    account = uow.accounts.by_id(found.account_id)
+    if too_idle or now - found.created_at > timedelta(seconds=max_s) or account is None or not account.enabled:
+        return None
+    return found, account
+
+
+def _web_session(row: Any) -> WebSession:
+    return WebSession(
+        token_hash=row.token_hash,
+        account_id=row.account_id,
+        box_id=row.box_id,
+        csrf=row.csrf,
+        created_at=from_us(row.created_at),
+        seen_at=from_us(row.seen_at),
+        second_factor_done=row.second_factor_done,
+        device=row.device,
+    )
 
 
 def touch_session(uow: Uow, token_hash: str, second_factor_done: bool | None, now: datetime) -> None:
     """Note activity (callers do it once a minute at most) and, when given, the second factor."""
-    raise NotImplementedError
+    values: dict[str, Any] = {"seen_at": to_us(now)}
+    if second_factor_done is not None:
+        values["second_factor_done"] = second_factor_done
+    uow.accounts.update_session(token_hash, values)
+
+
+def look_at_box(uow: Uow, token_hash: str, box_id: int, now: datetime) -> None:
+    """Make a session look at another box; the caller has checked that its account may."""
+    uow.accounts.update_session(token_hash, {"box_id": box_id, "seen_at": to_us(now)})
+
+
+def set_locale(uow: Uow, account_id: int, locale: str, now: datetime) -> None:
+    """Remember the language of an account's pages."""
+    uow.accounts.set_locale(account_id, locale)
 
 
 def close_session(uow: Uow, token_hash: str, now: datetime) -> None:
     """End a session."""
-    raise NotImplementedError
+    uow.accounts.drop_session(token_hash)
 
 
 def sessions(uow: Uow, account_id: int, now: datetime) -> tuple[WebSession, ...]:
     """Return the live sessions of an account, newest first."""
-    raise NotImplementedError
+    return tuple(_web_session(row) for row in uow.accounts.sessions_of(account_id))

@@ -6,16 +6,37 @@ names that cannot be, `MailboxExists`, `LimitReached`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, Flag, auto
+from functools import cache
+from typing import Any, Final, assert_never
 
-from mss.errors import MssError
-from mss.model.mailbox import Change, Mailbox, MailboxStatus
+from mss.clock import to_us
+from mss.errors import Malformed, MssError
+from mss.model.audit import AuditEvent
+from mss.model.mailbox import (
+    DELETED,
+    FIRST_KEYWORD_BIT,
+    INBOX,
+    KEYWORDS_MAX,
+    SEEN,
+    SYSTEM_FLAGS,
+    Change,
+    ChangeKind,
+    Mailbox,
+    MailboxStatus,
+)
 from mss.services.reading import Reading
 from mss.store import Uow
+from mss.store.mailboxes import Runs, runs_of
+from mss.store.objects import Forms
 
-Runs = tuple[tuple[int, int], ...]
+NAME_MAX_CHARACTERS: Final = 255
+LEVELS_MAX: Final = 10
+MAILBOXES_MAX: Final = 1000
+_ALL_BITS: Final = (1 << 62) - 1
 
 
 class NoSuchMailbox(MssError):
@@ -58,37 +79,103 @@ class Row:
 
 def mailboxes(uow: Uow, box_id: int, now: datetime) -> tuple[Mailbox, ...]:
     """Return all mailboxes of a box, by name."""
-    raise NotImplementedError
+    return uow.mailboxes.all_of(box_id)
 
 
 def find(uow: Uow, box_id: int, name: str, now: datetime) -> Mailbox:
     """Return a mailbox by its name (INBOX without regard to case)."""
-    raise NotImplementedError
+    found = uow.mailboxes.by_name(box_id, _canonical(name))
+    if found is None:
+        raise NoSuchMailbox("there is no such mailbox")
+    return found
+
+
+def _canonical(name: str) -> str:
+    first, slash, rest = name.partition("/")
+    return INBOX + slash + rest if first.upper() == INBOX else name
+
+
+def _checked(name: str) -> str:
+    levels = name.split("/")
+    bad = any(not level or level != level.strip() or any(ord(c) < 32 or c in "*%" for c in level) for level in levels)
+    if bad or len(name) > NAME_MAX_CHARACTERS or len(levels) > LEVELS_MAX:
+        raise Malformed("not a fit name for a mailbox")
+    return _canonical(name)
+
+
+def _by_id(uow: Uow, mailbox_id: int, *, lock: bool = False) -> Mailbox:
+    found = uow.mailboxes.by_id(mailbox_id, lock=lock)
+    if found is None:
+        raise NoSuchMailbox("the mailbox is gone")
+    return found
+
+
+def _journal(uow: Uow, actor: str, action: str, mailbox: Mailbox, now: datetime, **facts: int) -> None:
+    target = f"mailbox:{mailbox.id}"
+    uow.journal.write(AuditEvent(actor, action, target, subject_box_id=mailbox.box_id, facts=facts), now)
 
 
 def create(uow: Uow, box_id: int, name: str, actor: str, now: datetime) -> Mailbox:
     """Create a mailbox and the levels above it."""
-    raise NotImplementedError
+    name = _checked(name.removesuffix("/"))
+    if uow.mailboxes.by_name(box_id, name) is not None:
+        raise MailboxExists("the name is taken")
+    existing = uow.mailboxes.all_of(box_id)
+    if len(existing) >= MAILBOXES_MAX:
+        raise LimitReached("the box has too many mailboxes")
+    names = {mailbox.name for mailbox in existing}
+    levels = name.split("/")
+    for depth in range(1, len(levels) + 1):
+        level = "/".join(levels[:depth])
+        if level not in names:
+            uow.mailboxes.create(box_id, level, "", now)
+    made = find(uow, box_id, name, now)
+    _journal(uow, actor, "mailbox.create", made, now)
+    return made
 
 
 def delete(uow: Uow, box_id: int, name: str, actor: str, now: datetime) -> None:
     """Delete a mailbox with its messages; INBOX and those with children are refused."""
-    raise NotImplementedError
+    mailbox = find(uow, box_id, name, now)
+    children = any(other.name.startswith(mailbox.name + "/") for other in uow.mailboxes.all_of(box_id))
+    if mailbox.name == INBOX or children:
+        raise NotPermitted("INBOX and mailboxes with others below them cannot be deleted")
+    uow.mailboxes.delete(mailbox.id)
+    _journal(uow, actor, "mailbox.delete", mailbox, now)
+    uow.wake("mailbox", box_id)
 
 
 def rename(uow: Uow, box_id: int, old: str, new: str, actor: str, now: datetime) -> None:
     """Rename a mailbox and those below it; renaming INBOX moves its messages (RFC 9051 §6.3.6)."""
-    raise NotImplementedError
+    mailbox = find(uow, box_id, old, now)
+    target = _checked(new.removesuffix("/"))
+    if uow.mailboxes.by_name(box_id, target) is not None:
+        raise MailboxExists("the name is taken")
+    if target.startswith(mailbox.name + "/"):
+        raise NotPermitted("a mailbox cannot be put below itself")
+    if mailbox.name == INBOX:
+        made = create(uow, box_id, target, actor, now)
+        move(uow, mailbox.id, ((1, mailbox.uidnext),), made.id, actor, now)
+        return
+    parent = target.rpartition("/")[0]
+    if parent and uow.mailboxes.by_name(box_id, parent) is None:
+        create(uow, box_id, parent, actor, now)
+    for other in uow.mailboxes.all_of(box_id):
+        if other.id == mailbox.id or other.name.startswith(mailbox.name + "/"):
+            uow.mailboxes.rename(other.id, target + other.name[len(mailbox.name) :])
+    _journal(uow, actor, "mailbox.rename", mailbox, now)
 
 
 def subscribe(uow: Uow, box_id: int, name: str, subscribed: bool, now: datetime) -> None:
     """Set or clear the subscription."""
-    raise NotImplementedError
+    uow.mailboxes.set_subscribed(find(uow, box_id, name, now).id, subscribed)
 
 
 def status(uow: Uow, mailbox_id: int, now: datetime) -> MailboxStatus:
     """Return the counts of STATUS."""
-    raise NotImplementedError
+    mailbox = _by_id(uow, mailbox_id)
+    messages, unseen, deleted, size_octets = uow.mailboxes.counts(mailbox_id, SEEN, DELETED)
+    return MailboxStatus(mailbox, messages, unseen, deleted, size_octets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +189,8 @@ class Opened:
 
 def open_mailbox(uow: Uow, mailbox_id: int, now: datetime) -> Opened:
     """Return the snapshot that a session starts from."""
-    raise NotImplementedError
+    mailbox = _by_id(uow, mailbox_id)
+    return Opened(mailbox, uow.mailboxes.uids(mailbox_id), uow.mailboxes.first_without(mailbox_id, SEEN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +205,42 @@ class Changes:
 
 def changes(uow: Uow, mailbox_id: int, since: int, now: datetime) -> Changes:
     """Return what happened after MODSEQ `since`."""
-    raise NotImplementedError
+    mailbox = _by_id(uow, mailbox_id)
+    if mailbox.modseq <= since:
+        return Changes(mailbox, (), ())
+    log = uow.mailboxes.changes_since(mailbox_id, since)
+    return Changes(mailbox, log, uow.mailboxes.flags_since(mailbox_id, since))
 
 
 def rows(uow: Uow, mailbox_id: int, uids: Runs, columns: Columns, now: datetime) -> list[Row]:
     """Return the rows of the UIDs that exist, by UID; callers ask in chunks (500 or so)."""
-    raise NotImplementedError
+    box_id = _by_id(uow, mailbox_id).box_id
+    envelope, bodystructure = Columns.ENVELOPE in columns, Columns.BODYSTRUCTURE in columns
+    found = uow.mailboxes.rows(mailbox_id, box_id, uids, envelope=envelope, bodystructure=bodystructure)
+    if not (envelope or bodystructure):
+        return [Row(*row[:6]) for row in found]
+    opener = uow.objects.opener(box_id)
+    return [
+        Row(
+            row[0],
+            row[1],
+            row[2],
+            row[3],
+            row[4],
+            row[5],
+            opener.envelope(row[5], row[6]) if envelope else b"",
+            opener.bodystructure(row[5], row[7]) if bodystructure else b"",
+        )
+        for row in found
+    ]
 
 
 def octets(uow: Uow, mailbox_id: int, object_id: int, start: int, end: int | None, now: datetime) -> bytes:
     """Return octets [start, end) of a letter that the mailbox holds (None: to its end)."""
-    raise NotImplementedError
+    mailbox = _by_id(uow, mailbox_id)
+    if not uow.mailboxes.holds(mailbox_id, object_id):
+        raise NoSuchMailbox("the mailbox holds no such letter")
+    return uow.objects.get(mailbox.box_id, object_id, start, end)
 
 
 class FlagAction(Enum):
@@ -159,7 +272,64 @@ def store_flags(
     now: datetime,
 ) -> Stored:
     """Change flags as one set operation; new keywords get a bit of the mailbox."""
-    raise NotImplementedError
+    mailbox = _by_id(uow, mailbox_id, lock=True)
+    bits = _bits(uow, mailbox, flags, create=action is not FlagAction.REMOVE)
+    keep, add = _operation(action, bits)
+    # The counter is bumped only when something changes: look first, in this same unit.
+    modseq = mailbox.modseq + 1
+    changed = uow.mailboxes.change_flags(mailbox_id, uids, keep, add, modseq, unchanged_since)
+    if changed:
+        uow.mailboxes.bump(mailbox_id)
+        uow.mailboxes.log(mailbox_id, modseq, runs_of(changed), ChangeKind.FLAGS)
+        _journal(uow, actor, "letter.flags", mailbox, now, letters=len(changed))
+        uow.wake("mailbox", mailbox.box_id)
+    after = uow.mailboxes.rows(mailbox_id, mailbox.box_id, uids, envelope=False, bodystructure=False)
+    failed = () if unchanged_since is None else _left_alone(after, unchanged_since, set(changed))
+    return Stored(_by_id(uow, mailbox_id), tuple((row[0], row[1], row[2]) for row in after), failed)
+
+
+def _left_alone(rows_after: Sequence[Any], unchanged_since: int, changed: set[int]) -> Runs:
+    return runs_of(row[0] for row in rows_after if row[1] > unchanged_since and row[0] not in changed)
+
+
+def _operation(action: FlagAction, bits: int) -> tuple[int, int]:
+    """Return (bits to keep, bits to add)."""
+    match action:
+        case FlagAction.REPLACE:
+            return 0, bits
+        case FlagAction.ADD:
+            return _ALL_BITS, bits
+        case FlagAction.REMOVE:
+            return _ALL_BITS & ~bits, 0
+        case _ as never:
+            assert_never(never)
+
+
+def _bits(uow: Uow, mailbox: Mailbox, flags: tuple[str, ...], *, create: bool) -> int:
+    """Return the bits of flags; new keywords get one when `create`, unknown ones none otherwise."""
+    system = {flag.lower(): 1 << bit for bit, flag in enumerate(SYSTEM_FLAGS)}
+    known = {name.lower(): position for position, name in enumerate(mailbox.keywords)}
+    bits = 0
+    for flag in flags:
+        key = flag.lower()
+        if key in system:
+            bits |= system[key]
+            continue
+        if key not in known:
+            if not create:
+                continue
+            if len(known) >= KEYWORDS_MAX:
+                raise LimitReached("the mailbox has too many keywords")
+            uow.mailboxes.add_keyword(mailbox.id, flag, len(known))
+            known[key] = len(known)
+        bits |= 1 << (FIRST_KEYWORD_BIT + known[key])
+    return bits
+
+
+def _names(mailbox: Mailbox, bits: int) -> tuple[str, ...]:
+    system = [flag for bit, flag in enumerate(SYSTEM_FLAGS) if bits >> bit & 1]
+    words = [name for i, name in enumerate(mailbox.keywords) if bits >> (FIRST_KEYWORD_BIT + i) & 1]
+    return (*system, *words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,19 +351,91 @@ def append(
     now: datetime,
 ) -> Placed:
     """Add a letter to a mailbox."""
-    raise NotImplementedError
+    mailbox = _by_id(uow, mailbox_id, lock=True)
+    bits = _bits(uow, mailbox, flags, create=True)
+    stored = uow.objects.put(reading.octets, now)
+    uow.objects.hold(mailbox.box_id, stored, forms_of(reading))
+    uid, modseq = uow.mailboxes.bump(mailbox_id, 1)
+    row = {
+        "uid": uid,
+        "flags": bits,
+        "internal_date": to_us(internal_date or now),
+        "size": len(reading.octets),
+        "object_id": stored.id,
+    }
+    uow.mailboxes.add(mailbox_id, [row], modseq, now)
+    _journal(uow, actor, "letter.append", mailbox, now, letter=stored.id)
+    uow.wake("mailbox", mailbox.box_id)
+    return Placed(mailbox.uidvalidity, (), ((uid, uid),))
+
+
+def forms_of(reading: Reading) -> Forms:
+    """Return what IMAP sends of a letter, for the store to keep."""
+    return Forms(reading.envelope, reading.bodystructure, reading.preview)
 
 
 def copy(uow: Uow, mailbox_id: int, uids: Runs, target_id: int, actor: str, now: datetime) -> Placed:
     """Copy letters (flags and dates kept); all or nothing."""
-    raise NotImplementedError
+    source, target = _both(uow, mailbox_id, target_id)
+    found = uow.mailboxes.rows(mailbox_id, source.box_id, uids, envelope=False, bodystructure=False)
+    if not found:
+        return Placed(target.uidvalidity, (), ())
+    first, modseq = uow.mailboxes.bump(target_id, len(found))
+    translate = _translator(uow, source, target)
+    rows_new = []
+    for offset, row in enumerate(found):
+        if source.box_id != target.box_id:
+            uow.objects.hold_too(target.box_id, source.box_id, row[5])
+        values = {"uid": first + offset, "flags": translate(row[2]), "internal_date": row[3], "size": row[4]}
+        rows_new.append({**values, "object_id": row[5]})
+    uow.mailboxes.add(target_id, rows_new, modseq, now)
+    _journal(uow, actor, "letter.copy", target, now, letters=len(found), source=mailbox_id)
+    uow.wake("mailbox", target.box_id)
+    return Placed(target.uidvalidity, runs_of(row[0] for row in found), ((first, first + len(found) - 1),))
+
+
+def _both(uow: Uow, mailbox_id: int, target_id: int) -> tuple[Mailbox, Mailbox]:
+    """Lock two mailboxes, always in the same order, and return them as asked."""
+    locked = {one: _by_id(uow, one, lock=True) for one in sorted({mailbox_id, target_id})}
+    return locked[mailbox_id], locked[target_id]
+
+
+def _translator(uow: Uow, source: Mailbox, target: Mailbox) -> Callable[[int], int]:
+    """Return what turns flag bits of one mailbox into those of another, asking the store once per set of bits."""
+    if source.id == target.id:
+        return lambda bits: bits
+
+    @cache
+    def translated(bits: int) -> int:
+        return _bits(uow, _by_id(uow, target.id), _names(source, bits), create=True)
+
+    return translated
 
 
 def move(uow: Uow, mailbox_id: int, uids: Runs, target_id: int, actor: str, now: datetime) -> tuple[Placed, int]:
     """Move letters: copy and expunge as one; returns the source mailbox's MODSEQ too."""
-    raise NotImplementedError
+    placed = copy(uow, mailbox_id, uids, target_id, actor, now)
+    source = _by_id(uow, mailbox_id)
+    if not placed.source:
+        return placed, source.modseq
+    modseq, _ = _remove(uow, source, placed.source, now)
+    _journal(uow, actor, "letter.move", source, now, target=target_id)
+    return placed, modseq
+
+
+def _remove(uow: Uow, mailbox: Mailbox, runs: Runs, now: datetime) -> tuple[int, Runs]:
+    _, modseq = uow.mailboxes.bump(mailbox.id)
+    uow.mailboxes.remove(mailbox.id, runs)
+    uow.mailboxes.log(mailbox.id, modseq, runs, ChangeKind.EXPUNGED)
+    uow.wake("mailbox", mailbox.box_id)
+    return modseq, runs
 
 
 def expunge(uow: Uow, mailbox_id: int, uids: Runs | None, actor: str, now: datetime) -> tuple[int, Runs]:
     """Remove messages flagged \\Deleted (only among `uids` when given); returns MODSEQ and the removed UIDs."""
-    raise NotImplementedError
+    mailbox = _by_id(uow, mailbox_id, lock=True)
+    gone = runs_of(uow.mailboxes.flagged(mailbox_id, DELETED, uids))
+    if not gone:
+        return mailbox.modseq, ()
+    _journal(uow, actor, "letter.expunge", mailbox, now, letters=sum(last - first + 1 for first, last in gone))
+    return _remove(uow, mailbox, gone, now)

@@ -2,42 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
+from mss.model.address import Address
+from mss.model.audit import AuditEvent
 from mss.model.party import Party
 from mss.model.peer import TrustList
 from mss.store import Uow
+from mss.store.parties import words_of
 
 
 def trust_list(uow: Uow, now: datetime) -> TrustList | None:
     """Return the last good trust list; None before the first."""
-    raise NotImplementedError
+    return uow.parties.trust_list()
 
 
 def replace_trust_list(uow: Uow, new: TrustList, now: datetime) -> TrustList:
     """Make a checked list the current one (its version counts up); an unchanged list only gets its reading time."""
-    raise NotImplementedError
+    version = uow.parties.replace_trust_list(new)
+    facts = {"version": version, "domains": len(new.domains)}
+    uow.journal.write(AuditEvent("system:trust-list", "trust-list.read", f"trust-list:{version}", facts=facts), now)
+    uow.wake("trust-list")
+    return replace(new, version=version)
+
+
+def trust_list_mark(uow: Uow, now: datetime) -> tuple[int, int]:
+    """Return (version, reading time) of the current list, cheaply: equal marks mean an equal list."""
+    return uow.parties.trust_list_mark()
+
+
+def take_lease(uow: Uow, name: str, owner: str, length_s: int, now: datetime) -> bool:
+    """Take or renew a named piece of scheduled work; False while another worker has it."""
+    return uow.parties.lease(name, owner, timedelta(seconds=length_s), now)
 
 
 def begin_directory(uow: Uow, now: datetime) -> int:
     """Open a new, invisible generation of the directory and return its number."""
-    raise NotImplementedError
+    return uow.parties.begin(now)
 
 
 def add_parties(uow: Uow, generation: int, parties: tuple[Party, ...], now: datetime) -> None:
     """Add a slice to an unpublished generation (a few hundred at a time; a unit lasts 20 ms at most)."""
-    raise NotImplementedError
+    uow.parties.add(generation, parties)
 
 
 def publish_directory(uow: Uow, generation: int, now: datetime) -> int:
     """Make a generation the visible one; returns how many parties it holds."""
-    raise NotImplementedError
+    count = uow.parties.publish(generation, now)
+    event = AuditEvent("system:directory", "directory.publish", f"generation:{generation}", facts={"parties": count})
+    uow.journal.write(event, now)
+    return count
 
 
 def sweep_directory(uow: Uow, limit: int, now: datetime) -> int:
     """Drop rows of old or abandoned generations, so many at a time; returns how many went."""
-    raise NotImplementedError
+    return uow.parties.sweep(limit, now - timedelta(days=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,4 +72,12 @@ class DirectoryQuery:
 
 def search(uow: Uow, query: DirectoryQuery, limit: int, now: datetime) -> tuple[Party, ...]:
     """Return matching parties that are not on the red list, best first, without accents and case."""
-    raise NotImplementedError
+    words = words_of(f"{query.text} {query.address}")
+    if not (words or query.profession or query.town):
+        return ()
+    return uow.parties.search(words, query.profession, query.town, limit)
+
+
+def party_of(uow: Uow, address: Address, now: datetime) -> Party | None:
+    """Return the directory's entry of an address, red list included: for names in letters, never for a search."""
+    return uow.parties.by_address(address)

@@ -115,9 +115,9 @@ def of_decision(decision: Decision, positive: Reply = OK) -> Reply:
         case Verdict.ACCEPT | Verdict.QUARANTINE:
             return positive
         case Verdict.DEFER:
-            return Reply(rule.code if 400 <= rule.code < 500 else 451, _class(rule.enhanced, "4"), rule.text)
+            return Reply(rule.code if 400 <= rule.code < 500 else 451, _class(rule.enhanced, "4"), decision.public_text)
         case Verdict.REJECT:
-            return Reply(rule.code if rule.code >= 500 else 550, _class(rule.enhanced, "5"), rule.text)
+            return Reply(rule.code if rule.code >= 500 else 550, _class(rule.enhanced, "5"), decision.public_text)
         case _:
             assert_never(decision.verdict)
 

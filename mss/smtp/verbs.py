@@ -83,11 +83,13 @@ class Esmtp(Connection):
         mail = commands.parse_mail(argument, extended=self.facts.extended, size_max=size_max)
         if isinstance(mail, Reply):
             return mail
-        self.transaction = Transaction(new_id(), mail, self._house.clock())
-        answer = await self._house.door.mail(self.facts, self.transaction)
-        if not answer.positive:
-            self._refused("mail")
-            self._end_transaction("refused", answer)
+        transaction = Transaction(new_id(), mail, self._house.clock())
+        answer = await self._house.door.mail(self.facts, transaction)
+        if answer.positive:
+            self.transaction = transaction
+        else:
+            self._house.metrics.refused("mail", transaction.rule or "unnamed")
+            self._canonical(transaction, "refused", answer, 0)
         return answer
 
     async def _rcpt(self, argument: str) -> Reply:
@@ -109,7 +111,7 @@ class Esmtp(Connection):
             transaction.recipients.append(recipient)
         else:
             transaction.refused += 1
-            self._refused("rcpt")
+            self._house.metrics.refused("rcpt", transaction.rule or "unnamed")
         return answer
 
     async def _data(self, argument: str) -> Reply:
@@ -179,10 +181,6 @@ class Esmtp(Connection):
         self._house.metrics.letter(self.facts.listener, outcome, reader.size_octets)
         self._canonical(transaction, outcome, answer, reader.size_octets)
         return answer
-
-    def _refused(self, stage: str) -> None:
-        rule = self.transaction.rule if self.transaction else ""
-        self._house.metrics.refused(stage, rule or "unnamed")
 
     verbs: ClassVar[Mapping[str, Verb]] = {
         **Connection.verbs,

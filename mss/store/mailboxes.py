@@ -195,7 +195,9 @@ class Mailboxes:
         count, unseen, gone, size = self._connection.execute(query).one()
         return count, int(unseen or 0), int(gone or 0), int(size or 0)
 
-    def rows(self, mailbox_id: int, box_id: int, runs: Runs, *, envelope: bool, bodystructure: bool) -> list[Row[Any]]:
+    def rows(
+        self, mailbox_id: int, box_id: int, runs: Runs, *, envelope: bool, bodystructure: bool
+    ) -> list[tuple[Any, ...]]:
         """Return (uid, modseq, flags, internal_date, size, object_id, sealed envelope?, sealed bodystructure?)."""
         columns: list[Any] = [
             messages.c.uid,
@@ -211,10 +213,10 @@ class Mailboxes:
         if envelope or bodystructure:
             held = and_(holdings.c.box_id == box_id, holdings.c.object_id == messages.c.object_id)
             query = query.join(holdings, held)
-        found: list[Row[Any]] = []
+        found: list[tuple[Any, ...]] = []
         for some in _slices(runs):
             where = and_(messages.c.mailbox_id == mailbox_id, _in_runs(some))
-            found.extend(self._connection.execute(query.where(where).order_by(messages.c.uid)))
+            found.extend(map(tuple, self._connection.execute(query.where(where).order_by(messages.c.uid))))
         return found
 
     def holds(self, mailbox_id: int, object_id: int) -> bool:

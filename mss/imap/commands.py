@@ -1,0 +1,422 @@
+"""The commands of a client as values (RFC 3501 §6 and extensions); they hold what was asked, judged by nobody yet.
+
+Mailbox names are in Unicode, INBOX in capitals. In a `SequenceSet` the number 0 stands for "*".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import Enum, Flag, StrEnum, auto
+
+from mss.model.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceSet:
+    """Ranges (first, last) as written, in any order; 0 is "*"."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+
+# --- any state ---
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """CAPABILITY."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noop:
+    """NOOP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """CHECK: NOOP for the selected mailbox alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logout:
+    """LOGOUT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Id:
+    """ID (RFC 2971); what a client says about itself is not kept."""
+
+
+# --- not authenticated ---
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """STARTTLS."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Login:
+    """LOGIN; the user name as octets, for it is hostile until looked up."""
+
+    user: bytes
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Authenticate:
+    """AUTHENTICATE; `initial` is the still encoded initial response (RFC 4959)."""
+
+    mechanism: str
+    initial: bytes | None = None
+
+
+# --- authenticated ---
+
+
+@dataclass(frozen=True, slots=True)
+class Enable:
+    """ENABLE (RFC 5161)."""
+
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """NAMESPACE (RFC 2342)."""
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """LIST; `pattern` is None when the client asks for the hierarchy delimiter."""
+
+    pattern: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lsub:
+    """LSUB."""
+
+    pattern: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """SUBSCRIBE, or UNSUBSCRIBE when not `wanted`."""
+
+    mailbox: str
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """CREATE."""
+
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """DELETE."""
+
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """RENAME."""
+
+    mailbox: str
+    to: str
+
+
+class StatusItem(StrEnum):
+    """What STATUS can ask for."""
+
+    MESSAGES = "MESSAGES"
+    RECENT = "RECENT"
+    UIDNEXT = "UIDNEXT"
+    UIDVALIDITY = "UIDVALIDITY"
+    UNSEEN = "UNSEEN"
+    HIGHESTMODSEQ = "HIGHESTMODSEQ"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """STATUS."""
+
+    mailbox: str
+    items: tuple[StatusItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """SELECT, or EXAMINE when `read_only`."""
+
+    mailbox: str
+    read_only: bool = False
+    condstore: bool = False
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Append:
+    """APPEND of one letter."""
+
+    mailbox: str
+    octets: bytes
+    flags: tuple[str, ...] = ()
+    internal_date: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """IDLE (RFC 2177)."""
+
+
+# --- selected ---
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """CLOSE, or UNSELECT (RFC 3691) when not `expunge`."""
+
+    expunge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expunge:
+    """EXPUNGE; `uids` with UID EXPUNGE (RFC 4315)."""
+
+    uids: SequenceSet | None = None
+
+
+class Item(Flag):
+    """What FETCH answers from a row, without the letter's octets."""
+
+    NONE = 0
+    FLAGS = auto()
+    UID = auto()
+    INTERNALDATE = auto()
+    SIZE = auto()
+    ENVELOPE = auto()
+    BODY = auto()
+    BODYSTRUCTURE = auto()
+    MODSEQ = auto()
+
+
+class Text(Enum):
+    """Which octets of a part a section means."""
+
+    ALL = auto()
+    HEADER = auto()
+    HEADER_FIELDS = auto()
+    HEADER_FIELDS_NOT = auto()
+    TEXT = auto()
+    MIME = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Octets of a letter. `label` is what the answer calls them; `part` is empty for the whole letter.
+
+    `fields` are in lower case; `start` and `count` are the octet range, `count` None without one.
+    """
+
+    label: bytes
+    part: tuple[int, ...] = ()
+    text: Text = Text.ALL
+    fields: frozenset[bytes] = frozenset()
+    start: int = 0
+    count: int | None = None
+    peek: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """FETCH and UID FETCH."""
+
+    messages: SequenceSet
+    items: Item
+    sections: tuple[Section, ...] = ()
+    changed_since: int | None = None
+    uid: bool = False
+
+
+class StoreMode(Enum):
+    """How STORE changes flags."""
+
+    REPLACE = auto()
+    ADD = auto()
+    REMOVE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """STORE and UID STORE."""
+
+    messages: SequenceSet
+    mode: StoreMode
+    flags: tuple[str, ...]
+    silent: bool = False
+    unchanged_since: int | None = None
+    uid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """COPY, or MOVE (RFC 6851) when `move`, each with or without UID."""
+
+    messages: SequenceSet
+    mailbox: str
+    move: bool = False
+    uid: bool = False
+
+
+# --- search keys (RFC 3501 §6.4.4) ---
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every letter (True) or none (False): RECENT and NEW find nothing here, OLD all."""
+
+    value: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of them."""
+
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Either."""
+
+    left: Key
+    right: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The contrary."""
+
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Sequence numbers, or UIDs."""
+
+    messages: SequenceSet
+    uid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HasFlag:
+    """A system flag or keyword is set."""
+
+    flag: str
+
+
+class Order(Enum):
+    """How a value compares: `SINCE` includes its day."""
+
+    BEFORE = auto()
+    ON = auto()
+    SINCE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """By internal date, without its time."""
+
+    order: Order
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """By the Date field, without its time and zone."""
+
+    order: Order
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Larger:
+    """More than so many octets; `Smaller` is the contrary with equality, so it has its own noun."""
+
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Smaller:
+    """Fewer than so many octets."""
+
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderHas:
+    """A header field (lower case) holds a text; the empty text asks for the field alone."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BodyHas:
+    """The body, or with `header` the header too, holds a text."""
+
+    text: str
+    header: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModseqFrom:
+    """Changed at or after this MODSEQ (RFC 7162 §3.1.5)."""
+
+    modseq: int
+
+
+Key = (
+    All | And | Or | Not | Numbers | HasFlag | Arrived | Sent | Larger | Smaller | HeaderHas | BodyHas | ModseqFrom
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """SEARCH and UID SEARCH."""
+
+    key: Key
+    uid: bool = False
+    # Whether a MODSEQ key stood in the program: the answer then names the highest MODSEQ.
+    modseq: bool = field(default=False)
+
+
+Command = (
+    Capability | Noop | Check | Logout | Id | StartTls | Login | Authenticate | Enable | Namespace | List | Lsub
+    | Subscribe | Create | Delete | Rename | Status | Select | Append | Idle | Close | Expunge | Fetch | Store | Copy
+    | Search
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command under its tag."""
+
+    tag: str
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A frame that is no command; `tag` is "*" when not even that was legible. The text is a constant.
+
+    With a response `code` the answer is NO, as for an unknown charset.
+    """
+
+    tag: str
+    text: str
+    code: str = ""

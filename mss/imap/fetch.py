@@ -1,0 +1,180 @@
+"""Render FETCH responses from rows and from a letter's octets (RFC 3501 §7.4.2).
+
+ENVELOPE and BODYSTRUCTURE go out as they were stored at delivery; sections are ranges of the letter. Nothing here
+asks the store: `plan` says what a FETCH needs, `render_rows` and `found_sections` make the octets. There is no
+object per letter besides its octets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from mss.imap import responses
+from mss.imap.commands import Item, Section, Text
+from mss.imap.structure import without_extensions
+from mss.mail import sections
+from mss.mail.sections import What
+from mss.model.message import Message
+
+
+class Row(Protocol):
+    """What the store knows of a letter without its octets."""
+
+    @property
+    def uid(self) -> int: ...
+    @property
+    def modseq(self) -> int: ...
+    @property
+    def flags(self) -> int: ...
+    @property
+    def internal_date_us(self) -> int: ...
+    @property
+    def size_octets(self) -> int: ...
+    @property
+    def envelope(self) -> bytes: ...
+    @property
+    def bodystructure(self) -> bytes: ...
+
+
+class Need(Enum):
+    """How much of a letter's octets a FETCH needs, least first."""
+
+    NOTHING = auto()
+    HEADER = auto()
+    RANGE = auto()
+    ALL = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a FETCH needs, decided once for all its letters."""
+
+    items: Item
+    sections: tuple[Section, ...]
+    need: Need
+    marks_seen: bool
+
+
+def plan(items: Item, wanted: tuple[Section, ...], *, condstore: bool, read_only: bool) -> Plan:
+    """Plan a FETCH; a client that knows about MODSEQ gets it with every FLAGS (RFC 7162 §3.2)."""
+    marks_seen = not read_only and any(not section.peek for section in wanted)
+    if condstore and Item.FLAGS in items:
+        items |= Item.MODSEQ
+    return Plan(items, wanted, _need(wanted), marks_seen)
+
+
+def _need(wanted: tuple[Section, ...]) -> Need:
+    if not wanted:
+        return Need.NOTHING
+    if all(not section.part and section.text in _HEADERS for section in wanted):
+        return Need.HEADER
+    if len(wanted) == 1 and not wanted[0].part and wanted[0].text is Text.ALL:
+        return Need.RANGE
+    return Need.ALL
+
+
+_HEADERS: Final = (Text.HEADER, Text.HEADER_FIELDS, Text.HEADER_FIELDS_NOT)
+
+# --- rows ---
+
+Writer = Callable[[Row], bytes]
+
+
+def writers(items: Item, keywords: tuple[str, ...]) -> tuple[Writer, ...]:
+    """Return one function per item, in the order in which they are told."""
+    table: tuple[tuple[Item, Writer], ...] = (
+        (Item.UID, lambda row: b"UID %d" % row.uid),
+        (Item.FLAGS, lambda row: b"FLAGS " + responses.flags(row.flags, keywords)),
+        (Item.MODSEQ, lambda row: b"MODSEQ (%d)" % row.modseq),
+        (Item.INTERNALDATE, lambda row: b"INTERNALDATE " + responses.internal_date(row.internal_date_us)),
+        (Item.SIZE, lambda row: b"RFC822.SIZE %d" % row.size_octets),
+        (Item.ENVELOPE, lambda row: b"ENVELOPE " + row.envelope),
+        (Item.BODYSTRUCTURE, lambda row: b"BODYSTRUCTURE " + row.bodystructure),
+        (Item.BODY, lambda row: b"BODY " + without_extensions(row.bodystructure)),
+    )
+    return tuple(write for item, write in table if item in items)
+
+
+def render_rows(rows: Iterable[tuple[int, Row]], items: Item, keywords: tuple[str, ...]) -> bytes:
+    """Return the FETCH responses of many letters as one block; `rows` are (number, row)."""
+    quick = _QUICK.get(items)
+    if quick is not None:
+        return b"".join(quick(rows, keywords))
+    chosen = writers(items, keywords)
+    return b"".join(
+        b"* %d FETCH (%b)\r\n" % (number, b" ".join([write(row) for write in chosen])) for number, row in rows
+    )
+
+
+def _flags_and_uid(rows: Iterable[tuple[int, Row]], keywords: tuple[str, ...]) -> Iterator[bytes]:
+    flags = responses.flags
+    for number, row in rows:
+        yield b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number, row.uid, flags(row.flags, keywords))
+
+
+def _listing(rows: Iterable[tuple[int, Row]], keywords: tuple[str, ...]) -> Iterator[bytes]:
+    flags = responses.flags
+    for number, row in rows:
+        yield b"* %d FETCH (UID %d FLAGS %b ENVELOPE %b BODYSTRUCTURE %b)\r\n" % (
+            number, row.uid, flags(row.flags, keywords), row.envelope, row.bodystructure,
+        )  # fmt: skip
+
+
+# What clients ask of whole mailboxes is written in one go.
+_QUICK: Final = {
+    Item.UID | Item.FLAGS: _flags_and_uid,
+    Item.UID | Item.FLAGS | Item.ENVELOPE | Item.BODYSTRUCTURE: _listing,
+}
+
+
+# --- sections ---
+
+_WHAT: Final = {
+    Text.ALL: What.ALL,
+    Text.HEADER: What.HEADER,
+    Text.HEADER_FIELDS: What.FIELDS,
+    Text.HEADER_FIELDS_NOT: What.FIELDS_NOT,
+    Text.TEXT: What.TEXT,
+    Text.MIME: What.MIME,
+}
+
+
+def octet_range(section: Section, size_octets: int) -> tuple[int, int]:
+    """Return the octets [start, end) of a letter that a `Need.RANGE` section asks for."""
+    start = min(section.start, size_octets)
+    return start, size_octets if section.count is None else min(section.start + section.count, size_octets)
+
+
+def found_sections(wanted: Sequence[Section], message: Message) -> list[bytes]:
+    """Return the items of sections of an indexed letter; a part that does not exist is NIL."""
+    return [_item(section, message) for section in wanted]
+
+
+def _item(section: Section, message: Message) -> bytes:
+    names = tuple(name.decode("ascii") for name in section.fields)
+    octets = sections.octets(message, sections.Section(section.part, _WHAT[section.text], names))
+    if octets is None:
+        return section.label + b" NIL"
+    if section.count is not None:
+        octets = octets[section.start : section.start + section.count]
+    return section.label + b" " + responses.literal(octets)
+
+
+def header_end(octets: bytes) -> int | None:
+    """Return where the header with its empty line ends, None when these octets do not hold it all."""
+    if octets.startswith(b"\r\n"):
+        return 2
+    at = octets.find(b"\r\n\r\n")
+    return None if at < 0 else at + 4
+
+
+def opening(number: int, row: Row, chosen: Sequence[Writer]) -> bytes:
+    """Return the beginning of one FETCH response that sections follow; its end is `CLOSING`."""
+    items = b" ".join([write(row) for write in chosen])
+    return b"* %d FETCH (%b" % (number, items + b" " if items else b"")
+
+
+CLOSING: Final = b")\r\n"

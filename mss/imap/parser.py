@@ -1,0 +1,281 @@
+"""Turn a frame into a command (RFC 3501 §9 and the grammars of its extensions).
+
+It judges no state and looks nothing up. Whatever the octets, the answer is a `Request` or a `Bad`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from mss.config import Limits
+from mss.errors import Malformed
+from mss.imap import commands as c
+from mss.imap.fetch_items import read_changed_since, read_fetch_items
+from mss.imap.lexer import MODSEQ_MAX, TAG, Cursor
+from mss.imap.search_keys import CHARSETS, UnknownCharset, read_search
+from mss.imap.wire import Frame
+from mss.model.secret import Secret
+
+_ID_PAIRS_MAX: Final = 30
+
+
+def parse(frame: Frame, limits: Limits) -> c.Request | c.Bad:
+    """Read one command."""
+    match = TAG.match(frame.text)
+    if match is None:
+        return c.Bad("*", "A command begins with a tag")
+    tag = match.group().decode("ascii")
+    cursor = Cursor(frame, arguments_max=limits.imap_arguments_max, nesting_max=limits.imap_nesting_max)
+    cursor.at = match.end()
+    try:
+        return c.Request(tag, _command(cursor))
+    except UnknownCharset as fault:
+        return c.Bad(tag, str(fault), f"BADCHARSET ({' '.join(CHARSETS)})")
+    except Malformed as fault:
+        return c.Bad(tag, str(fault))
+
+
+def _command(cursor: Cursor) -> c.Command:
+    cursor.space()
+    word = cursor.word()
+    readers = _READERS
+    if word == "UID":
+        cursor.space()
+        word, readers = cursor.word(), _UID_READERS
+    reader = readers.get(word)
+    if reader is None:
+        raise Malformed("Unknown command")
+    command = reader(cursor)
+    cursor.finish()
+    return command
+
+
+Reader = Callable[[Cursor], c.Command]
+
+
+def _bare(command: c.Command) -> Reader:
+    return lambda cursor: command
+
+
+# --- before login ---
+
+
+def _login(cursor: Cursor) -> c.Login:
+    cursor.space()
+    user = cursor.astring()
+    cursor.space()
+    return c.Login(user, Secret(cursor.astring()))
+
+
+def _authenticate(cursor: Cursor) -> c.Authenticate:
+    cursor.space()
+    mechanism = cursor.word()
+    if not cursor.skip(b" "):
+        return c.Authenticate(mechanism)
+    return c.Authenticate(mechanism, cursor.astring())
+
+
+def _id(cursor: Cursor) -> c.Id:
+    cursor.space()
+    if cursor.skip(b"NIL") or cursor.skip(b"()"):
+        return c.Id()
+    if len(cursor.items(Cursor.nstring)) > 2 * _ID_PAIRS_MAX:
+        raise Malformed("Too many fields")
+    return c.Id()
+
+
+# --- mailboxes ---
+
+
+def _on_mailbox(make: Callable[[str], c.Command]) -> Reader:
+    def read(cursor: Cursor) -> c.Command:
+        cursor.space()
+        return make(cursor.mailbox())
+
+    return read
+
+
+def _listing(make: Callable[[str | None], c.Command]) -> Reader:
+    def read(cursor: Cursor) -> c.Command:
+        cursor.space()
+        reference = cursor.mailbox_or_empty()
+        cursor.space()
+        pattern = cursor.list_mailbox()
+        # The empty pattern asks for the hierarchy delimiter (RFC 3501 §6.3.8).
+        return make(reference + pattern if pattern else None)
+
+    return read
+
+
+def _create(cursor: Cursor) -> c.Create:
+    cursor.space()
+    # A trailing delimiter says that children will follow (RFC 3501 §6.3.3); nothing depends on it here.
+    return c.Create(cursor.mailbox().rstrip("/") or _no_name())
+
+
+def _no_name() -> str:
+    raise Malformed("A mailbox needs a name")
+
+
+def _rename(cursor: Cursor) -> c.Rename:
+    cursor.space()
+    old = cursor.mailbox()
+    cursor.space()
+    return c.Rename(old, cursor.mailbox().rstrip("/") or _no_name())
+
+
+def _status(cursor: Cursor) -> c.Status:
+    cursor.space()
+    mailbox = cursor.mailbox()
+    cursor.space()
+    return c.Status(mailbox, tuple(dict.fromkeys(cursor.items(_status_item))))
+
+
+def _status_item(cursor: Cursor) -> c.StatusItem:
+    try:
+        return c.StatusItem(cursor.word())
+    except ValueError as error:
+        raise Malformed("Unknown status item") from error
+
+
+def _select(cursor: Cursor) -> c.Select:
+    return _opening(cursor, read_only=False)
+
+
+def _examine(cursor: Cursor) -> c.Select:
+    return _opening(cursor, read_only=True)
+
+
+def _opening(cursor: Cursor, *, read_only: bool) -> c.Select:
+    cursor.space()
+    mailbox = cursor.mailbox()
+    parameters = cursor.items(Cursor.word) if cursor.skip(b" ") else ()
+    if set(parameters) - {"CONDSTORE"}:
+        raise Malformed("Unknown parameter")
+    return c.Select(mailbox, read_only, condstore=bool(parameters))
+
+
+def _append(cursor: Cursor) -> c.Append:
+    cursor.space()
+    mailbox = cursor.mailbox()
+    cursor.space()
+    flags: tuple[str, ...] = ()
+    if cursor.sees(b"("):
+        flags = cursor.flags()
+        cursor.space()
+    internal_date = None
+    if cursor.sees(b'"'):
+        internal_date = cursor.date_time()
+        cursor.space()
+    return c.Append(mailbox, cursor.literal(), flags, internal_date)
+
+
+def _enable(cursor: Cursor) -> c.Enable:
+    wanted = []
+    while cursor.skip(b" "):
+        cursor.count()
+        wanted.append(cursor.word())
+    if not wanted:
+        raise Malformed("Expected a capability")
+    return c.Enable(tuple(wanted))
+
+
+# --- letters ---
+
+
+def _fetch(cursor: Cursor, *, uid: bool = False) -> c.Fetch:
+    cursor.space()
+    messages = cursor.sequence_set()
+    cursor.space()
+    items, sections = read_fetch_items(cursor)
+    since = read_changed_since(cursor) if cursor.skip(b" ") else None
+    if since is not None:
+        items |= c.Item.MODSEQ
+    if uid:
+        items |= c.Item.UID
+    return c.Fetch(messages, items, sections, since, uid)
+
+
+_STORE_MODES: Final = {"+": c.StoreMode.ADD, "-": c.StoreMode.REMOVE, "": c.StoreMode.REPLACE}
+
+
+def _store(cursor: Cursor, *, uid: bool = False) -> c.Store:
+    cursor.space()
+    messages = cursor.sequence_set()
+    cursor.space()
+    unchanged_since = None
+    if cursor.skip(b"(UNCHANGEDSINCE "):
+        unchanged_since = cursor.number(MODSEQ_MAX)
+        cursor.expect(b") ")
+    sign = next((sign for sign in ("+", "-") if cursor.skip(sign.encode())), "")
+    cursor.expect(b"FLAGS")
+    silent = cursor.skip(b".SILENT")
+    cursor.space()
+    return c.Store(messages, _STORE_MODES[sign], _store_flags(cursor), silent, unchanged_since, uid)
+
+
+def _store_flags(cursor: Cursor) -> tuple[str, ...]:
+    """Read the flags of STORE, which need no parentheses."""
+    if cursor.sees(b"("):
+        return cursor.flags()
+    flags = [cursor.flag()]
+    while cursor.skip(b" "):
+        cursor.count()
+        flags.append(cursor.flag())
+    return tuple(flags)
+
+
+def _copy(cursor: Cursor, *, uid: bool = False, move: bool = False) -> c.Copy:
+    cursor.space()
+    messages = cursor.sequence_set()
+    cursor.space()
+    return c.Copy(messages, cursor.mailbox(), move, uid)
+
+
+def _uid_expunge(cursor: Cursor) -> c.Expunge:
+    cursor.space()
+    return c.Expunge(cursor.sequence_set())
+
+
+_READERS: Final[Mapping[str, Reader]] = {
+    "CAPABILITY": _bare(c.Capability()),
+    "NOOP": _bare(c.Noop()),
+    "CHECK": _bare(c.Check()),
+    "LOGOUT": _bare(c.Logout()),
+    "ID": _id,
+    "STARTTLS": _bare(c.StartTls()),
+    "LOGIN": _login,
+    "AUTHENTICATE": _authenticate,
+    "ENABLE": _enable,
+    "NAMESPACE": _bare(c.Namespace()),
+    "LIST": _listing(c.List),
+    "LSUB": _listing(c.Lsub),
+    "SUBSCRIBE": _on_mailbox(lambda name: c.Subscribe(name, wanted=True)),
+    "UNSUBSCRIBE": _on_mailbox(lambda name: c.Subscribe(name, wanted=False)),
+    "CREATE": _create,
+    "DELETE": _on_mailbox(c.Delete),
+    "RENAME": _rename,
+    "STATUS": _status,
+    "SELECT": _select,
+    "EXAMINE": _examine,
+    "APPEND": _append,
+    "IDLE": _bare(c.Idle()),
+    "CLOSE": _bare(c.Close(expunge=True)),
+    "UNSELECT": _bare(c.Close(expunge=False)),
+    "EXPUNGE": _bare(c.Expunge()),
+    "FETCH": _fetch,
+    "STORE": _store,
+    "SEARCH": read_search,
+    "COPY": _copy,
+    "MOVE": lambda cursor: _copy(cursor, move=True),
+}
+
+_UID_READERS: Final[Mapping[str, Reader]] = {
+    "FETCH": lambda cursor: _fetch(cursor, uid=True),
+    "STORE": lambda cursor: _store(cursor, uid=True),
+    "SEARCH": lambda cursor: read_search(cursor, uid=True),
+    "COPY": lambda cursor: _copy(cursor, uid=True),
+    "MOVE": lambda cursor: _copy(cursor, uid=True, move=True),
+    "EXPUNGE": _uid_expunge,
+}

@@ -1,0 +1,273 @@
+"""Handlers that read letters: FETCH and SEARCH. Rows come in chunks, octets in batches, and go out with back-pressure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from mss.imap import commands as c
+from mss.imap import fetch, responses, search, units
+from mss.imap.commands import Item
+from mss.imap.fetch import Need, Plan
+from mss.imap.session import Answer, Session, done
+from mss.imap.stream import Gone
+from mss.mail import mime
+from mss.model.mailbox import SEEN
+from mss.model.message import Message
+from mss.services import mailbox
+from mss.services.mailbox import Columns, FlagAction, NoSuchMailbox, Row, Runs
+
+_CHUNK_ROWS: Final = 500
+_BATCH_OCTETS: Final = 1024 * 1024
+_HEADER_OCTETS: Final = 64 * 1024
+_INDEX_IN_THREAD_OCTETS: Final = 256 * 1024
+NO_SUCH_NUMBER: Final = Answer("BAD", "No such message number")
+SOME_GONE: Final = Answer("NO", "Some of these letters are gone", "EXPUNGEISSUED")
+
+Numbered = list[tuple[int, Row]]
+
+
+# --- FETCH ---
+
+
+async def fetch_letters(session: Session, command: c.Fetch) -> Answer:
+    """Send what was asked of each letter."""
+    view = session.here.view
+    session.condstore = session.condstore or Item.MODSEQ in command.items
+    runs = view.resolve(command.messages, uid=command.uid)
+    if runs is None:
+        return NO_SUCH_NUMBER
+    plan = fetch.plan(command.items, command.sections, condstore=session.condstore, read_only=view.read_only)
+    complete = True
+    for chunk in view.chunks(runs, _CHUNK_ROWS):
+        rows = await _rows(session, chunk, _columns(command.items))
+        complete = complete and len(rows) == len(chunk)
+        if command.changed_since is not None:
+            rows = [pair for pair in rows if pair[1].modseq > command.changed_since]
+        await _send(session, plan, rows)
+    return done() if complete or command.uid else SOME_GONE
+
+
+def _columns(items: Item) -> Columns:
+    columns = Columns.PLAIN
+    if Item.ENVELOPE in items:
+        columns |= Columns.ENVELOPE
+    if items & (Item.BODYSTRUCTURE | Item.BODY):
+        columns |= Columns.BODYSTRUCTURE
+    return columns
+
+
+async def _rows(session: Session, chunk: Sequence[tuple[int, int]], columns: Columns) -> Numbered:
+    """Return (number, row) of the letters of a chunk that still exist."""
+    runs = responses.as_runs(uid for _, uid in chunk)
+    mailbox_id = session.here.view.mailbox.id
+    rows = await session.read(mailbox.rows, mailbox_id, runs, columns, session.house.clock())
+    if len(rows) == len(chunk):
+        return [(number, row) for (number, _), row in zip(chunk, rows, strict=True)]
+    numbers = {uid: number for number, uid in chunk}
+    return [(numbers[row.uid], row) for row in rows if row.uid in numbers]
+
+
+async def _send(session: Session, plan: Plan, rows: Numbered) -> None:
+    if plan.need is Need.NOTHING:
+        keywords = session.here.view.mailbox.keywords
+        session.stream.write(fetch.render_rows(rows, plan.items, keywords))
+        await session.stream.drain()
+        return
+    fresh = await _mark_seen(session, rows) if plan.marks_seen else {}
+    for batch in _batches(rows, plan):
+        await _send_batch(session, plan, [(number, fresh.get(row.uid, row)) for number, row in batch], fresh)
+
+
+def _batches(rows: Numbered, plan: Plan) -> Iterator[Numbered]:
+    """Yield letters whose octets are read in one go."""
+    batch: Numbered = []
+    octets = 0
+    for pair in rows:
+        size = _wanted_octets(plan, pair[1])
+        if batch and octets + size > _BATCH_OCTETS:
+            yield batch
+            batch, octets = [], 0
+        batch.append(pair)
+        octets += size
+    if batch:
+        yield batch
+
+
+def _wanted_octets(plan: Plan, row: Row) -> int:
+    start, end = _range(plan, row)
+    return end - start
+
+
+def _range(plan: Plan, row: Row) -> tuple[int, int]:
+    match plan.need:
+        case Need.HEADER:
+            return 0, min(_HEADER_OCTETS, row.size_octets)
+        case Need.RANGE:
+            return fetch.octet_range(plan.sections[0], row.size_octets)
+        case Need.ALL:
+            return 0, row.size_octets
+        case Need.NOTHING:
+            return 0, 0
+
+
+async def _mark_seen(session: Session, rows: Numbered) -> dict[int, Row]:
+    """Set \\Seen where it is not set; returns the rows that changed."""
+    unseen = {row.uid: row for _, row in rows if not row.flags & SEEN}
+    if not unseen:
+        return {}
+    view = session.here.view
+    stored = await session.write(
+        mailbox.store_flags, view.mailbox.id, responses.as_runs(unseen), FlagAction.ADD, ("\\Seen",), None,
+        session.actor, session.house.clock(),
+    )  # fmt: skip
+    for _, modseq, _ in stored.rows:
+        view.own(modseq)
+    return {
+        uid: replace(unseen[uid], modseq=modseq, flags=flags) for uid, modseq, flags in stored.rows if uid in unseen
+    }
+
+
+async def _send_batch(session: Session, plan: Plan, batch: Numbered, fresh: dict[int, Row]) -> None:
+    view, stream = session.here.view, session.stream
+    if len(batch) == 1 and plan.need is Need.RANGE and _wanted_octets(plan, batch[0][1]) > _BATCH_OCTETS:
+        await _send_slowly(session, plan, *batch[0], marked=batch[0][1].uid in fresh)
+        return
+    try:
+        found = await _octets(session, [(row.object_id, *_range(plan, row)) for _, row in batch])
+    except NoSuchMailbox:
+        await _send_one_by_one(session, plan, batch, fresh)
+        return
+    usual = fetch.writers(plan.items, view.mailbox.keywords)
+    marked = fetch.writers(_with_flags(plan.items, session.condstore), view.mailbox.keywords)
+    for (number, row), octets in zip(batch, found, strict=True):
+        opening = fetch.opening(number, row, marked if row.uid in fresh else usual)
+        items = await _section_items(session, plan, row, octets)
+        stream.write(b"".join([opening, b" ".join(items), fetch.CLOSING]))
+        await stream.drain()
+
+
+def _with_flags(items: Item, condstore: bool) -> Item:
+    """Return the items of a letter that was just marked as read: its flags are told with it."""
+    return items | Item.FLAGS | (Item.MODSEQ if condstore else Item.NONE)
+
+
+async def _send_one_by_one(session: Session, plan: Plan, batch: Numbered, fresh: dict[int, Row]) -> None:
+    """Send a batch of which some letters are gone: those that are left."""
+    if len(batch) == 1:
+        return
+    for pair in batch:
+        await _send_batch(session, plan, [pair], fresh)
+
+
+async def _octets(session: Session, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
+    mailbox_id = session.here.view.mailbox.id
+    return await session.read(units.octets, mailbox_id, tuple(wanted), session.house.clock())
+
+
+async def _send_slowly(session: Session, plan: Plan, number: int, row: Row, *, marked: bool) -> None:
+    """Send a large letter in slices: neither it nor its reader's slowness fills the memory."""
+    stream, keywords = session.stream, session.here.view.mailbox.keywords
+    start, end = _range(plan, row)
+    items = _with_flags(plan.items, session.condstore) if marked else plan.items
+    try:
+        first = await _octets(session, [(row.object_id, start, start + _BATCH_OCTETS)])
+    except NoSuchMailbox:
+        return
+    opening = fetch.opening(number, row, fetch.writers(items, keywords))
+    stream.write(b"%b%b {%d}\r\n%b" % (opening, plan.sections[0].label, end - start, first[0]))
+    for at in range(start + _BATCH_OCTETS, end, _BATCH_OCTETS):
+        await stream.drain()
+        try:
+            stream.write((await _octets(session, [(row.object_id, at, min(at + _BATCH_OCTETS, end))]))[0])
+        except NoSuchMailbox:
+            # The literal was promised: the client must not take what follows for its rest.
+            stream.abort()
+            raise Gone("letter-gone") from None
+    stream.write(fetch.CLOSING)
+    await stream.drain()
+
+
+async def _section_items(session: Session, plan: Plan, row: Row, octets: bytes) -> list[bytes]:
+    if plan.need is Need.RANGE:
+        return [plan.sections[0].label + b" " + responses.literal(octets)]
+    if plan.need is Need.HEADER:
+        octets = await _header(session, row, octets)
+    return fetch.found_sections(plan.sections, await _indexed(session, octets))
+
+
+async def _header(session: Session, row: Row, prefix: bytes) -> bytes:
+    """Return a letter's header out of its first octets; all of it when they do not hold its end."""
+    end = fetch.header_end(prefix)
+    if end is not None:
+        return prefix[:end]
+    if len(prefix) == row.size_octets:
+        return prefix
+    return (await _octets(session, [(row.object_id, 0, row.size_octets)]))[0]
+
+
+async def _indexed(session: Session, octets: bytes) -> Message:
+    limits = session.house.limits
+    if len(octets) <= _INDEX_IN_THREAD_OCTETS:
+        return mime.index(octets, limits)
+    return await asyncio.to_thread(mime.index, octets, limits)
+
+
+# --- SEARCH ---
+
+
+async def search_letters(session: Session, command: c.Search) -> Answer:
+    """Tell the numbers or UIDs of the letters that match."""
+    view = session.here.view
+    session.condstore = session.condstore or command.modseq
+    plan = search.plan(command.key, view)
+    if plan is None:
+        return NO_SUCH_NUMBER
+    found: list[int] = []
+    highest = 0
+    for chunk in view.chunks(plan.candidates, _CHUNK_ROWS):
+        columns = Columns.ENVELOPE if plan.needs_envelope else Columns.PLAIN
+        rows = await _rows(session, chunk, columns) if plan.needs_rows else _bare_rows(chunk)
+        for number, row in await _matching(session, plan, rows):
+            found.append(row.uid if command.uid else number)
+            highest = max(highest, row.modseq)
+    session.stream.write(responses.search(found, highest if command.modseq else None))
+    return done()
+
+
+def _bare_rows(chunk: Sequence[tuple[int, int]]) -> Numbered:
+    return [(number, Row(uid, 0, 0, 0, 0, 0)) for number, uid in chunk]
+
+
+async def _matching(session: Session, plan: search.Plan, rows: Numbered) -> Numbered:
+    found: Numbered = []
+    for pair in rows:
+        truth = plan.test(pair[1])
+        if truth is None:
+            truth = await _decide(session, plan, pair[1])
+        if truth:
+            found.append(pair)
+    return found
+
+
+async def _decide(session: Session, plan: search.Plan, row: Row) -> bool:
+    """Decide from a letter's octets, in a thread: the loop has others to serve."""
+    end = row.size_octets if plan.needs_body else min(_HEADER_OCTETS, row.size_octets)
+    try:
+        octets = (await _octets(session, [(row.object_id, 0, end)]))[0]
+        if not plan.needs_body:
+            octets = await _header(session, row, octets)
+    except NoSuchMailbox:
+        return False
+    return await asyncio.to_thread(_decided, plan, row, octets, session)
+
+
+def _decided(plan: search.Plan, row: Row, octets: bytes, session: Session) -> bool:
+    return search.decide(plan, row, mime.index(octets, session.house.limits))
+
+
+def runs_of(numbered: Numbered) -> Runs:
+    """Return the UIDs of rows as runs."""
+    return responses.as_runs(row.uid for _, row in numbered)

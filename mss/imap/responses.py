@@ -1,0 +1,167 @@
+"""Values into the octets of responses (RFC 3501 §7). Whatever a value holds, it cannot break out of its response."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final
+
+from mss.imap import names
+from mss.imap.commands import StatusItem
+from mss.model.mailbox import FIRST_KEYWORD_BIT, SYSTEM_FLAGS, MailboxStatus
+
+Runs = tuple[tuple[int, int], ...]
+
+CRLF: Final = b"\r\n"
+NIL: Final = b"NIL"
+_ATOM: Final = re.compile(rb"[\x21\x23\x24\x26\x27\x2b-\x5b\x5e-\x7a\x7c-\x7e]+")
+_QUOTABLE: Final = re.compile(rb"[\x20-\x7e]{0,1000}")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def tagged(tag: str, condition: str, text: str, code: str = "") -> bytes:
+    """Return a status response; `tag` "*" makes it untagged. The text is ours and in ASCII."""
+    code = f"[{code}] " if code else ""
+    return f"{tag} {condition} {code}{text}\r\n".encode("ascii")
+
+
+def untagged(text: str) -> bytes:
+    """Return an untagged response of our own words."""
+    return f"* {text}\r\n".encode("ascii")
+
+
+def go_ahead(text: str = "Ready") -> bytes:
+    """Return a continuation request."""
+    return f"+ {text}\r\n".encode("ascii")
+
+
+# --- strings ---
+
+
+def string(octets: bytes) -> bytes:
+    """Return a quoted string where it can be one, else a literal."""
+    if _QUOTABLE.fullmatch(octets):
+        return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    return literal(octets)
+
+
+def literal(octets: bytes) -> bytes:
+    """Return a literal."""
+    return b"{%d}\r\n%b" % (len(octets), octets)
+
+
+def mailbox_name(name: str) -> bytes:
+    """Return a mailbox name as an astring in modified UTF-7."""
+    encoded = names.encode(name)
+    return encoded if _ATOM.fullmatch(encoded) and encoded.upper() != NIL else string(encoded)
+
+
+# --- numbers ---
+
+
+def runs(ranges: Iterable[tuple[int, int]]) -> str:
+    """Return inclusive runs as a sequence set: `1:3,7`."""
+    return ",".join(str(first) if first == last else f"{first}:{last}" for first, last in ranges)
+
+
+def as_runs(numbers: Iterable[int]) -> Runs:
+    """Return ascending numbers as inclusive runs."""
+    found: list[tuple[int, int]] = []
+    first = last = -1
+    for number in numbers:
+        if number == last + 1 and first >= 0:
+            last = number
+            continue
+        if first >= 0:
+            found.append((first, last))
+        first = last = number
+    if first >= 0:
+        found.append((first, last))
+    return tuple(found)
+
+
+def internal_date(microseconds: int) -> bytes:
+    """Return a date-time in UTC, quoted."""
+    at = _EPOCH + timedelta(seconds=microseconds // 1_000_000)
+    return (
+        f'"{at.day:2d}-{_MONTHS[at.month - 1]}-{at.year:04d} {at.hour:02d}:{at.minute:02d}:{at.second:02d} +0000"'
+    ).encode("ascii")
+
+
+# --- flags ---
+
+
+@lru_cache(maxsize=4096)
+def flags(bits: int, keywords: tuple[str, ...]) -> bytes:
+    """Return a flag list from a mailbox's bits; bits without a name are left out."""
+    return b"(" + " ".join(flag_names(bits, keywords)).encode("ascii") + b")"
+
+
+def flag_names(bits: int, keywords: tuple[str, ...]) -> list[str]:
+    """Return the names of the flags that are set."""
+    system = [name for bit, name in enumerate(SYSTEM_FLAGS) if bits >> bit & 1]
+    return system + [name for bit, name in enumerate(keywords, FIRST_KEYWORD_BIT) if bits >> bit & 1]
+
+
+def flag_bit(name: str, keywords: tuple[str, ...]) -> int:
+    """Return the bit of a flag's name, whatever its case; 0 when the mailbox does not know it."""
+    wanted = name.lower()
+    for bit, known in [*enumerate(SYSTEM_FLAGS), *enumerate(keywords, FIRST_KEYWORD_BIT)]:
+        if known.lower() == wanted:
+            return 1 << bit
+    return 0
+
+
+def mailbox_flags(keywords: tuple[str, ...], *, read_only: bool) -> bytes:
+    """Return SELECT's FLAGS and PERMANENTFLAGS."""
+    known = " ".join((*SYSTEM_FLAGS, *keywords))
+    permanent = "" if read_only else known + " \\*"
+    return f"* FLAGS ({known})\r\n* OK [PERMANENTFLAGS ({permanent})] Flags\r\n".encode("ascii")
+
+
+# --- mailboxes ---
+
+
+def listing(kind: str, attributes: Iterable[str], name: str | None) -> bytes:
+    """Return a LIST or LSUB response; without a name it tells the hierarchy delimiter."""
+    written = mailbox_name(name) if name is not None else b'""'
+    return f'* {kind} ({" ".join(attributes)}) "{names.DELIMITER}" '.encode("ascii") + written + CRLF
+
+
+def status(name: str, items: Iterable[StatusItem], found: MailboxStatus) -> bytes:
+    """Return a STATUS response."""
+    told = " ".join(f"{item.value} {_status_value(item, found)}" for item in items)
+    return b"* STATUS " + mailbox_name(name) + b" (" + told.encode("ascii") + b")\r\n"
+
+
+def _status_value(item: StatusItem, found: MailboxStatus) -> int:
+    match item:
+        case StatusItem.MESSAGES:
+            return found.messages
+        case StatusItem.RECENT:
+            return 0
+        case StatusItem.UIDNEXT:
+            return found.mailbox.uidnext
+        case StatusItem.UIDVALIDITY:
+            return found.mailbox.uidvalidity
+        case StatusItem.UNSEEN:
+            return found.unseen
+        case StatusItem.HIGHESTMODSEQ:
+            return max(1, found.mailbox.modseq)
+
+
+def search(numbers: Iterable[int], modseq: int | None) -> bytes:
+    """Return a SEARCH response; `modseq` is the highest among those found (RFC 7162 §3.1.5)."""
+    found = b"".join(b" %d" % number for number in numbers)
+    tail = b" (MODSEQ %d)" % modseq if modseq is not None and found else b""
+    return b"* SEARCH" + found + tail + CRLF
+
+
+def flag_update(number: int, uid: int, modseq: int | None, written_flags: bytes) -> bytes:
+    """Return an untagged FETCH that tells new flags, with the MODSEQ when the client knows about it."""
+    if modseq is None:
+        return b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number, uid, written_flags)
+    return b"* %d FETCH (UID %d FLAGS %b MODSEQ (%d))\r\n" % (number, uid, written_flags, modseq)

@@ -1,0 +1,153 @@
+"""The program of SEARCH as a tree (RFC 3501 §6.4.4, RFC 7162 §3.1.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from mss.errors import Malformed
+from mss.imap import commands as c
+from mss.imap.lexer import MODSEQ_MAX, NUMBER_MAX, Cursor
+
+CHARSETS: Final = ("US-ASCII", "UTF-8")
+
+
+class UnknownCharset(Malformed):
+    """The charset of a SEARCH is none of `CHARSETS`."""
+
+
+def read_search(cursor: Cursor, *, uid: bool = False) -> c.Search:
+    """Read SEARCH's arguments; the charset is checked, texts are always read as UTF-8."""
+    cursor.space()
+    if cursor.skip(b"CHARSET "):
+        if cursor.astring().decode("ascii", "replace").upper() not in CHARSETS:
+            raise UnknownCharset("Unknown charset")
+        cursor.space()
+    key = _all_of(cursor)
+    return c.Search(key, uid, has_modseq(key))
+
+
+def has_modseq(key: c.Key) -> bool:
+    """Say whether a MODSEQ key stands in the program."""
+    match key:
+        case c.ModseqFrom():
+            return True
+        case c.And(keys):
+            return any(map(has_modseq, keys))
+        case c.Or(left, right):
+            return has_modseq(left) or has_modseq(right)
+        case c.Not(inner):
+            return has_modseq(inner)
+        case _:
+            return False
+
+
+def _all_of(cursor: Cursor) -> c.Key:
+    keys = [_key(cursor)]
+    while cursor.skip(b" "):
+        keys.append(_key(cursor))
+    return keys[0] if len(keys) == 1 else c.And(tuple(keys))
+
+
+def _key(cursor: Cursor) -> c.Key:
+    cursor.count()
+    if cursor.skip(b"("):
+        key = cursor.nested(_all_of)
+        cursor.expect(b")")
+        return key
+    if cursor.sees_digit() or cursor.sees(b"*"):
+        return c.Numbers(cursor.sequence_set(), uid=False)
+    word = cursor.word()
+    if word in _FIXED:
+        return _FIXED[word]
+    if word in _WITH_ARGUMENT:
+        cursor.space()
+        return _WITH_ARGUMENT[word](cursor)
+    raise Malformed("Unknown search key")
+
+
+def _not(cursor: Cursor) -> c.Key:
+    return c.Not(cursor.nested(_key))
+
+
+def _or(cursor: Cursor) -> c.Key:
+    left = cursor.nested(_key)
+    cursor.space()
+    return c.Or(left, cursor.nested(_key))
+
+
+def _header(cursor: Cursor) -> c.Key:
+    name = cursor.utf8().lower()
+    cursor.space()
+    return c.HeaderHas(name, cursor.utf8())
+
+
+def _modseq(cursor: Cursor) -> c.Key:
+    """Read MODSEQ; the entry of a single flag is answered with the letter's MODSEQ, which the standard allows."""
+    if cursor.sees(b'"'):
+        cursor.string()
+        cursor.space()
+        if cursor.word() not in ("ALL", "PRIV", "SHARED"):
+            raise Malformed("Unknown entry type")
+        cursor.space()
+    return c.ModseqFrom(cursor.number(MODSEQ_MAX))
+
+
+def _field(name: str) -> Callable[[Cursor], c.Key]:
+    return lambda cursor: c.HeaderHas(name, cursor.utf8())
+
+
+def _arrived(order: c.Order) -> Callable[[Cursor], c.Key]:
+    return lambda cursor: c.Arrived(order, cursor.date())
+
+
+def _sent(order: c.Order) -> Callable[[Cursor], c.Key]:
+    return lambda cursor: c.Sent(order, cursor.date())
+
+
+def _flag(name: str) -> c.Key:
+    return c.HasFlag("\\" + name)
+
+
+_FIXED: Final[Mapping[str, c.Key]] = {
+    "ALL": c.All(),
+    "ANSWERED": _flag("Answered"),
+    "DELETED": _flag("Deleted"),
+    "DRAFT": _flag("Draft"),
+    "FLAGGED": _flag("Flagged"),
+    "SEEN": _flag("Seen"),
+    "UNANSWERED": c.Not(_flag("Answered")),
+    "UNDELETED": c.Not(_flag("Deleted")),
+    "UNDRAFT": c.Not(_flag("Draft")),
+    "UNFLAGGED": c.Not(_flag("Flagged")),
+    "UNSEEN": c.Not(_flag("Seen")),
+    # \Recent is given to nobody (RFC 9051 dropped it): see `commands.All`.
+    "NEW": c.All(False),
+    "RECENT": c.All(False),
+    "OLD": c.All(True),
+}
+
+_WITH_ARGUMENT: Final[Mapping[str, Callable[[Cursor], c.Key]]] = {
+    "NOT": _not,
+    "OR": _or,
+    "HEADER": _header,
+    "MODSEQ": _modseq,
+    "BCC": _field("bcc"),
+    "CC": _field("cc"),
+    "FROM": _field("from"),
+    "SUBJECT": _field("subject"),
+    "TO": _field("to"),
+    "BODY": lambda cursor: c.BodyHas(cursor.utf8(), header=False),
+    "TEXT": lambda cursor: c.BodyHas(cursor.utf8(), header=True),
+    "BEFORE": _arrived(c.Order.BEFORE),
+    "ON": _arrived(c.Order.ON),
+    "SINCE": _arrived(c.Order.SINCE),
+    "SENTBEFORE": _sent(c.Order.BEFORE),
+    "SENTON": _sent(c.Order.ON),
+    "SENTSINCE": _sent(c.Order.SINCE),
+    "LARGER": lambda cursor: c.Larger(cursor.number(NUMBER_MAX)),
+    "SMALLER": lambda cursor: c.Smaller(cursor.number(NUMBER_MAX)),
+    "KEYWORD": lambda cursor: c.HasFlag(cursor.flag()),
+    "UNKEYWORD": lambda cursor: c.Not(c.HasFlag(cursor.flag())),
+    "UID": lambda cursor: c.Numbers(cursor.sequence_set(), uid=True),
+}

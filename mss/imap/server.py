@@ -1,0 +1,140 @@
+"""The IMAP listeners: sockets handed in, connections counted, a graceful end. It speaks no IMAP itself."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from mss.clock import Clock
+from mss.config import Limits
+from mss.imap.connection import State
+from mss.imap.handlers import handle
+from mss.imap.house import House, Memory
+from mss.imap.metrics import Metrics
+from mss.imap.session import Session
+from mss.imap.stream import Stream
+from mss.imap.wire import WireLimits
+from mss.services.reading import Reading, read_letter
+from mss.signin import SignIn
+from mss.store import Store
+
+if TYPE_CHECKING:
+    import ssl
+
+_BACKLOG: Final = 512
+# Letters on their way in, over all sessions of a process: that many of the largest kind.
+_LARGE_LETTERS: Final = 8
+# One address may hold this share of the places for those who have not logged in.
+_STRANGERS_SHARE: Final = 4
+_FULL: Final = b"* BYE [UNAVAILABLE] Too many connections\r\n"
+
+
+class Server:
+    """Listening sockets and their sessions, until `close`."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self._sessions: dict[Session, asyncio.Task[None]] = {}
+        self._by_ip: Counter[str] = Counter()
+        self._listeners: list[asyncio.Server] = []
+
+    async def listen(self, sockets: Iterable[socket.socket], *, implicit_tls: bool) -> None:
+        """Take connections from sockets that are bound already."""
+        loop = asyncio.get_running_loop()
+        limits = WireLimits.before_login(self.house.limits)
+        opened = partial(self._opened, implicit_tls=implicit_tls)
+        for bound in sockets:
+            bound.setblocking(False)
+            listener = await loop.create_server(lambda: Stream(limits, opened), sock=bound, backlog=_BACKLOG)
+            self._listeners.append(listener)
+
+    def _opened(self, stream: Stream, *, implicit_tls: bool) -> None:
+        self.house.metrics.session_opened()
+        if self._is_full(stream.ip):
+            if not implicit_tls:
+                stream.write(_FULL)
+            stream.hang_up()
+            self.house.metrics.session_closed("full")
+            return
+        session = Session(self.house, stream, handle)
+        self.house.metrics.state("", session.state.name.lower())
+        task = asyncio.get_running_loop().create_task(session.run(implicit_tls=implicit_tls))
+        self._sessions[session] = task
+        self._by_ip[stream.ip] += 1
+        task.add_done_callback(lambda _: self._ended(session))
+
+    def _ended(self, session: Session) -> None:
+        del self._sessions[session]
+        self._by_ip[session.stream.ip] -= 1
+        if not self._by_ip[session.stream.ip]:
+            del self._by_ip[session.stream.ip]
+
+    def _is_full(self, ip: str) -> bool:
+        limits = self.house.limits
+        if len(self._sessions) >= limits.imap_connections_max:
+            return True
+        share = max(1, limits.imap_unauthenticated_max // _STRANGERS_SHARE)
+        if len(self._sessions) < share:
+            return False
+        strangers = [s.stream.ip for s in self._sessions if s.state is State.NOT_AUTHENTICATED]
+        return len(strangers) >= limits.imap_unauthenticated_max or strangers.count(ip) >= share
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions are open."""
+        return len(self._sessions)
+
+    async def close(self, grace_s: float = 30) -> None:
+        """Stop listening, let commands under way be answered, say BYE; past the grace, cut."""
+        for listener in self._listeners:
+            listener.close()
+        for session in self._sessions:
+            session.leave()
+        if self._sessions:
+            _, late = await asyncio.wait(self._sessions.values(), timeout=grace_s)
+            for session in [each for each, task in self._sessions.items() if task in late]:
+                session.stream.abort()
+            if late:
+                await asyncio.wait(late, timeout=grace_s)
+
+
+async def serve(
+    store: Store,
+    sign_in: SignIn,
+    tls_context: Callable[[], ssl.SSLContext],
+    *,
+    limits: Limits,
+    clock: Clock,
+    metrics: Metrics,
+    starttls_sockets: Iterable[socket.socket] = (),
+    implicit_tls_sockets: Iterable[socket.socket] = (),
+    read: Callable[[bytes], Awaitable[Reading]] | None = None,
+) -> Server:
+    """Serve IMAP on bound sockets; returns the handle to close it with.
+
+    `read` reads a letter that comes by APPEND, perhaps in another process; the default does so in a thread.
+    """
+    house = House(
+        store=store,
+        sign_in=sign_in,
+        clock=clock,
+        limits=limits,
+        metrics=metrics,
+        tls_context=tls_context,
+        read_letter=read or partial(_read_here, limits),
+        memory=Memory(_LARGE_LETTERS * limits.message_max_octets),
+    )
+    server = Server(house)
+    await server.listen(starttls_sockets, implicit_tls=False)
+    await server.listen(implicit_tls_sockets, implicit_tls=True)
+    return server
+
+
+async def _read_here(limits: Limits, octets: bytes) -> Reading:
+    if len(octets) <= limits.index_in_process_max_octets:
+        return read_letter(octets, limits, documents=False)
+    return await asyncio.to_thread(read_letter, octets, limits, documents=False)

@@ -1,0 +1,185 @@
+"""One connection's octets: reads with back-pressure, writes that wait for slow readers only so long, TLS.
+
+It frames through `Wire` and knows no command. After STARTTLS nothing that came before the handshake is left: a
+connection that sent octets beyond STARTTLS is closed (`Gone("injected")`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, cast
+
+from mss.imap.wire import Event, Wire, WireLimits
+
+if TYPE_CHECKING:
+    import ssl
+
+_PENDING_MAX_OCTETS: Final = 256 * 1024
+_UNSENT_MAX_OCTETS: Final = 256 * 1024
+WRITE_TIMEOUT_S: Final = 120
+HANDSHAKE_TIMEOUT_S: Final = 30
+_CLOSE_TIMEOUT_S: Final = 10
+
+
+class Gone(Exception):
+    """The connection ends; `reason` is a static word for the log, `bye` what the client is told if it listens."""
+
+    def __init__(self, reason: str, bye: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.bye = reason, bye
+
+
+class Stream(asyncio.Protocol):
+    """A connection, from acceptance to its end."""
+
+    def __init__(self, limits: WireLimits, opened: Callable[[Stream], None]) -> None:
+        self.wire = Wire(limits)
+        self.tls = False
+        self.ip = ""
+        self.octets_in = 0
+        self.octets_out = 0
+        self._opened = opened
+        self._transport: asyncio.Transport
+        self._arrived = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._ended = asyncio.Event()
+        self._waiting = False
+        self._paused = True
+        self._eof = False
+        self._poked = False
+
+    # --- what asyncio tells ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, without reading: implicit TLS comes first."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.pause_reading()
+        self._transport.set_write_buffer_limits(high=_UNSENT_MAX_OCTETS)
+        peer = transport.get_extra_info("peername")
+        self.ip = str(peer[0]) if peer else ""
+        self._opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep octets until they are asked for; stop reading when too many wait."""
+        self.octets_in += len(data)
+        self.wire.feed(data)
+        self._arrived.set()
+        if not self._waiting and self.wire.pending > _PENDING_MAX_OCTETS and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Note that the client sends no more; what it asked is still answered under plain TCP."""
+        self._eof = True
+        self._arrived.set()
+        return False
+
+    def pause_writing(self) -> None:
+        """Note that the client reads too slowly."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Note that the client has read."""
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let everybody who waits know."""
+        self._eof = True
+        self._ended.set()
+        self._arrived.set()
+        self._writable.set()
+
+    # --- what the session asks ---
+
+    async def next(self, deadline: float | None) -> Event | None:
+        """Wait for the next event, until a loop time; None when `poke` was called."""
+        while True:
+            event = self.wire.next()
+            if event is not None:
+                return event
+            if self._poked:
+                self._poked = False
+                return None
+            if self._eof:
+                raise Gone("lost")
+            await self._arrival(deadline)
+
+    async def _arrival(self, deadline: float | None) -> None:
+        self._arrived.clear()
+        self._waiting = True
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._arrived.wait()
+        except TimeoutError:
+            raise Gone("timeout", "Too long without a command") from None
+        finally:
+            self._waiting = False
+
+    def poke(self) -> None:
+        """Make `next` return None: something else than the client has news."""
+        self._poked = True
+        self._arrived.set()
+
+    def write(self, octets: bytes) -> None:
+        """Send octets in their turn."""
+        self.octets_out += len(octets)
+        if not self._ended.is_set():
+            self._transport.write(octets)
+
+    async def drain(self) -> None:
+        """Wait until the client has read most of what was written; a client that does not is cut off."""
+        if not self._writable.is_set():
+            try:
+                async with asyncio.timeout(WRITE_TIMEOUT_S):
+                    await self._writable.wait()
+            except TimeoutError:
+                self.abort()
+                raise Gone("slow") from None
+        if self._ended.is_set():
+            raise Gone("lost")
+
+    async def start_tls(self, context: ssl.SSLContext, limits: WireLimits) -> None:
+        """Shake hands; the octets that come after it are framed afresh."""
+        if self.wire.pending:
+            raise Gone("injected")
+        self._transport.pause_reading()
+        self.wire = Wire(limits)
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                self._transport, self, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
+            )
+        except OSError:
+            raise Gone("tls-failed") from None
+        if secured is None:
+            raise Gone("lost")
+        self._transport = secured
+        self._transport.set_write_buffer_limits(high=_UNSENT_MAX_OCTETS)
+        self._paused = False
+        self.tls = True
+
+    def tls_version(self) -> str:
+        """Return the protocol's version, empty without TLS."""
+        end = self._transport.get_extra_info("ssl_object")
+        return str(end.version() or "") if end is not None else ""
+
+    def hang_up(self) -> None:
+        """End without a session."""
+        self._transport.close()
+
+    async def close(self) -> None:
+        """Send what is left, then end; a client that does not read is not waited for long."""
+        self._transport.close()
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self._ended.wait()
+        except TimeoutError:
+            self.abort()
+
+    def abort(self) -> None:
+        """End at once."""
+        self._transport.abort()

@@ -1,0 +1,87 @@
+"""Units of work of the IMAP door: services composed where one answer needs several. Synchronous; no network.
+
+A mailbox is always found again by its name in the unit that reads or writes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mss.imap.places import Places, arrange
+from mss.model.account import Account, Delegation
+from mss.model.mailbox import Mailbox, MailboxStatus
+from mss.policy import access
+from mss.policy.access import Action
+from mss.services import accounts, mailbox
+from mss.services.mailbox import Opened, Placed, Runs
+from mss.services.reading import Reading
+from mss.store import Uow
+
+
+def places(uow: Uow, account: Account, personal_box_id: int | None, now: datetime) -> Places:
+    """Return the boxes that an account may read now, none when it was disabled meanwhile."""
+    present = accounts.credentials(uow, account.login, 1, 0, now).account
+    if present is None or present.id != account.id or not present.enabled:
+        return Places(())
+    found = []
+    for granted in accounts.boxes_of(uow, account.id, now):
+        delegations = (Delegation(account.id, granted.box.id, granted.kind),)
+        if access.may_act(present, delegations, granted.box, Action.READ_LETTERS, now).accepted:
+            writable = access.may_act(present, delegations, granted.box, Action.DELETE_LETTERS, now).accepted
+            found.append((granted.box, writable))
+    return arrange(found, personal_box_id)
+
+
+def open_by_name(uow: Uow, box_id: int, name: str, now: datetime) -> Opened:
+    """Return the snapshot of a mailbox."""
+    return mailbox.open_mailbox(uow, mailbox.find(uow, box_id, name, now).id, now)
+
+
+def status_by_name(uow: Uow, box_id: int, name: str, now: datetime) -> MailboxStatus:
+    """Return the counts of a mailbox."""
+    return mailbox.status(uow, mailbox.find(uow, box_id, name, now).id, now)
+
+
+def mailboxes_of(uow: Uow, box_ids: tuple[int, ...], now: datetime) -> tuple[tuple[Mailbox, ...], ...]:
+    """Return the mailboxes of each box."""
+    return tuple(mailbox.mailboxes(uow, box_id, now) for box_id in box_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A mailbox to write into, by its name."""
+
+    box_id: int
+    name: str
+
+
+def append(
+    uow: Uow,
+    target: Target,
+    reading: Reading,
+    flags: tuple[str, ...],
+    internal_date: datetime | None,
+    actor: str,
+    now: datetime,
+) -> Placed:
+    """Add a letter to a mailbox."""
+    found = mailbox.find(uow, target.box_id, target.name, now)
+    return mailbox.append(uow, found.id, reading, flags, internal_date, actor, now)
+
+
+def copy(uow: Uow, mailbox_id: int, uids: Runs, target: Target, actor: str, now: datetime) -> Placed:
+    """Copy letters into a mailbox."""
+    found = mailbox.find(uow, target.box_id, target.name, now)
+    return mailbox.copy(uow, mailbox_id, uids, found.id, actor, now)
+
+
+def move(uow: Uow, mailbox_id: int, uids: Runs, target: Target, actor: str, now: datetime) -> Placed:
+    """Move letters into a mailbox."""
+    found = mailbox.find(uow, target.box_id, target.name, now)
+    return mailbox.move(uow, mailbox_id, uids, found.id, actor, now)[0]
+
+
+def octets(uow: Uow, mailbox_id: int, wanted: tuple[tuple[int, int, int], ...], now: datetime) -> list[bytes]:
+    """Return octets [start, end) of several letters, each given as (object id, start, end)."""
+    return [mailbox.octets(uow, mailbox_id, number, start, end, now) for number, start, end in wanted]

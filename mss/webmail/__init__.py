@@ -1,0 +1,1 @@
+"""The patients' webmail: letters by name, answers where a professional opened a conversation, documents."""
