@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import socket
 import time
 from pathlib import Path
@@ -142,11 +143,18 @@ def test_a_server_serves_where_memory_is_scarce_and_paths_are_long(
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+def _copied(programs: Path, folder: Path, user: pwd.struct_passwd | None) -> Path:
+    return postgres._copy(programs, folder / "server", user)
+
+
 @pytest.mark.postgres
 @pytest.mark.slow
-def test_the_server_of_the_wheel_serves_where_debian_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_server_of_the_wheel_serves_where_debian_has_none(monkeypatch: pytest.MonkeyPatch, hidden: bool) -> None:
     monkeypatch.setattr(postgres, "_debian", list)
     monkeypatch.setattr(postgres, "_on_path", list)
+    if hidden:  # As below a folder that only its owner may enter.
+        monkeypatch.setattr(postgres, "_reachable", _copied)
     with postgres.running() as server, psycopg.connect(_connection_text(server.url("postgres"))) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 

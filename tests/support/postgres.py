@@ -162,10 +162,18 @@ def _reachable(programs: Path, folder: Path, user: pwd.struct_passwd | None) -> 
     try:
         subprocess.run([programs / "postgres", "--version"], check=True, capture_output=True, **_identity(user, folder))
     except PermissionError:
-        shutil.copytree(programs.parent, folder / "server", symlinks=True)
-        _give(folder / "server", user)
-        return folder / "server" / programs.name
+        return _copy(programs, folder / "server", user)
     return programs
+
+
+def _copy(programs: Path, to: Path, user: pwd.struct_passwd | None) -> Path:
+    """Copy a wheel's package with the libraries that lie beside it, as its programs look for them there."""
+    package = programs.parents[1]
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        if part.is_dir():
+            shutil.copytree(part, to / part.name, symlinks=True)
+    _give(to, user)
+    return to / programs.relative_to(package.parent)
 
 
 def _initialise(programs: Path, folder: Path, data: Path, user: pwd.struct_passwd | None) -> None:
