@@ -29,7 +29,6 @@ class _Reader(HTMLParser):
         self.forms: list[Form] = []
         self.links: list[str] = []
         self.text: list[str] = []
-        self._textarea: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
@@ -37,14 +36,10 @@ class _Reader(HTMLParser):
             self.forms.append(Form(values.get("action", "")))
         elif tag == "a" and "href" in values:
             self.links.append(values["href"])
-        elif tag == "textarea":
-            self._textarea = values.get("name", "")
+        elif tag == "textarea" and self.forms and "name" in values:
+            self.forms[-1].fields.append((values["name"], ""))
         elif tag == "input" and self.forms and "name" in values and _counts(values):
             self.forms[-1].fields.append((values["name"], values.get("value", "")))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "textarea":
-            self._textarea = None
 
     def handle_data(self, data: str) -> None:
         self.text.append(data)
@@ -89,7 +84,7 @@ class Page:
 
     def links(self, pattern: str) -> list[str]:
         """Return the addresses of links that match a pattern."""
-        return [link for link in self._read().links if re.fullmatch(pattern, link)]
+        return [bare for link in self._read().links if re.fullmatch(pattern, bare := link.partition("#")[0])]
 
 
 class Browser:

@@ -138,7 +138,7 @@ def patient_signs_in(story: Story) -> str:
     expect(page.status == 200, f"the code was refused ({page.status})")
     page = browser.get("/conversations")
     links = page.links(r"/conversations/\d+")
-    expect(len(links) >= 1, "no conversation is listed")
+    expect(len(links) >= 1, f"no conversation is listed ({page.path})")
     story.conversation = links[0]
     expect("Hôpital de la Démonstration" in page.text, "the sender's name is missing")
     return "password, code set up and checked; the conversation is listed as unread, by the hospital's name"
