@@ -206,7 +206,7 @@ def hospital_reads(story: Story) -> str:
 
 
 def answer_after_fin(story: Story) -> str:
-    """The hospital ends the exchange with [FIN]: the page says why, before anything is typed, and a forced answer fails."""
+    """The hospital ends the exchange with [FIN]: the page says why before anything is typed; a forced answer fails."""
     world, people, browser = story.world, story.world.people, story.patient
     before = browser.get(story.conversation)
     form = before.form("text")
