@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from mss.config import Limits, PolicyConfig
-from mss.errors import Unavailable
+from mss.errors import Malformed, Unavailable
 from mss.model.address import Domain
 from mss.model.envelope import Recipient
 from mss.model.peer import TrustList
@@ -64,13 +64,14 @@ async def mx(
     answer: Any = None,
     trust: TrustList | None = None,
     limits: Limits | None = None,
+    seen_by: TlsMaterial | None = None,
 ) -> AsyncIterator[Mx]:
     limits = limits or Limits()
     scripted = Scripted({receive.judge: judge, receive.accept: answer or receipt(YES), receive.note_refusal: None})
     listed: list[TrustList | None] = [trust or trust_list(NOW, "chu", "gip", "revoked", clinique="chu")]
     made = MxHouse(
         store=scripted.store,
-        material=material,
+        material=seen_by or material,
         trust=lambda: listed[0],
         trust_max_age_s=3600,
         hosted=Hosted({Domain("patient.example"): "patient"}, "mx.patient.example", PolicyConfig(), 1000),
@@ -81,6 +82,16 @@ async def mx(
     async with serving(MxDoor(made), material, limits=limits) as (_, port):
         yield Mx(scripted, made, port, listed)
     made.readers.close()
+
+
+def material_failing(error: Exception) -> TlsMaterial:
+    """Return material that cannot tell who a peer is."""
+
+    class Failing:
+        def peer(self, _end: object, **_facts: object) -> None:
+            raise error
+
+    return cast(TlsMaterial, Failing())
 
 
 @asynccontextmanager
@@ -278,6 +289,23 @@ async def test_a_reading_process_that_dies_is_temporary_and_replaced(material: T
             process.join()
         assert (await talk.letter(LETTER)).startswith("451 4.3.0")
         assert (await talk.letter(LETTER)).startswith("250")
+
+
+async def test_a_peer_that_cannot_be_verified_now_may_come_back(material: TlsMaterial, pki_world: Pki) -> None:
+    """Our list of authorities lacks one of the chain: our fault, so temporary."""
+    lacking = material_failing(Unavailable("an authority is missing"))
+    async with mx(material, seen_by=lacking) as door, connected(door.port) as talk:
+        await talk.reply()
+        await talk.starttls(pki_world.client("chu"))
+        assert (await talk.reply()).startswith("421 4.7.0")
+        assert await talk.ended()
+
+
+async def test_a_certificate_that_cannot_be_read_is_none(material: TlsMaterial, pki_world: Pki) -> None:
+    odd = material_failing(Malformed("odd"))
+    async with mx(material, seen_by=odd) as door, peer(door, pki_world) as talk:
+        assert (await talk.letter(LETTER)).startswith("530 5.7.0")
+    assert door.scripted.called("note_refusal")[0][0] == "ip:127.0.0.1"
 
 
 async def test_a_failed_handshake_is_in_the_journal_once_a_minute(material: TlsMaterial, pki_world: Pki) -> None:
