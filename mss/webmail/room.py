@@ -26,7 +26,7 @@ from mss.model.account import Box, DelegationKind
 from mss.model.address import Domain
 from mss.services import records
 from mss.services.accounts import BoxAccess
-from mss.services.receive import Hosted
+from mss.services.house import Hosted
 from mss.services.submit import Outside
 from mss.signin import SignIn
 from mss.store import Store
