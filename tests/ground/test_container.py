@@ -11,12 +11,14 @@ import pytest
 import yaml
 
 from mss.config import StoreConfig, TlsConfig
+from mss.instance import BASE_PORT
+from mss.instance import PORTS as INSIDE
 
 ROOT = Path(__file__).parents[2]
 INSTANCE = "${MSS_INSTANCE:-./instance}"
-# What the world expects, and what `mss init` gives inside.
-PORTS = {"25": "12500", "587": "12501", "465": "12502", "143": "12503", "993": "12504", "443": "12505"}
-OPERATOR_PORT = "12510"
+WORLD = {"25": "mx", "587": "submission", "465": "submissions", "143": "imap", "993": "imaps", "443": "webmail"}
+PORTS = {port: str(BASE_PORT + INSIDE[door]) for port, door in WORLD.items()}
+OPERATOR_PORT = str(BASE_PORT + INSIDE["ops"])
 LIVES = ["mss", "check", "--live", "-c", "/etc/mss/mss.toml"]
 
 
