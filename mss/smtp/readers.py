@@ -23,7 +23,7 @@ from mss.services.reading import Reading
 
 _PATIENCE_S: Final = 60
 # What submission takes out of a letter: blind recipients, and traces that only we may write.
-_PRIVATE: Final = frozenset({"bcc", "return-path"})
+_PRIVATE: Final = frozenset({"bcc", "resent-bcc", "return-path"})
 
 _log = get_logger("smtp")
 
