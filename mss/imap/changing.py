@@ -8,11 +8,12 @@ from mss.imap import commands as c
 from mss.imap import responses, units
 from mss.imap.folders import located
 from mss.imap.reading import NO_SUCH_NUMBER, SOME_GONE
+from mss.imap.responses import Runs
 from mss.imap.session import Answer, Session, done
 from mss.imap.view import View
 from mss.model.mailbox import SYSTEM_FLAGS
 from mss.services import mailbox
-from mss.services.mailbox import FlagAction, Placed, Runs, Stored
+from mss.services.mailbox import FlagAction, Placed, Stored
 
 _READ_ONLY: Final = Answer("NO", "The mailbox is open for reading only", "CANNOT")
 _ACTIONS: Final = {

@@ -1,4 +1,7 @@
-"""Handlers that read letters: FETCH and SEARCH. Rows come in chunks, octets in batches, and go out with back-pressure."""
+"""Handlers that read letters: FETCH and SEARCH.
+
+Rows come in chunks and octets in batches, each in a unit of its own, and go out with back-pressure.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from mss.mail import mime
 from mss.model.mailbox import SEEN
 from mss.model.message import Message
 from mss.services import mailbox
-from mss.services.mailbox import Columns, FlagAction, NoSuchMailbox, Row, Runs
+from mss.services.mailbox import Columns, FlagAction, NoSuchMailbox, Row
 
 _CHUNK_ROWS: Final = 500
 _BATCH_OCTETS: Final = 1024 * 1024
@@ -266,8 +269,3 @@ async def _decide(session: Session, plan: search.Plan, row: Row) -> bool:
 
 def _decided(plan: search.Plan, row: Row, octets: bytes, session: Session) -> bool:
     return search.decide(plan, row, mime.index(octets, session.house.limits))
-
-
-def runs_of(numbered: Numbered) -> Runs:
-    """Return the UIDs of rows as runs."""
-    return responses.as_runs(row.uid for _, row in numbered)

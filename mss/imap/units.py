@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mss.imap.places import Places, arrange
+from mss.imap.responses import Runs
 from mss.model.account import Account, Delegation
 from mss.model.mailbox import Mailbox, MailboxStatus
 from mss.policy import access
 from mss.policy.access import Action
 from mss.services import accounts, mailbox
-from mss.services.mailbox import Opened, Placed, Runs
+from mss.services.mailbox import Opened, Placed
 from mss.services.reading import Reading
 from mss.store import Uow
 
