@@ -79,6 +79,15 @@ class Element:
         for child in self._node.iterchildren(etree.Element):
             yield Element(child)
 
+    def pieces(self) -> Iterator[Element | str]:
+        """Yield what stands inside, in order: texts as written, and child elements."""
+        if self._node.text:
+            yield str(self._node.text)
+        for child in self._node.iterchildren(etree.Element):
+            yield Element(child)
+            if child.tail:
+                yield str(child.tail)
+
     def find_all(self, path: str, namespace: str | None = None) -> list[Element]:
         """Return all elements at the path below this one, in document order."""
         uri = self.namespace if namespace is None else namespace

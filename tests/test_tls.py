@@ -22,7 +22,7 @@ from mss.config import Config
 from mss.errors import Malformed, Misconfigured
 from mss.model.address import Domain
 from mss.model.peer import DN, Peer, TrustList
-from mss.tls import Revocation
+from mss.revocation import Revocation
 from tests.certs.world import HOSPITAL, HOUR, NOW, REGION, World, handshake, leaf_der, make_world, revocation_of
 
 

@@ -24,8 +24,9 @@ OWN_HOPS_MAX: Final = 4
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?\.?\Z|\[[A-Za-z0-9:.]{1,60}\]\Z")
 _WORD = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.:@-]{1,200}\Z")
-_FIELD = re.compile(rb"[!-9;-~]+:(?:[^\r\n\x00]|\r\n[ \t])*\r\n\Z")
+_FIELD = re.compile(rb"[!-9;-~]+:(?:[^\r\n\x00]++|\r\n[ \t])*+\r\n\Z")
 _BLANK_LINE = re.compile(rb"\r\n[ \t]+\r\n")
+_COMMENT = re.compile(rb"\([^()]*+\)")
 _BY = re.compile(rb"\bby\s+([^\s;()]+)", re.IGNORECASE)
 
 
@@ -84,7 +85,7 @@ def has_loop(message: Message, hostname: str, limits: Limits) -> bool:
 
 
 def _receiver(value: bytes) -> bytes:
-    match = _BY.search(unfold(value))
+    match = _BY.search(_COMMENT.sub(b" ", unfold(value)))
     return match[1].lower() if match else b""
 
 
@@ -129,7 +130,7 @@ def without_forged_results(message: Message, authserv_id: str) -> bytes:
 
 
 def _claims(value: bytes, own: bytes) -> bool:
-    words = re.split(rb"[\s;]+", re.sub(rb"\([^()]*+\)", b" ", unfold(value)).strip(), maxsplit=1)
+    words = re.split(rb"[\s;]+", _COMMENT.sub(b" ", unfold(value)).strip(), maxsplit=1)
     return words[0].strip(b'"').lower() == own
 
 

@@ -56,7 +56,8 @@ class Participant:
 class Letter:
     """One letter of a conversation. `closing` says `[FIN]`; `answerable` is False under `X-MSS-MES: FIN`.
 
-    `authorises` are those whom this letter lets the patient write to.
+    `authorises` are those whom this letter lets the patient write to. `filing` says of each document that came
+    along, by unique id, why it is in the dossier or not (`model.filing.FilingReason`).
     """
 
     email_id: int
@@ -69,6 +70,7 @@ class Letter:
     uid: int = 0
     mailbox_id: int = 0
     seen: bool = True
+    filing: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

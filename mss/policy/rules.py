@@ -172,6 +172,12 @@ DOCUMENT_INVISIBLE_TO_REPRESENTATIVES: Final = _patient(
     "5.7.1",
     "A document is marked INVISIBLE_REPRESENTANTS_LEGAUX and representatives read this mailbox. Leave it out.",
 )
+ATTACHMENT_NOT_FILEABLE: Final = _patient(
+    "attachment.not-fileable",
+    550,
+    "5.6.1",
+    "Only PDF, JPEG, PNG, TIFF, RTF and plain text up to 5 MB can be filed. Keep this file elsewhere.",
+)
 
 # What a letter does to its conversation (exchange, in the unit that writes).
 CONVERSATION_OPENED: Final = Rule("conversation.opened")

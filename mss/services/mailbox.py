@@ -30,7 +30,8 @@ from mss.model.mailbox import (
 )
 from mss.services.reading import Reading
 from mss.store import Uow
-from mss.store.mailboxes import Runs, runs_of
+from mss.store.mailboxes import Runs as Runs
+from mss.store.mailboxes import runs_of
 from mss.store.objects import Forms
 
 NAME_MAX_CHARACTERS: Final = 255
@@ -222,9 +223,14 @@ def rows(uow: Uow, mailbox_id: int, uids: Runs, columns: Columns, now: datetime)
     opener = uow.objects.opener(box_id)
     return [
         Row(
-            *row[:6],
-            envelope=opener.envelope(row[5], row[6]) if envelope else b"",
-            bodystructure=opener.bodystructure(row[5], row[7]) if bodystructure else b"",
+            row[0],
+            row[1],
+            row[2],
+            row[3],
+            row[4],
+            row[5],
+            opener.envelope(row[5], row[6]) if envelope else b"",
+            opener.bodystructure(row[5], row[7]) if bodystructure else b"",
         )
         for row in found
     ]

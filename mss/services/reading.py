@@ -65,6 +65,12 @@ class Reading:
         """The letter's octets."""
         return self.message.octets
 
+    def heavy(self) -> tuple[bytes, ...]:
+        """Return the octets that a unit of work may have to store: the letter and its documents."""
+        documents = self.submission.documents if self.submission else ()
+        twins = (one.companion_pdf for one in documents if one.companion_pdf is not None)
+        return (self.octets, *(one.octets for one in documents), *twins)
+
 
 def read_letter(octets: bytes, limits: Limits, *, documents: bool) -> Reading:
     """Read a letter; `documents` says whether to look for clinical documents too (letters to patients)."""

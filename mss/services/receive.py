@@ -5,34 +5,37 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
 from mss.config import PolicyConfig
+from mss.dossier import filing
 from mss.model.account import Box
 from mss.model.address import Address, Domain
+from mss.model.audit import AuditEvent
 from mss.model.envelope import Envelope, Recipient
-from mss.policy.decision import Decision
+from mss.model.filing import FilingVerdict
+from mss.policy import exchange, routing, rules
+from mss.policy.decision import Decision, reject
+from mss.policy.decision import accept as accepted
+from mss.services import deliver, report
+from mss.services.deliver import Incoming
+from mss.services.house import Hosted as Hosted
 from mss.services.reading import Reading
 from mss.store import Uow
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a letter came in: the listed peer's name ("peer:<CN>") and all domains its certificate may speak for."""
+    """Where a letter came in: the listed peer's name ("peer:<CN>") and all domains its certificate may speak for.
+
+    `digest` is that of the octets as they came, before our own trace fields: it recognises a copy.
+    """
 
     actor: str
     domains: frozenset[Domain]
-
-
-@dataclass(frozen=True, slots=True)
-class Hosted:
-    """What the unit needs of the configuration: hosted domain → "professional" or "patient"; our host name."""
-
-    domains: dict[Domain, str]
-    hostname: str
-    policy: PolicyConfig
-    message_max_octets: int
+    digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,118 @@ def judge(
     uow: Uow, hosted: Hosted, sender: Address | None, recipient: Address, size_octets: int | None, now: datetime
 ) -> tuple[Decision, Box | None]:
     """Say at RCPT whether a recipient would be accepted; `size_octets` as declared with SIZE=."""
-    raise NotImplementedError
+    enters = routing.may_enter(routing.route_within(recipient, hosted.domains, ()))
+    if not enters.accepted:
+        return enters, None
+    box = uow.accounts.box_by_address(recipient)
+    facts = exchange.RecipientFacts(
+        recipient=recipient,
+        sender=sender,
+        patient_domains=hosted.patient_domains,
+        box=box,
+        size_octets=size_octets,
+        size_max_octets=hosted.message_max_octets,
+        test_identities=hosted.policy.test_identities,
+    )
+    return exchange.may_deliver(facts), box
+
+
+def filing_of(box: Box, reading: Reading, policy: PolicyConfig) -> FilingVerdict:
+    """Compare the letter's documents with the box's patient."""
+    if box.ins is None or reading.submission is None:
+        return FilingVerdict()
+    return filing.match(box.ins, box.traits, reading.submission, test_identities=policy.test_identities)
+
+
+def judge_content(letter: Incoming, box: Box, verdict: FilingVerdict, hosted: Hosted) -> Decision:
+    """Say after DATA whether one box's copy may be delivered."""
+    if verdict.refused:
+        return reject(rules.DOCUMENT_OTHER_PATIENT, documents=len(verdict.documents))
+    return exchange.may_contain(deliver.letter_facts(letter, box.address, hosted.message_max_octets))
 
 
 def accept(uow: Uow, hosted: Hosted, origin: Origin, envelope: Envelope, reading: Reading, now: datetime) -> Receipt:
     """Deliver a letter to every acceptable recipient: octets, mailbox rows, conversation, dossier, reports due,
     journal, all in this unit. Idempotent per (origin, Message-ID, digest, recipient)."""
-    raise NotImplementedError
+    number = secrets.token_hex(8)
+    digest = uow.objects.digest(reading.octets)
+    letter = Incoming(
+        reading=reading,
+        stored=uow.objects.put(reading.octets, now, digest),
+        reverse_path=envelope.reverse_path,
+        envelope=tuple(recipient.address for recipient in envelope.recipients),
+        origin_domains=origin.domains,
+        patient_domains=hosted.patient_domains,
+        reply_to_foreign=hosted.policy.reply_to_foreign,
+        actor=origin.actor,
+    )
+    known = origin.digest or reading.message.digest.encode() or digest
+    outcomes: list[RecipientOutcome] = []
+    earlier = ""
+    for recipient in envelope.recipients:
+        outcome, again = _one(uow, hosted, letter, recipient, known, number, now)
+        outcomes.append(outcome)
+        earlier = again or earlier
+    receipt = Receipt(earlier or number, tuple(outcomes), duplicate=bool(earlier))
+    journal(uow, receipt, letter, now)
+    if receipt.accepted and not receipt.duplicate:
+        report.after_acceptance(uow, hosted.house, envelope, receipt.outcomes, reading, now)
+    if not receipt.accepted:
+        uow.objects.forget(letter.stored)
+    return receipt
+
+
+def _one(
+    uow: Uow, hosted: Hosted, letter: Incoming, recipient: Recipient, digest: bytes, number: str, now: datetime
+) -> tuple[RecipientOutcome, str]:
+    """Deliver to one recipient; returns the outcome and the earlier receipt when the letter was here before."""
+    size = len(letter.reading.octets)
+    decision, box = judge(uow, hosted, letter.reverse_path, recipient.address, size, now)
+    if box is None or not decision.accepted:
+        return RecipientOutcome(recipient, decision), ""
+    verdict = filing_of(box, letter.reading, hosted.policy)
+    content = judge_content(letter, box, verdict, hosted)
+    if not content.accepted:
+        return RecipientOutcome(recipient, content, box.id), ""
+    mark = uow.sealing.digest(
+        b"arrival", letter.actor.encode(), letter.reading.message_id.encode(), digest, recipient.address.key.encode()
+    )
+    earlier = uow.queue.recognise(mark, number, now)
+    if earlier is None:
+        deliver.deliver(uow, box, letter, verdict, hosted.message_max_octets, now)
+        report.about_filing(uow, hosted.house, box, letter, verdict, now)
+    return RecipientOutcome(recipient, accepted(rules.BOX_RECEIVES, box=box.id), box.id), earlier or ""
+
+
+def journal(uow: Uow, receipt: Receipt, letter: Incoming, now: datetime) -> None:
+    """Write one record for each recipient: who sent which letter to which box, decided how."""
+    for outcome in receipt.outcomes:
+        decision = outcome.decision
+        facts = {
+            **decision.facts,
+            "letter": letter.stored.id,
+            "sender": letter.reverse_path.digest if letter.reverse_path else "",
+            "recipient": outcome.recipient.address.digest,
+            "duplicate": receipt.duplicate,
+            "software": letter.reading.software[:40],
+        }
+        action = "letter.accept" if decision.accepted else "letter.refuse"
+        uow.journal.write(
+            AuditEvent(
+                letter.actor,
+                action,
+                f"receipt:{receipt.number}",
+                decision.verdict.value,
+                decision.rule.name,
+                outcome.box_id,
+                facts,
+            ),
+            now,
+        )
+
+
+def note_refusal(uow: Uow, actor: str, stage: str, decision: Decision, now: datetime) -> None:
+    """Write a refusal into the journal that came before any letter was there (connection, MAIL, RCPT)."""
+    verdict, rule = decision.verdict.value, decision.rule.name
+    event = AuditEvent(actor, "letter.refuse", f"stage:{stage}", verdict, rule, facts=dict(decision.facts))
+    uow.journal.write(event, now)

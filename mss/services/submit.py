@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+import hashlib
+import secrets
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from mss.model.address import Address
-from mss.model.envelope import Envelope
-from mss.policy.decision import Decision
-from mss.services.reading import Reading
-from mss.services.receive import Hosted, Receipt
+from mss.config import Limits
+from mss.mail.compose import Attachment as File
+from mss.mail.compose import Correspondent, Draft, compose, message_id
+from mss.mail.headers import message_ids
+from mss.model.account import Account, Box
+from mss.model.address import Address, Domain
+from mss.model.audit import AuditEvent
+from mss.model.conversation import Direction, Letter, Participant, Role
+from mss.model.delivery import Delivery
+from mss.model.envelope import Envelope, Recipient
+from mss.policy import access, conversing, exchange, routing, rules
+from mss.policy.decision import Decision, reject
+from mss.policy.decision import accept as accepted
+from mss.services import deliver, receive
+from mss.services.deliver import Incoming
+from mss.services.house import Hosted
+from mss.services.reading import Reading, read_letter
+from mss.services.receive import Receipt, RecipientOutcome
 from mss.store import Uow
+from mss.store.conversations import NewLetter
 
-
-def sender_addresses(uow: Uow, account_id: int, now: datetime) -> tuple[Address, ...]:
-    """Return the addresses of all boxes that the account owns or acts for."""
-    raise NotImplementedError
+_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,11 @@ class Outside:
     expire_s: int
 
 
+def sender_addresses(uow: Uow, account_id: int, now: datetime) -> tuple[Address, ...]:
+    """Return the addresses of all boxes that the account owns or acts for."""
+    return tuple(box.address for box, _ in uow.accounts.delegations_of(account_id, now) if box.receives)
+
+
 def accept(
     uow: Uow, hosted: Hosted, outside: Outside, account_id: int, envelope: Envelope, reading: Reading, now: datetime
 ) -> Receipt:
@@ -34,7 +52,133 @@ def accept(
     The octets are final (Message-ID and Date there, Bcc gone, Received added). Refused recipients are in the
     receipt with their decision; nothing is kept when none is accepted.
     """
-    raise NotImplementedError
+    number = secrets.token_hex(8)
+    source = uow.accounts.box_by_address(envelope.reverse_path) if envelope.reverse_path else None
+    letter = _incoming(uow, hosted, account_id, envelope, reading, source, now)
+    outcomes = tuple(_send(uow, hosted, outside, letter, envelope, one, source, now) for one in envelope.recipients)
+    receipt = Receipt(number, outcomes)
+    receive.journal(uow, receipt, letter, now)
+    if not receipt.accepted:
+        uow.objects.forget(letter.stored)
+    return receipt
+
+
+def _incoming(
+    uow: Uow, hosted: Hosted, account_id: int, envelope: Envelope, reading: Reading, source: Box | None, now: datetime
+) -> Incoming:
+    own = frozenset({source.address.domain}) if source else frozenset[Domain]()
+    return Incoming(
+        reading=reading,
+        stored=uow.objects.put(reading.octets, now),
+        reverse_path=envelope.reverse_path,
+        envelope=tuple(one.address for one in envelope.recipients),
+        origin_domains=own,
+        patient_domains=hosted.patient_domains,
+        reply_to_foreign=hosted.policy.reply_to_foreign,
+        actor=f"account:{account_id}",
+    )
+
+
+def judge(
+    uow: Uow,
+    hosted: Hosted,
+    outside: Outside,
+    sender: Address | None,
+    recipient: Address,
+    size_octets: int | None,
+    now: datetime,
+) -> Decision:
+    """Say at RCPT whether a submitted letter may go to a recipient."""
+    way = routing.route_within(recipient, hosted.domains, outside.reachable)
+    if not way.decision.accepted:
+        return way.decision
+    if way.destination is not routing.Destination.RELAY:
+        return receive.judge(uow, hosted, sender, recipient, size_octets, now)[0]
+    facts = exchange.RecipientFacts(
+        recipient=recipient,
+        sender=sender,
+        patient_domains=hosted.patient_domains,
+        hosted=False,
+        size_octets=size_octets,
+        size_max_octets=hosted.message_max_octets,
+        test_identities=hosted.policy.test_identities,
+    )
+    return exchange.may_deliver(facts)
+
+
+def _send(
+    uow: Uow,
+    hosted: Hosted,
+    outside: Outside,
+    letter: Incoming,
+    envelope: Envelope,
+    recipient: Recipient,
+    source: Box | None,
+    now: datetime,
+) -> RecipientOutcome:
+    """Deliver or queue for one recipient."""
+    size = len(letter.reading.octets)
+    decision = judge(uow, hosted, outside, letter.reverse_path, recipient.address, size, now)
+    if not decision.accepted:
+        return RecipientOutcome(recipient, decision)
+    if recipient.address.domain in hosted.domains:
+        return _locally(uow, hosted, letter, recipient, now)
+    content = exchange.may_contain(deliver.letter_facts(letter, recipient.address, hosted.message_max_octets))
+    if not content.accepted:
+        return RecipientOutcome(recipient, content)
+    queue(uow, outside, letter, envelope, recipient, source, now)
+    return RecipientOutcome(recipient, decision)
+
+
+def _locally(uow: Uow, hosted: Hosted, letter: Incoming, recipient: Recipient, now: datetime) -> RecipientOutcome:
+    box = uow.accounts.box_by_address(recipient.address)
+    if box is None:
+        return RecipientOutcome(recipient, reject(rules.RECIPIENT_UNKNOWN, domain=recipient.address.domain))
+    verdict = receive.filing_of(box, letter.reading, hosted.policy)
+    content = receive.judge_content(letter, box, verdict, hosted)
+    if content.accepted:
+        deliver.deliver(uow, box, letter, verdict, hosted.message_max_octets, now)
+        return RecipientOutcome(recipient, accepted(rules.BOX_RECEIVES, box=box.id), box.id)
+    return RecipientOutcome(recipient, content, box.id)
+
+
+def queue(
+    uow: Uow,
+    outside: Outside,
+    letter: Incoming,
+    envelope: Envelope,
+    recipient: Recipient,
+    source: Box | None,
+    now: datetime,
+) -> int:
+    """Queue a letter for one recipient elsewhere; its octets are held by the sender's box."""
+    holder = source.id if source else 0
+    if not uow.objects.holds(holder, letter.stored.id):
+        uow.objects.hold(holder, letter.stored)
+    delivery = Delivery(
+        id=0,
+        object_id=letter.stored.id,
+        destination=recipient.address.domain,
+        reverse_path=envelope.reverse_path,
+        recipient=recipient.address,
+        message_id=letter.reading.message_id,
+        size_octets=len(letter.reading.octets),
+        created_at=now,
+        expires_at=now + timedelta(seconds=outside.expire_s),
+        next_attempt_at=now,
+        source_box_id=source.id if source else None,
+        notify=recipient.notify,
+        ret=envelope.ret,
+        orcpt=recipient.orcpt,
+        envid=envelope.envid,
+        smtputf8=envelope.smtputf8,
+        eight_bit=not letter.reading.octets.isascii(),
+    )
+    uow.wake("queue")
+    return uow.queue.add(delivery, holder)
+
+
+# -- patients' answers -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +200,33 @@ class PatientReply:
     participants: tuple[int, ...] = ()
     attachments: tuple[Attachment, ...] = ()
 
+    @property
+    def size_octets(self) -> int:
+        """How large the letter will be, about: base64 makes four octets of three."""
+        return len(self.text.encode()) + sum(len(one.octets) * 4 // 3 + 500 for one in self.attachments)
+
+    def heavy(self) -> tuple[bytes, ...]:
+        """Return nothing: the letter is composed inside the unit."""
+        return ()
+
+
+def reply_facts(
+    uow: Uow, hosted: Hosted, box: Box, letters: tuple[Letter, ...], size_octets: int
+) -> conversing.ReplyFacts:
+    """Return what the policy needs to know of an answer inside a conversation, without recipients yet."""
+    named = {one.address.key: one.address for letter in letters for one in letter.authorises}
+    local = (uow.accounts.box_by_address(a) for a in named.values() if a.domain in hosted.domains)
+    return conversing.ReplyFacts(
+        box=box,
+        letters=letters,
+        contacts=uow.conversations.contacts(box.id),
+        patient_domains=hosted.patient_domains,
+        profile=hosted.policy.profile,
+        box_states={one.address.key: one.state for one in local if one is not None},
+        size_octets=size_octets,
+        size_max_octets=hosted.message_max_octets,
+    )
+
 
 def reply(
     uow: Uow, hosted: Hosted, outside: Outside, account_id: int, box_id: int, answer: PatientReply, now: datetime
@@ -64,4 +235,126 @@ def reply(
 
     The decision is taken here, in the unit that writes; when it refuses, nothing changes (the draft stays).
     """
-    raise NotImplementedError
+    account, box = uow.accounts.by_id(account_id), uow.accounts.box_by_id(box_id)
+    if account is None or box is None:
+        return reject(rules.ACCESS_NONE), None
+    letters = uow.conversations.letters_of(box_id, answer.conversation_id)
+    facts = reply_facts(uow, hosted, box, letters, answer.size_octets)
+    recipients = _recipients(uow, box_id, answer, facts)
+    decision = _may(uow, account, box, replace(facts, recipients=tuple(one.address for one in recipients)), now)
+    if not decision.accepted:
+        _note(uow, account_id, box_id, answer, decision, now)
+        return decision, None
+    octets = _compose(uow, hosted, box, letters, recipients, answer, now)
+    receipt = _dispatch(uow, hosted, outside, account_id, box, recipients, answer, octets, now)
+    _note(uow, account_id, box_id, answer, decision, now)
+    return decision, receipt
+
+
+def _may(uow: Uow, account: Account, box: Box, facts: conversing.ReplyFacts, now: datetime) -> Decision:
+    delegations = uow.accounts.delegations_to(account.id, box.id)
+    acts = access.may_act(account, delegations, box, access.Action.SEND_LETTERS, now)
+    if not acts.accepted:
+        return acts
+    if not facts.letters:
+        # A conversation of another box has no letters here: that is a stranger's, not a new one.
+        return reject(rules.CONVERSATION_NEVER_OPENED)
+    answers = conversing.may_answer(facts)
+    return conversing.may_reply(facts) if facts.recipients or answers.accepted else answers
+
+
+def _recipients(uow: Uow, box_id: int, answer: PatientReply, facts: conversing.ReplyFacts) -> tuple[Participant, ...]:
+    if not answer.participants:
+        return conversing.default_recipients(facts)
+    named = {one.address.key: one for letter in facts.letters for one in letter.authorises}
+    chosen = []
+    for number in dict.fromkeys(answer.participants):
+        contact = uow.conversations.contact_by_number(box_id, number)
+        if contact is not None:
+            role = named[contact.address.key].role if contact.address.key in named else Role.TO
+            chosen.append(Participant(contact.address, contact.name, role))
+    return tuple(chosen)
+
+
+def _compose(
+    uow: Uow,
+    hosted: Hosted,
+    box: Box,
+    letters: tuple[Letter, ...],
+    recipients: tuple[Participant, ...],
+    answer: PatientReply,
+    now: datetime,
+) -> bytes:
+    conversation = uow.conversations.get(box.id, answer.conversation_id)
+    subject = conversation.subject if conversation else ""
+    ids = _message_ids(uow, box.id, letters)
+    draft = Draft(
+        sender=Correspondent(box.address, box.display_name),
+        to=tuple(Correspondent(one.address, one.name) for one in recipients),
+        subject=subject if subject.lower().startswith("re:") else f"Re: {subject}",
+        date=now,
+        message_id=message_id(secrets.token_hex(16), box.address.domain),
+        text=answer.text,
+        in_reply_to=ids[-1] if ids else "",
+        references=ids,
+        attachments=tuple(File(one.name, one.mime_type, one.octets) for one in answer.attachments),
+    )
+    return compose(draft)
+
+
+def _message_ids(uow: Uow, box_id: int, letters: tuple[Letter, ...]) -> tuple[str, ...]:
+    """Return the Message-IDs of the newest letters, oldest first, from their own headers."""
+    found: list[str] = []
+    for letter in letters[-10:]:
+        head = read_letter(uow.objects.get(box_id, letter.email_id, 0, 16_384), _LIMITS, documents=False)
+        found += message_ids(head.message.header("message-id") or b"")[:1]
+    return tuple(f"<{one.strip('<>')}>" for one in dict.fromkeys(found))
+
+
+def _dispatch(
+    uow: Uow,
+    hosted: Hosted,
+    outside: Outside,
+    account_id: int,
+    box: Box,
+    recipients: tuple[Participant, ...],
+    answer: PatientReply,
+    octets: bytes,
+    now: datetime,
+) -> Receipt:
+    envelope = Envelope(box.address, tuple(Recipient(one.address) for one in recipients))
+    reading = read_letter(octets, _LIMITS, documents=False)
+    letter = _incoming(uow, hosted, account_id, envelope, reading, box, now)
+    sent = deliver.send_copy(uow, box.id, letter, now)
+    new = NewLetter(
+        object_id=letter.stored.id,
+        mailbox_id=sent.mailbox_id,
+        uid=sent.uid,
+        direction=Direction.SENT,
+        message_id=reading.message_id,
+        answerable=True,
+        closing=False,
+        has_attachment=bool(answer.attachments),
+        unread=False,
+        sender=None,
+        authorises=recipients,
+    )
+    uow.conversations.add_letter(box.id, answer.conversation_id, new, now)
+    outcomes = tuple(_send(uow, hosted, outside, letter, envelope, one, box, now) for one in envelope.recipients)
+    uow.conversations.drop_draft(box.id, answer.conversation_id)
+    receipt = Receipt(hashlib.sha256(reading.message_id.encode()).hexdigest()[:16], outcomes)
+    receive.journal(uow, receipt, letter, now)
+    return receipt
+
+
+def _note(uow: Uow, account_id: int, box_id: int, answer: PatientReply, decision: Decision, now: datetime) -> None:
+    event = AuditEvent(
+        f"account:{account_id}",
+        "conversation.answer",
+        f"conversation:{answer.conversation_id}",
+        decision.verdict.value,
+        decision.rule.name,
+        box_id,
+        {"recipients": len(answer.participants)},
+    )
+    uow.journal.write(event, now)

@@ -185,6 +185,19 @@ class Accounts:
         found = [(self._box(row), DelegationKind(row.delegation)) for row in self._connection.execute(query)]
         return tuple((box, kind) for box, kind in found if box is not None)
 
+    def delegations_to(self, account_id: int, box_id: int) -> tuple[Delegation, ...]:
+        """Return an account's delegation for a box, ended ones too."""
+        where = and_(delegations.c.account_id == account_id, delegations.c.box_id == box_id)
+        return tuple(
+            Delegation(
+                row.account_id,
+                row.box_id,
+                DelegationKind(row.kind),
+                None if row.ends_at is None else from_us(row.ends_at),
+            )
+            for row in self._connection.execute(select(delegations).where(where))
+        )
+
     # -- second factor -------------------------------------------------------------------------------------------
 
     def totp(self, account_id: int) -> tuple[bytes, bool, int] | None:

@@ -34,6 +34,7 @@ class NewLetter:
     unread: bool
     sender: Participant | None
     authorises: tuple[Participant, ...]
+    filing: tuple[tuple[str, str], ...] = ()
 
 
 class Conversations:
@@ -66,7 +67,11 @@ class Conversations:
 
     def add_letter(self, box_id: int, conversation_id: int, letter: NewLetter, now: datetime) -> None:
         """Put a letter into a conversation; the same letter again changes nothing."""
-        facts = {"sender": _dump(letter.sender), "authorises": [_dump(one) for one in letter.authorises]}
+        facts = {
+            "sender": _dump(letter.sender),
+            "authorises": [_dump(one) for one in letter.authorises],
+            "filing": letter.filing,
+        }
         row = {
             "box_id": box_id,
             "object_id": letter.object_id,
@@ -138,6 +143,20 @@ class Conversations:
         rows = self._connection.execute(select(letters).where(where).order_by(letters.c.at, letters.c.object_id))
         return tuple(self._letter(row) for row in rows)
 
+    def letters_of_box(self, box_id: int) -> tuple[Letter, ...]:
+        """Return all letters of a box, oldest first."""
+        rows = self._connection.execute(select(letters).where(letters.c.box_id == box_id).order_by(letters.c.at))
+        return tuple(self._letter(row) for row in rows)
+
+    def newest_with(self, box_id: int, author: Address) -> int | None:
+        """Return the conversation of the newest letter that an address wrote."""
+        rows = select(letters).where(letters.c.box_id == box_id).order_by(letters.c.at.desc())
+        for row in self._connection.execute(rows):
+            sender = self._facts(row)[0]
+            if sender is not None and sender.address.key == author.key:
+                return int(row.conversation_id)
+        return None
+
     def letter(self, box_id: int, object_id: int) -> Letter | None:
         """Return one letter of a box."""
         where = and_(letters.c.box_id == box_id, letters.c.object_id == object_id)
@@ -157,11 +176,16 @@ class Conversations:
             uid=row.uid,
             mailbox_id=row.mailbox_id,
             seen=not row.unread,
+            filing=self._filing(row),
         )
 
     def _facts(self, row: Row[Any]) -> tuple[Participant | None, tuple[Participant, ...]]:
         facts = self._sealing.unseal_json(row.box_id, row.facts, _FACTS)
         return _load(facts["sender"]), tuple(one for item in facts["authorises"] if (one := _load(item)))
+
+    def _filing(self, row: Row[Any]) -> tuple[tuple[str, str], ...]:
+        facts = self._sealing.unseal_json(row.box_id, row.facts, _FACTS)
+        return tuple((unique_id, reason) for unique_id, reason in facts["filing"])
 
     def mark_read(self, box_id: int, conversation_id: int) -> tuple[tuple[int, int], ...]:
         """Mark a conversation's letters as read; returns (mailbox, UID) of those that were not."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, bindparam, func, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
 from mss.clock import to_us
 from mss.store import crypto
@@ -97,7 +97,12 @@ class Objects:
         object_id = self._connection.execute(new, row).scalar()
         if object_id is not None:
             return Stored(object_id, key, is_new=True)
-        return self._existing(digest, key)
+        return self._existing(digest, key, values)
+
+    def forget(self, stored: Stored) -> None:
+        """Drop an object that was put in this unit and that nobody holds after all."""
+        if stored.is_new:
+            self._connection.execute(delete(objects).where(objects.c.id == stored.id))
 
     def _sealed(self, octets: bytes, digest: bytes) -> tuple[bytes, dict[str, object]]:
         staged = self._staged.get(digest)
@@ -109,10 +114,13 @@ class Objects:
             return key, {"file": self._files.put(sealed), "octets": None}
         return key, {"file": None, "octets": sealed}
 
-    def _existing(self, digest: bytes, _unused_key: bytes) -> Stored:
+    def _existing(self, digest: bytes, fresh_key: bytes, fresh_values: dict[str, object]) -> Stored:
         object_id = self._connection.execute(_BY_DIGEST, {"digest": digest}).scalar_one()
-        holder, wrapped = self._connection.execute(_ANY_HOLDING, {"object_id": object_id}).one()
-        return Stored(object_id, self._unwrap(holder, object_id, wrapped), is_new=False)
+        for holder, wrapped in self._connection.execute(_ANY_HOLDING, {"object_id": object_id}):
+            return Stored(object_id, self._unwrap(holder, object_id, wrapped), is_new=False)
+        # Nobody holds it any more, so nobody can open it: it begins anew under a fresh key.
+        self._connection.execute(update(objects).where(objects.c.id == object_id).values(fresh_values))
+        return Stored(object_id, fresh_key, is_new=False)
 
     def hold(self, box_id: int, stored: Stored, forms: Forms | None = None) -> None:
         """Let a box hold an object: wrap its content key, seal its IMAP forms. Idempotent."""

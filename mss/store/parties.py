@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
@@ -20,18 +19,13 @@ from mss.clock import from_us, to_us
 from mss.model.address import Address, parse_domain
 from mss.model.party import BoxKind, Party
 from mss.model.peer import DN, TrustList
+from mss.model.search import search_key
 from mss.store.engine import insert_new
 from mss.store.tables import generations, leases, parties, party_words, trust_lists
 
 _WORD = re.compile(r"[a-z0-9]+")
 _TEXTS = [f.name for f in fields(Party) if f.name not in ("address", "kind", "red_list")]
 _HISTORY = 30
-
-
-def search_key(text: str) -> str:
-    """Return a text without accents, in lower case, with single spaces."""
-    plain = unicodedata.normalize("NFKD", text)
-    return " ".join("".join(c for c in plain if not unicodedata.combining(c)).casefold().split())
 
 
 def words_of(text: str) -> list[str]:
@@ -205,6 +199,3 @@ def _party(row: Any) -> Party:
     body = json.loads(row.body)
     address = Address.parse(body.pop("address"))
     return Party(address=address, kind=BoxKind(row.kind), red_list=row.red_list, **body)
-
-
-__all__ = ["Parties", "search_key", "words_of"]

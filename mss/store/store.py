@@ -43,9 +43,8 @@ __all__ = ["Store", "Subscription", "Uow", "create"]
 class Heavy(Protocol):
     """A value with octets that may be too large for a row: they are written aside before the unit begins."""
 
-    @property
-    def octets(self) -> bytes:
-        """The octets."""
+    def heavy(self) -> tuple[bytes, ...]:
+        """Return the octets."""
 
 
 def create(config: Config, clock: Clock = system_clock) -> None:
@@ -160,7 +159,8 @@ class Store:
     # -- octets aside --------------------------------------------------------------------------------------------
 
     async def _stage(self, heavy: list[Heavy]) -> dict[bytes, Staged]:
-        large = [value.octets for value in heavy if len(value.octets) > self._shared.inline_max_octets]
+        inline_max = self._shared.inline_max_octets
+        large = [octets for value in heavy for octets in value.heavy() if len(octets) > inline_max]
         if not large:
             return {}
         loop = asyncio.get_running_loop()

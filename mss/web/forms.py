@@ -76,6 +76,13 @@ async def read(request: Request, token: str, *, max_octets: int = SMALL_OCTETS, 
     return form
 
 
+async def text_of_stranger(request: Request, name: str, max_octets: int) -> str:
+    """Return one field of a form that nobody vouches for, to be shown to its sender; empty when it is not ours."""
+    if not from_own_site(request.headers, request.url.scheme):
+        raise HTTPException(403)
+    return (await _parse(request, max_octets, FIELDS_MAX)).get(name)
+
+
 class _InMemory(MultiPartParser):
     """Keeps files in memory, where the body's limit bounds them: health data must not lie in a temporary file."""
 

@@ -260,3 +260,9 @@ async def change_language(room: Room, request: Request) -> Response:
     response = go(back if own else "/")
     room.cookies.put(response, room.cookies.locale, locale, 365 * 86400)
     return response
+
+
+async def give_text_back(room: Room, request: Request) -> Response:
+    """Show a text that was sent after the session had ended, so that nothing typed is lost; nothing is done with it."""
+    text = await forms.text_of_stranger(request, "text", room.limits.http_body_max_octets)
+    return room.draw(request, "expired.html", room.locale(request), 401, text=text)

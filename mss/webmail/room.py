@@ -9,7 +9,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -26,7 +26,7 @@ from mss.model.account import Box, DelegationKind
 from mss.model.address import Domain
 from mss.services import records
 from mss.services.accounts import BoxAccess
-from mss.services.receive import Hosted
+from mss.services.house import Hosted
 from mss.services.submit import Outside
 from mss.signin import SignIn
 from mss.store import Store
@@ -35,6 +35,7 @@ from mss.web.forms import Form
 from mss.web.pages import Locale, Pages, choose_locale, locale_of, mark
 from mss.web.sessions import Cookies, Sessions, Visit
 from mss.webmail import files
+from mss.webmail.veil import Veil, make_veil
 
 UPLOADS_AT_ONCE: Final = 8
 _SENT_TWICE_WITHIN: Final = timedelta(seconds=60)
@@ -104,10 +105,21 @@ class Room:
         self.sessions = Sessions(
             store, clock, self.cookies, idle_s=settings.session_idle_s, max_s=settings.session_max_s
         )
-        self.pages = Pages(Path(__file__).parent, ZoneInfo(settings.time_zone))
+        self.zone = ZoneInfo(settings.time_zone)
+        self.pages = Pages(Path(__file__).parent, self.zone)
         self.files_max_octets = files.room_for_files(config.limits.message_max_octets)
         self.uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self.sent = Recently(clock)
+
+    def veil(self, guest: Guest) -> Veil:
+        """Return what keeps professional addresses off this person's screen."""
+        ours = {domain for domain, kind in self.hosted.domains.items() if kind == "professional"}
+        instead = self.pages.sentence(mark("[address hidden]"), guest.locale)
+        return make_veil(instead, ours | self.outside().reachable)
+
+    def today(self) -> date:
+        """Return the day where the patients are."""
+        return self.clock().astimezone(self.zone).date()
 
     def locale(self, request: Request, visit: Visit | None = None) -> Locale:
         """Return the language to speak: the one chosen here, the account's, or the browser's."""
@@ -118,14 +130,9 @@ class Room:
 
     def draw(self, request: Request, name: str, locale: Locale, status: int = 200, **values: Any) -> Response:
         """Return a page for somebody who is not signed in, or not yet with both factors."""
-        frame = {
-            "operator": self.config.operator.name,
-            "path": request.url.path,
-            "guest": None,
-            "unread": 0,
-            "csrf": "",
-        }
-        return self.pages.page(name, locale, status, **(frame | {"done": _done(request)} | values))
+        frame = {"operator": self.config.operator.name, "path": request.url.path, "done": _done(request)}
+        nobody = {"guest": None, "unread": 0, "csrf": "", "problem": "", "problems": ()}
+        return self.pages.page(name, locale, status, **(frame | nobody | values))
 
     async def page(self, request: Request, guest: Guest, name: str, status: int = 200, **values: Any) -> Response:
         """Return a page inside the frame of a signed-in person."""

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from mss import pki, tls
 from mss.clock import system_clock
 from mss.config import Config, DomainConfig, OperatorConfig, TlsConfig
-from mss.tls import Revocation
+from mss.revocation import Revocation
 
 NOW = system_clock()
 HOUR = timedelta(hours=1)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import pytest
+import uvloop
 
 from mss.tls import TlsMaterial
 from tests.smtp.smtp_world import Pki, make_pki
@@ -16,3 +20,8 @@ def pki_world(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 @pytest.fixture(scope="session")
 def material(pki_world: Pki) -> TlsMaterial:
     return TlsMaterial(pki_world.config("patient"))
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the house runs on, and the one that everybody has: they differ most in TLS."""
+    return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from mss import pki, tls
+from mss import revocation as lists
 from mss.errors import Malformed, Unavailable
-from mss.tls import Revocation
+from mss.revocation import Revocation
 from tests.certs.world import HOSPITAL, HOUR, NOW, World, judged, make_world, revocation_of
 
 
@@ -36,7 +37,7 @@ def test_a_revoked_intermediate_takes_its_leaves_along(world: World) -> None:
     root_key = serialization.load_pem_private_key((world.authority.directory / "root.key").read_bytes(), None)
     assert isinstance(root_key, ec.EllipticCurvePrivateKey)
     intermediate, root = x509.load_pem_x509_certificates(world.authority.ca_file.read_bytes())
-    own = [crl for crl in tls._parse_lists(world.authority.crl_file.read_bytes()) if crl.issuer != root.subject]
+    own = [crl for crl in lists._parse_lists(world.authority.crl_file.read_bytes()) if crl.issuer != root.subject]
     revoking = signed_list(root_key, root.subject, number=9, revoked=(intermediate.serial_number,))
     revocation, problems = load(world, [*own, revoking])
     assert problems == []
@@ -76,8 +77,8 @@ def test_without_a_list_nothing_is_known(world: World) -> None:
 
 def test_without_the_root_s_list_nothing_is_known(world: World) -> None:
     intermediate, _ = x509.load_pem_x509_certificates(world.authority.ca_file.read_bytes())
-    lists = tls._parse_lists(world.authority.crl_file.read_bytes())
-    revocation, _ = load(world, [crl for crl in lists if crl.issuer == intermediate.subject])
+    known = lists._parse_lists(world.authority.crl_file.read_bytes())
+    revocation, _ = load(world, [crl for crl in known if crl.issuer == intermediate.subject])
     assert judged(world, "chu", revocation) == "unknown"
 
 
@@ -100,13 +101,13 @@ def test_a_certificate_that_cannot_be_read_is_malformed(world: World, octets: by
 
 
 def test_verdicts_are_remembered_up_to_a_limit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls, "_VERDICTS_MAX", 2)
+    monkeypatch.setattr(lists, "_LEAVES_MAX", 2)
     revocation = revocation_of(world)
     pki.issue(world.root / "third", world.authority, HOSPITAL, [], now=NOW)
     sizes = []
     for name in ("chu", "gip", "chu", "third"):
         assert judged(world, name, revocation) == "good"
-        sizes.append(len(revocation._verdicts))
+        sizes.append(len(revocation._found))
     assert sizes == [1, 2, 2, 1]
 
 
@@ -198,7 +199,7 @@ def test_a_list_for_some_certificates_only_leaves_the_whole_one_in_place(world: 
 
 def test_lists_may_be_der(world: World) -> None:
     paths = []
-    for number, crl in enumerate(tls._parse_lists(world.authority.crl_file.read_bytes())):
+    for number, crl in enumerate(lists._parse_lists(world.authority.crl_file.read_bytes())):
         paths.append(world.root / f"{number}.crl")
         paths[-1].write_bytes(crl.public_bytes(serialization.Encoding.DER))
     revocation, problems = Revocation.load(world.authority.ca_file, paths, HOUR)

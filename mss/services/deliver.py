@@ -1,0 +1,221 @@
+"""Putting a letter into a box: octets, mailbox row, conversation and dossier. It decides nothing about acceptance.
+
+For patients' boxes it keeps the conversation's state as `policy.conversing` says, and files the documents that
+`dossier.filing` matched, each once per `uniqueId`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from mss.clock import to_us
+from mss.dossier.categories import category_of
+from mss.model.account import Box
+from mss.model.address import Address, Domain
+from mss.model.audit import AuditEvent
+from mss.model.conversation import ContactState, Direction, Participant, Role
+from mss.model.document import AttachedDocument, Document, FiledBy
+from mss.model.filing import FilingVerdict
+from mss.model.mailbox import INBOX, SEEN
+from mss.model.party import BoxKind
+from mss.policy import conversing
+from mss.policy.exchange import LetterFacts
+from mss.services.mailbox import forms_of
+from mss.services.reading import Reading
+from mss.store import Uow
+from mss.store.conversations import NewLetter
+from mss.store.objects import Stored
+
+SENT = "Sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a letter came to be in a box."""
+
+    mailbox_id: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A letter about to be delivered: its octets as stored, what was read of them, and who sent them."""
+
+    reading: Reading
+    stored: Stored
+    reverse_path: Address | None
+    envelope: tuple[Address, ...]
+    origin_domains: frozenset[Domain]
+    patient_domains: frozenset[Domain]
+    reply_to_foreign: bool
+    actor: str
+
+
+def participants(reading: Reading) -> tuple[Participant, ...]:
+    """Return everybody named in the header, with the role each stands in."""
+    roles = ((Role.SENDER, reading.author), (Role.REPLY_TO, reading.reply_to), (Role.TO, reading.to))
+    named = [(role, one) for role, some in (*roles, (Role.CC, reading.cc)) for one in some]
+    return tuple(Participant(one.address, one.name, role) for role, one in named)
+
+
+def letter_facts(letter: Incoming, recipient: Address, size_max_octets: int) -> LetterFacts:
+    """Return what the policy needs to know of one recipient's copy."""
+    reading = letter.reading
+    documents = reading.submission.documents if reading.submission else ()
+    return LetterFacts(
+        recipient=recipient,
+        reverse_path=letter.reverse_path,
+        participants=participants(reading),
+        envelope=letter.envelope,
+        patient_domains=letter.patient_domains,
+        author_domains=letter.origin_domains,
+        automatic=reading.automatic,
+        closing=reading.closing,
+        answerable=reading.answerable,
+        documents=tuple(document.entry for document in documents),
+        size_octets=len(reading.octets),
+        size_max_octets=size_max_octets,
+        reply_to_foreign=letter.reply_to_foreign,
+    )
+
+
+def place(uow: Uow, box_id: int, mailbox: str, letter: Incoming, flags: int, now: datetime) -> Placed:
+    """Add a letter to a box's mailbox and wake those who watch it."""
+    uow.objects.hold(box_id, letter.stored, forms_of(letter.reading))
+    mailbox_id, uid, modseq = uow.mailboxes.bump_inbox(box_id, mailbox)
+    row = {
+        "uid": uid,
+        "flags": flags,
+        "internal_date": to_us(now),
+        "size": len(letter.reading.octets),
+        "object_id": letter.stored.id,
+    }
+    uow.mailboxes.add(mailbox_id, [row], modseq, now)
+    uow.wake("mailbox", box_id)
+    return Placed(mailbox_id, uid)
+
+
+def deliver(
+    uow: Uow, box: Box, letter: Incoming, verdict: FilingVerdict, size_max_octets: int, now: datetime
+) -> Placed:
+    """Deliver a letter to a box's INBOX; a patient's also to its conversation and dossier."""
+    placed = place(uow, box.id, INBOX, letter, 0, now)
+    if box.kind is BoxKind.PATIENT:
+        converse(uow, box, letter, placed, verdict, size_max_octets, now)
+        for document in letter.reading.submission.documents if letter.reading.submission else ():
+            if document.entry.unique_id in verdict.filed:
+                file_document(uow, box, document, letter, now)
+    return placed
+
+
+# -- conversations ---------------------------------------------------------------------------------------------------
+
+
+def converse(
+    uow: Uow, box: Box, letter: Incoming, placed: Placed, verdict: FilingVerdict, size_max_octets: int, now: datetime
+) -> None:
+    """Put an incoming letter into its conversation and keep the state that it changes."""
+    reading = letter.reading
+    facts = letter_facts(letter, box.address, size_max_octets)
+    stand_ins = _stand_ins(uow, box.id, reading) if reading.closing else ()
+    opening = conversing.opens(facts, uow.conversations.contacts(box.id), stand_ins)
+    conversation_id = _conversation(uow, box.id, reading, now)
+    new = NewLetter(
+        object_id=letter.stored.id,
+        mailbox_id=placed.mailbox_id,
+        uid=placed.uid,
+        direction=Direction.RECEIVED,
+        message_id=reading.message_id,
+        answerable=opening.answerable,
+        closing=opening.closing,
+        has_attachment=reading.has_attachment,
+        unread=True,
+        sender=opening.sender,
+        authorises=opening.authorises,
+        filing=tuple((one.unique_id, one.reason.value) for one in verdict.documents),
+    )
+    uow.conversations.add_letter(box.id, conversation_id, new, now)
+    _keep_contacts(uow, box.id, opening, now)
+    event = AuditEvent(
+        letter.actor,
+        "conversation.letter",
+        f"conversation:{conversation_id}",
+        opening.decision.verdict.value,
+        opening.decision.rule.name,
+        box.id,
+        {"letter": letter.stored.id},
+    )
+    uow.journal.write(event, now)
+
+
+def _keep_contacts(uow: Uow, box_id: int, opening: conversing.Opening, now: datetime) -> None:
+    for participant, state in opening.contacts:
+        uow.conversations.set_contact(box_id, participant.address, participant.name, state, now)
+    for participant in opening.authorises:
+        # Everybody who may be written to needs a number for the pages; being named opens nothing by itself.
+        if uow.conversations.contact_number(box_id, participant.address) is None:
+            uow.conversations.set_contact(box_id, participant.address, participant.name, ContactState.NEVER, now)
+
+
+def _conversation(uow: Uow, box_id: int, reading: Reading, now: datetime) -> int:
+    """Find the letter's conversation by References and In-Reply-To; a lone `[FIN]` goes to its author's newest."""
+    found = uow.conversations.find(box_id, reading.references)
+    if found is None and reading.closing and reading.author:
+        found = uow.conversations.newest_with(box_id, reading.author[0].address)
+    return found if found is not None else uow.conversations.create(box_id, reading.subject, now)
+
+
+def _stand_ins(uow: Uow, box_id: int, reading: Reading) -> tuple[Participant, ...]:
+    """Return the Reply-To boxes that earlier letters of this author named."""
+    authors = {one.address.key for one in reading.author}
+    letters = uow.conversations.letters_of_box(box_id)
+    mine = (one for one in letters if one.sender is not None and one.sender.address.key in authors)
+    return tuple(p for letter in mine for p in letter.authorises if p.role is Role.REPLY_TO)
+
+
+# -- dossier ---------------------------------------------------------------------------------------------------------
+
+
+def file_document(uow: Uow, box: Box, found: AttachedDocument, letter: Incoming, now: datetime) -> int | None:
+    """File one document of a letter, with its readable twin; None when that `uniqueId` is filed already."""
+    stored = uow.objects.put(found.octets, now)
+    uow.objects.hold(box.id, stored)
+    twin = uow.objects.put(found.companion_pdf, now) if found.companion_pdf else None
+    if twin is not None:
+        uow.objects.hold(box.id, twin)
+    document = Document(
+        id=0,
+        box_id=box.id,
+        entry=found.entry,
+        entry_id=secrets.token_hex(16),
+        logical_id=secrets.token_hex(16),
+        object_id=stored.id,
+        size_octets=len(found.octets),
+        filed_at=now,
+        filed_by=FiledBy.LETTER,
+        category=category_of(found.entry.type_code),
+        email_id=letter.stored.id,
+        companion_object_id=twin.id if twin else None,
+    )
+    return keep_document(uow, document, letter.actor, now)
+
+
+def keep_document(uow: Uow, document: Document, actor: str, now: datetime) -> int | None:
+    """Write a document into a dossier and the journal; the one it replaces is kept and marked."""
+    document_id = uow.dossiers.file(document)
+    action = "document.known" if document_id is None else "document.file"
+    target = f"document:{document_id or 0}"
+    facts = {"letter": document.email_id, "by": document.filed_by.value}
+    uow.journal.write(AuditEvent(actor, action, target, subject_box_id=document.box_id, facts=facts), now)
+    if document_id is not None and document.entry.replaces:
+        earlier = uow.dossiers.by_unique_id(document.box_id, document.entry.replaces)
+        if earlier is not None and earlier.id != document_id:
+            uow.dossiers.replace(earlier.id, document_id)
+    return document_id
+
+
+def send_copy(uow: Uow, box_id: int, letter: Incoming, now: datetime) -> Placed:
+    """Keep the sender's own copy in Sent."""
+    return place(uow, box_id, SENT, letter, SEEN, now)

@@ -1,0 +1,252 @@
+"""Reports that we owe: delivery reports (RFC 3464), receipts and filing notices (RFC 8098, MSSANTE.md §3.6).
+
+A report has the null reverse path, and none is ever made about a report. To a patient it is discreet: names, no
+addresses. It goes into a box of ours at once, or into the queue.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from mss.config import Limits
+from mss.errors import Malformed
+from mss.mail import headers, reports
+from mss.mail.compose import Correspondent, message_id
+from mss.model.account import Box
+from mss.model.address import Address, parse_domain
+from mss.model.audit import AuditEvent
+from mss.model.delivery import Delivery, Outcome
+from mss.model.envelope import Envelope, Notify
+from mss.model.filing import FilingReason, FilingVerdict
+from mss.model.party import BoxKind
+from mss.policy.retry import ReportKind
+from mss.services import deliver
+from mss.services.deliver import Incoming
+from mss.services.house import House
+from mss.services.reading import Reading, read_letter
+from mss.store import Uow
+from mss.store.objects import Stored
+from mss.store.sealing import OPERATOR
+
+if TYPE_CHECKING:
+    from mss.services.receive import RecipientOutcome
+
+EXPIRY: Final = timedelta(days=2)
+POSTMASTER_NAME: Final = "Service de messagerie"
+_LIMITS: Final = Limits()
+_KO: Final = {
+    903: reports.ErrorCode.INS_ABSENT,
+    904: reports.ErrorCode.INS_MISMATCH,
+    905: reports.ErrorCode.INS_INCOMPLETE,
+}
+
+
+def _frame(reporter: Correspondent, to: Address, original: Reading, now: datetime) -> reports.Frame:
+    own_id = message_id(f"report.{secrets.token_hex(12)}", reporter.address.domain)
+    return reports.Frame(reporter, to, now, own_id, original.message)
+
+
+def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime) -> None:
+    """Put a report into a box of ours, or queue it; a report to an unknown box of ours is dropped and noted."""
+    reading = read_letter(octets, _LIMITS, documents=False)
+    stored = uow.objects.put(octets, now)
+    if to.domain in house.domains:
+        box = uow.accounts.box_by_address(to)
+        if box is None or not box.receives:
+            uow.objects.hold(OPERATOR, stored)
+            uow.journal.write(AuditEvent("system:report", "report.undeliverable", f"letter:{stored.id}"), now)
+            return
+        deliver.deliver(uow, box, _incoming(reading, stored, to), FilingVerdict(), _LIMITS.message_max_octets, now)
+        return
+    uow.objects.hold(OPERATOR, stored)
+    uow.queue.add(_delivery(to, reading, stored.id, now), OPERATOR)
+    uow.wake("queue")
+
+
+def _incoming(reading: Reading, stored: Stored, to: Address) -> Incoming:
+    return Incoming(
+        reading=reading,
+        stored=stored,
+        reverse_path=None,
+        envelope=(to,),
+        origin_domains=frozenset(),
+        patient_domains=frozenset({to.domain}),
+        reply_to_foreign=False,
+        actor="system:report",
+    )
+
+
+def _delivery(to: Address, reading: Reading, object_id: int, now: datetime) -> Delivery:
+    return Delivery(
+        id=0,
+        object_id=object_id,
+        destination=to.domain,
+        reverse_path=None,
+        recipient=to,
+        message_id=reading.message_id,
+        size_octets=len(reading.octets),
+        created_at=now,
+        expires_at=now + EXPIRY,
+        next_attempt_at=now,
+        notify=frozenset({Notify.NEVER}),
+    )
+
+
+# -- delivery reports ------------------------------------------------------------------------------------------------
+
+
+def about_delivery(
+    uow: Uow,
+    house: House,
+    delivery: Delivery,
+    outcome: Outcome,
+    kind: ReportKind,
+    retry_until: datetime | None,
+    now: datetime,
+) -> None:
+    """Report on one delivery to the sender of its letter."""
+    to = delivery.reverse_path
+    if to is None:
+        return
+    original = _original(uow, delivery)
+    box = uow.accounts.box_by_address(to) if to.domain in house.domains else None
+    discreet = box is not None and box.kind is BoxKind.PATIENT
+    item = reports.RecipientReport(
+        final=delivery.recipient,
+        action=reports.Action(kind.value),
+        status=outcome.enhanced or _STATUS[kind],
+        diagnostic=f"{outcome.code} {outcome.enhanced} {outcome.text}".strip() if outcome.code else outcome.text,
+        remote=outcome.remote,
+        original=delivery.orcpt,
+        name=_shown_name(uow, box, delivery.recipient) if discreet and box else "",
+        last_attempt=now,
+        retry_until=retry_until,
+    )
+    octets = reports.dsn(
+        _frame(_reporter(house), to, original, now),
+        [item],
+        reporting_mta=house.hostname,
+        ret=delivery.ret,
+        envid=delivery.envid,
+        arrival=delivery.created_at,
+        discreet=discreet,
+    )
+    send(uow, house, to, octets, now)
+    facts = {"kind": kind.value, "report": reports.Action(kind.value).value}
+    uow.journal.write(AuditEvent("system:relay", "report.send", f"delivery:{delivery.id}", facts=facts), now)
+
+
+_STATUS: Final = {
+    ReportKind.FAILED: "5.0.0",
+    ReportKind.DELAYED: "4.0.0",
+    ReportKind.DELIVERED: "2.0.0",
+    ReportKind.RELAYED: "2.0.0",
+}
+
+
+def _original(uow: Uow, delivery: Delivery) -> Reading:
+    holding = uow.queue.holding(delivery.id)
+    octets = uow.objects.get(*holding) if holding is not None else b""
+    return read_letter(octets, _LIMITS, documents=False)
+
+
+def _reporter(house: House) -> Correspondent:
+    """Return whose name our reports carry; peers take them only from a domain that is listed for us."""
+    domain = next(iter(house.domains), None) or parse_domain(house.hostname)
+    return Correspondent(Address("postmaster", domain), POSTMASTER_NAME)
+
+
+def _shown_name(uow: Uow, box: Box, recipient: Address) -> str:
+    contact = uow.conversations.contact(box.id, recipient)
+    return contact.name if contact is not None else ""
+
+
+def after_acceptance(
+    uow: Uow,
+    house: House,
+    envelope: Envelope,
+    outcomes: Sequence[RecipientOutcome],
+    reading: Reading,
+    now: datetime,
+) -> None:
+    """Report on the recipients refused after DATA while others were accepted, and on delivery where it was wished."""
+    to = envelope.reverse_path
+    if to is None:
+        return
+    items = [item for outcome in outcomes if (item := _item(outcome))]
+    if items:
+        frame = _frame(_reporter(house), to, reading, now)
+        octets = reports.dsn(
+            frame, items, reporting_mta=house.hostname, ret=envelope.ret, envid=envelope.envid, arrival=now
+        )
+        send(uow, house, to, octets, now)
+
+
+def _item(outcome: RecipientOutcome) -> reports.RecipientReport | None:
+    recipient, decision = outcome.recipient, outcome.decision
+    wishes = recipient.notify
+    if decision.accepted and Notify.SUCCESS in wishes and outcome.box_id is not None:
+        action, status, text = reports.Action.DELIVERED, "2.0.0", ""
+    elif not decision.accepted and Notify.NEVER not in wishes and (not wishes or Notify.FAILURE in wishes):
+        action, status = reports.Action.FAILED, decision.rule.enhanced
+        text = f"{decision.rule.code} {status} {decision.public_text}"
+    else:
+        return None
+    return reports.RecipientReport(recipient.address, action, status, text, original=recipient.orcpt)
+
+
+# -- filing notices and receipts -------------------------------------------------------------------------------------
+
+
+def about_filing(uow: Uow, house: House, box: Box, letter: Incoming, verdict: FilingVerdict, now: datetime) -> None:
+    """Tell the sender of documents that were delivered but not filed, with the first reason's code (905, 906…)."""
+    unfiled = [one for one in verdict.documents if one.reason is not FilingReason.MATCHES]
+    for one in unfiled:
+        facts = {"reason": one.reason.value, "code": one.code, "letter": letter.stored.id}
+        uow.journal.write(AuditEvent(letter.actor, "document.unfiled", f"box:{box.id}", "", "", box.id, facts), now)
+    if not unfiled or letter.reverse_path is None or letter.reading.automatic:
+        return
+    error = _KO.get(unfiled[0].code, reports.ErrorCode.OTHER)
+    _send_mdn(uow, house, box, letter.reading, letter.reverse_path, reports.Disposition.PROCESSED, error, now)
+
+
+def read_receipt(uow: Uow, house: House, box: Box, reading: Reading, now: datetime) -> bool:
+    """Send the receipt that a letter asked for, once it was read; False when it asked for none."""
+    asked = reports.requested_by(reading.message, _reverse_path(reading), _LIMITS)
+    if asked is None or reading.automatic:
+        return False
+    _send_mdn(uow, house, box, reading, asked, reports.Disposition.DISPLAYED, None, now)
+    return True
+
+
+def _reverse_path(reading: Reading) -> Address | None:
+    """Return the reverse path that our own trace field keeps."""
+    found = headers.addresses(reading.message.header("return-path") or b"", _LIMITS)
+    try:
+        return Address.parse(found[0][1]) if found else None
+    except Malformed:
+        return None
+
+
+def _send_mdn(
+    uow: Uow,
+    house: House,
+    box: Box,
+    reading: Reading,
+    to: Address,
+    disposition: reports.Disposition,
+    error: reports.ErrorCode | None,
+    now: datetime,
+) -> None:
+    reporter = Correspondent(box.address, box.display_name)
+    octets = reports.mdn(
+        _frame(reporter, to, reading, now),
+        disposition,
+        final_recipient=box.address,
+        reporting_ua=f"{house.hostname}; mss",
+        error=error,
+    )
+    send(uow, house, to, octets, now)

@@ -1,0 +1,152 @@
+"""The MX: letters from other operators, over mutual TLS, for our own boxes (RFC 5321; ARCHITECTURE.md, flow 1).
+
+It takes no decision: `policy.admission` judges the peer, `services.receive` the recipients and the letter. It
+answers 250 only when the unit that holds the letter is on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, cast
+
+from mss.clock import Clock
+from mss.config import Limits
+from mss.errors import Malformed, Unavailable
+from mss.log import get_logger
+from mss.mail import trace
+from mss.model.envelope import Envelope, Recipient
+from mss.model.peer import Peer, TrustList
+from mss.policy import admission
+from mss.policy.decision import Decision
+from mss.services import receive
+from mss.services.reading import Reading
+from mss.services.receive import Hosted, Origin, Receipt
+from mss.smtp import reply
+from mss.smtp.commands import Credentials
+from mss.smtp.readers import Preparation, Readers, with_digest
+from mss.smtp.reply import Reply
+from mss.smtp.session import Listener, Session, Transaction
+from mss.store import Store
+from mss.tls import TlsMaterial
+
+if TYPE_CHECKING:
+    import ssl
+
+_UNVERIFIABLE: Final = Reply(421, "4.7.0", "We cannot verify your certificate now, try again later")
+_LOOP: Final = Reply(554, "5.4.6", "The letter turns in circles: too many Received fields")
+
+_log = get_logger("smtp")
+
+
+@dataclass(frozen=True, slots=True)
+class MxHouse:
+    """What the MX needs. `trust` returns the list in use, at once: whoever builds us keeps it fresh."""
+
+    store: Store
+    material: TlsMaterial
+    trust: Callable[[], TrustList | None]
+    trust_max_age_s: int
+    hosted: Hosted
+    limits: Limits
+    clock: Clock
+    readers: Readers
+
+
+class MxDoor:
+    """Judges and takes letters from other operators; shared by all connections."""
+
+    listener = Listener.MX
+    mechanisms: tuple[str, ...] = ()
+
+    def __init__(self, house: MxHouse) -> None:
+        self._house = house
+
+    async def secured(self, session: Session, end: object) -> Session | Reply:
+        """Find out who the peer is; what is wrong with it is said at MAIL, where it can be read."""
+        house = self._house
+        try:
+            peer = house.material.peer(cast("ssl.SSLObject", end), ip=session.ip, now=house.clock())
+        except Malformed as error:
+            _log.warning("smtp.peer_unreadable", session=session.id, ip=session.ip, reason=str(error))
+            return session
+        except Unavailable as error:
+            _log.error("smtp.peer_unverifiable", session=session.id, ip=session.ip, reason=str(error))
+            return _UNVERIFIABLE
+        return replace(session, peer=peer)
+
+    async def insecure(self, session: Session, reason: str) -> None:
+        """Nothing more than the log line: no transaction was begun."""
+
+    async def sign_in(self, session: Session, mechanism: str, given: Credentials) -> Session | Reply:
+        """Nobody signs in here."""
+        return reply.NOT_IMPLEMENTED
+
+    async def mail(self, session: Session, transaction: Transaction) -> Reply:
+        """Judge the peer, and whether it may speak for the reverse path."""
+        decision = self._admission(session.peer)
+        trust = self._house.trust()
+        if decision.accepted and session.peer and trust:
+            decision = admission.may_speak_for(session.peer, trust, transaction.sender)
+        transaction.note(decision)
+        return reply.of_decision(decision, reply.SENDER_OK)
+
+    def _admission(self, peer: Peer | None) -> Decision:
+        house = self._house
+        return admission.admit(peer, house.trust(), now=house.clock(), max_age_s=house.trust_max_age_s)
+
+    async def rcpt(self, session: Session, transaction: Transaction, recipient: Recipient) -> Reply:
+        """Judge a recipient on what is stored now; the unit that writes judges again."""
+        house, size = self._house, transaction.mail.size_octets
+        decision, _ = await house.store.read(
+            receive.judge, house.hosted, transaction.sender, recipient.address, size, house.clock()
+        )
+        transaction.note(decision)
+        return reply.of_decision(decision, reply.RECIPIENT_OK)
+
+    async def data(self, session: Session, transaction: Transaction, octets: bytes) -> Reply:
+        """Read the letter, judge its author, and store it: the reply is the receipt."""
+        peer, trust = session.peer, self._house.trust()
+        decision = self._admission(peer)
+        if not decision.accepted or peer is None or trust is None:
+            transaction.note(decision)
+            return reply.of_decision(decision, reply.TEMPORARY_FAULT)
+        envelope = transaction.envelope()
+        letter = await self._read(session, transaction, envelope, octets)
+        if trace.has_loop(letter.message, self._house.hosted.hostname, self._house.limits):
+            transaction.rule = transaction.rule or "letter.loop"
+            return _LOOP
+        authors = [named.address for named in letter.author]
+        decision = admission.may_author(peer, trust, authors, reverse_path=transaction.sender)
+        if not decision.accepted:
+            transaction.note(decision)
+            return reply.of_decision(decision)
+        origin = Origin(f"peer:{peer.common_name}", trust.domains_of(peer.subject))
+        return answer(transaction, await self._store(origin, envelope, letter))
+
+    async def _read(self, session: Session, transaction: Transaction, envelope: Envelope, octets: bytes) -> Reading:
+        house = self._house
+        hop = trace.Hop(
+            session.helo,
+            session.ip,
+            protocol="UTF8SMTPS" if envelope.smtputf8 else "ESMTPS",
+            certificate=session.peer.common_name if session.peer else "",
+        )
+        received = trace.received(hop, by=house.hosted.hostname, queue_id=transaction.id, at=house.clock())
+        to_patient = any(house.hosted.domains.get(r.address.domain) == "patient" for r in envelope.recipients)
+        letter = await house.readers.read(octets, Preparation(received), documents=to_patient)
+        return with_digest(letter, hashlib.sha256(octets).hexdigest())
+
+    async def _store(self, origin: Origin, envelope: Envelope, letter: Reading) -> Receipt:
+        house = self._house
+        return await house.store.write(receive.accept, house.hosted, origin, envelope, letter, house.clock())
+
+
+def answer(transaction: Transaction, receipt: Receipt) -> Reply:
+    """Return what a receipt says: 250 when anybody got the letter, else why nobody did."""
+    transaction.receipt = receipt.number
+    for outcome in receipt.outcomes:
+        transaction.note(outcome.decision)
+    yes = reply.accepted(receipt.number)
+    return yes if receipt.duplicate else reply.of_decisions((one.decision for one in receipt.outcomes), yes)

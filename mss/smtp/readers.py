@@ -1,0 +1,93 @@
+"""Where letters are read: small ones on the loop, large ones in a process of their own.
+
+It knows nothing of MIME itself: `services.reading` does. A letter that kills or stalls the process is temporary to
+its sender, and the next one gets a new process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from mss.config import Limits
+from mss.errors import Unavailable
+from mss.log import get_logger
+from mss.mail import mime, trace
+from mss.services import reading
+from mss.services.reading import Reading
+
+_PATIENCE_S: Final = 60
+# What submission takes out of a letter: blind recipients, and traces that only we may write.
+_PRIVATE: Final = frozenset({"bcc", "resent-bcc", "return-path"})
+
+_log = get_logger("smtp")
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What is done to the octets before they are read: `received` goes on top; the rest is for submission only."""
+
+    received: bytes
+    message_id: str = ""
+    date: datetime | None = None
+
+
+def prepare(octets: bytes, wanted: Preparation, limits: Limits) -> bytes:
+    """Return the final octets of a letter: trace on top, and at submission Bcc gone, Message-ID and Date there."""
+    if wanted.date is not None:
+        octets = trace.remove(mime.index(octets, limits), _PRIVATE)
+        octets = trace.add_missing(mime.index(octets, limits), message_id=wanted.message_id, date=wanted.date)
+    return trace.prepend(octets, [wanted.received])
+
+
+def read(octets: bytes, wanted: Preparation, limits: Limits, *, documents: bool) -> Reading:
+    """Prepare a letter and read it."""
+    return reading.read_letter(prepare(octets, wanted, limits), limits, documents=documents)
+
+
+class Readers:
+    """Reads letters without holding the loop up; one process at most, started when the first large letter comes."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def read(self, octets: bytes, wanted: Preparation, *, documents: bool) -> Reading:
+        """Return what `read` returns; Unavailable when the process failed."""
+        work = partial(read, octets, wanted, self._limits, documents=documents)
+        if len(octets) <= self._limits.index_in_process_max_octets:
+            return work()
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return await loop.run_in_executor(self._process(), work)
+        except (BrokenExecutor, TimeoutError) as error:
+            _log.error("smtp.reader_failed", kind=type(error).__name__, octets=len(octets))
+            self.close()
+            raise Unavailable("a letter could not be read in time") from error
+
+    def _process(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # Not forked: a fork of a process with threads and a running loop may hang.
+            self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        return self._pool
+
+    def close(self) -> None:
+        """Let the process go, whatever it is doing."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+
+
+def with_digest(read_: Reading, digest: str) -> Reading:
+    """Return the reading with the digest of the octets as they came: our trace field differs at each try."""
+    return replace(read_, message=replace(read_.message, digest=digest))

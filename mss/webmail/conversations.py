@@ -1,0 +1,264 @@
+"""Conversations: the list, one of them, and the answer with its draft.
+
+Whether an answer may be sent is decided by the policy in the unit that writes; here it is shown before anybody types.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mss.policy.decision import Decision
+from mss.services import records, submit
+from mss.services.house import Hosted
+from mss.services.receive import Receipt
+from mss.services.records import Draft, Thread, ThreadLetter
+from mss.services.submit import Attachment, Outside, PatientReply
+from mss.store import Uow
+from mss.web.forms import Form, Upload
+from mss.web.pages import mark
+from mss.webmail import files, reasons, viewer
+from mss.webmail.room import Guest, Room, go, number
+from mss.webmail.veil import Veil
+from mss.webmail.viewer import LetterView
+
+PER_PAGE: Final = 20
+PAGES_MAX: Final = 5000
+TEXT_MAX_CHARACTERS: Final = 20_000
+_FORM_ROOM_OCTETS: Final = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a field: the id of the field, and a sentence with its values."""
+
+    field: str
+    sentence: str
+    values: dict[str, str | int]
+
+
+async def listing(room: Room, request: Request, guest: Guest) -> Response:
+    """Show a page of the conversations, newest first."""
+    page = max(1, min(number(request.query_params.get("page", "1")), PAGES_MAX))
+    now = room.clock()
+    found = await room.store.read(records.conversations, guest.box.id, (page - 1) * PER_PAGE, PER_PAGE + 1, now)
+    return await room.page(
+        request, guest, "conversations.html", conversations=found[:PER_PAGE], number=page, more=len(found) > PER_PAGE,
+        veil=room.veil(guest),
+    )  # fmt: skip
+
+
+async def one(room: Room, request: Request, guest: Guest) -> Response:
+    """Show a conversation and mark its letters as read."""
+    thread = await _thread(room, request, guest)
+    fetched_ahead = "prefetch" in request.headers.get("sec-purpose", "")
+    if thread.conversation.unread and not fetched_ahead:
+        await room.store.write(
+            records.mark_read, room.hosted, guest.account_id, guest.box.id, thread.conversation.id, room.clock()
+        )
+    return await _page(room, request, guest, thread)
+
+
+async def _thread(room: Room, request: Request, guest: Guest) -> Thread:
+    conversation_id = number(request.path_params["conversation"])
+    thread = await room.store.read(
+        records.thread, room.hosted, guest.account_id, guest.box.id, conversation_id, room.clock()
+    )
+    if thread is None:
+        raise HTTPException(404)
+    return thread
+
+
+async def _page(
+    room: Room,
+    request: Request,
+    guest: Guest,
+    thread: Thread,
+    status: int = 200,
+    problems: tuple[Problem, ...] = (),
+) -> Response:
+    veil = room.veil(guest)
+    letters = await asyncio.to_thread(_looked_at, thread.letters, room, veil)
+    draft = thread.draft
+    chosen = (
+        set(draft.participants) if draft and draft.participants else {c.number for c in thread.choices if c.default}
+    )
+    first_unread = next((letter.email_id for letter, _ in letters if letter.unread), None)
+    return await room.page(
+        request, guest, "thread.html", status, thread=thread, letters=letters, draft=draft, chosen=chosen,
+        unfiled=reasons.UNFILED, reason=reasons.why_no_answer(thread), problems=problems, veil=veil,
+        total_max_octets=room.files_max_octets, accept=files.ACCEPT, text_max=TEXT_MAX_CHARACTERS,
+        files_max=files.FILES_MAX, first_unread=first_unread, idle_minutes=room.config.webmail.session_idle_s // 60,
+        subject=veil(thread.conversation.subject),
+    )  # fmt: skip
+
+
+def _looked_at(letters: tuple[ThreadLetter, ...], room: Room, veil: Veil) -> list[tuple[ThreadLetter, LetterView]]:
+    return [(letter, viewer.look(letter.octets, room.limits, veil)) for letter in letters]
+
+
+async def answer(room: Room, request: Request, guest: Guest) -> Response:
+    """Keep, change, drop or send the draft of a conversation: the buttons of one form."""
+    async with room.uploads:
+        max_octets = room.files_max_octets + _FORM_ROOM_OCTETS
+        max_octets = min(max_octets, room.limits.http_body_max_octets)
+        form = await room.form(request, guest, max_octets=max_octets, files_max=files.FILES_MAX)
+        thread = await _thread(room, request, guest)
+        action, _, index = form.get("do").partition(":")
+        match action:
+            case "drop":
+                await room.store.write(
+                    records.drop_draft, guest.account_id, guest.box.id, thread.conversation.id, room.clock()
+                )
+                return go(_path(thread), "dropped")
+            case "remove" | "save" | "send":
+                return await _write(room, request, guest, thread, form, action, index)
+            case _:
+                raise HTTPException(400)
+
+
+async def _write(
+    room: Room, request: Request, guest: Guest, thread: Thread, form: Form, action: str, index: str
+) -> Response:
+    kept = list(thread.draft.attachments) if thread.draft else []
+    if action == "remove" and number(index) < len(kept):
+        del kept[number(index)]
+    attachments, problems = _attached(kept, form.uploads, room.files_max_octets)
+    numbers = {choice.number for choice in thread.choices}
+    participants = tuple(sorted({int(n) for n in form.all("to") if n.isdecimal() and len(n) < 9} & numbers))
+    text = _clean(form.get("text"))
+    draft = Draft(text[:TEXT_MAX_CHARACTERS], participants, tuple(attachments), room.clock())
+    if len(text) > TEXT_MAX_CHARACTERS:
+        problems.append(
+            Problem("text", mark("The message is longer than %(max)s characters."), {"max": TEXT_MAX_CHARACTERS})
+        )
+    if action == "send":
+        problems += _unfit(draft)
+    if action == "send" and not problems:
+        return await _send(room, request, guest, thread, draft)
+    await _keep(room, guest, thread, draft)
+    if problems:
+        return await _page(room, request, guest, await _thread(room, request, guest), 422, tuple(problems))
+    return go(_path(thread), "removed" if action == "remove" else "saved", "answer")
+
+
+def _unfit(draft: Draft) -> list[Problem]:
+    problems = []
+    if not draft.participants:
+        problems.append(Problem("to", mark("Choose at least one person to write to."), {}))
+    if not draft.text.strip() and not draft.attachments:
+        problems.append(Problem("text", mark("Write a message, or attach a file."), {}))
+    return problems
+
+
+async def _keep(room: Room, guest: Guest, thread: Thread, draft: Draft) -> None:
+    await room.store.write(
+        records.save_draft, guest.account_id, guest.box.id, thread.conversation.id, draft, room.clock()
+    )
+
+
+async def _send(room: Room, request: Request, guest: Guest, thread: Thread, draft: Draft) -> Response:
+    """Send the draft once; when it is refused, keep it and show why."""
+    key = (guest.account_id, guest.box.id, thread.conversation.id, _fingerprint(draft))
+    if not room.sent.first(*key):
+        return go(_path(thread), "sent")
+    reply = PatientReply(thread.conversation.id, draft.text, draft.participants, draft.attachments)
+    try:
+        decision, _ = await room.store.write(
+            send_whole, room.hosted, room.outside(), guest.account_id, guest.box.id, reply, room.clock()
+        )
+        problems = [] if decision.accepted else [Problem("answer", reasons.why(decision).headline, {})]
+    except NotReachedError as refusal:
+        problems = _unreached(thread, refusal)
+    except BaseException:
+        room.sent.forget(*key)
+        raise
+    if not problems:
+        return go(_path(thread), "sent")
+    room.sent.forget(*key)
+    await _keep(room, guest, thread, draft)
+    return await _page(room, request, guest, await _thread(room, request, guest), 422, tuple(problems))
+
+
+class NotReachedError(Exception):
+    """Some of the chosen people cannot be reached now: nothing of the unit is kept."""
+
+    def __init__(self, refused: dict[int, Decision]) -> None:
+        super().__init__("some recipients cannot be reached")
+        self.refused = refused
+
+
+def send_whole(
+    uow: Uow, hosted: Hosted, outside: Outside, account_id: int, box_id: int, reply: PatientReply, now: datetime
+) -> tuple[Decision, Receipt | None]:
+    """Send an answer to all whom it is for, or to nobody: a patient is never told of a letter that went half way."""
+    decision, receipt = submit.reply(uow, hosted, outside, account_id, box_id, reply, now)
+    outcomes = receipt.outcomes if receipt is not None else ()
+    refused = {
+        number: outcome.decision
+        for number, outcome in zip(reply.participants, outcomes, strict=False)
+        if not outcome.decision.accepted
+    }
+    if refused:
+        raise NotReachedError(refused)
+    return decision, receipt
+
+
+def _unreached(thread: Thread, refusal: NotReachedError) -> list[Problem]:
+    names = [choice.name for choice in thread.choices if choice.number in refusal.refused]
+    headlines = dict.fromkeys(reasons.why(decision).headline for decision in refusal.refused.values())
+    whom = mark("Nothing was sent: %(name)s cannot be written to now.")
+    return [Problem("to", whom, {"name": name}) for name in names] + [Problem("to", one, {}) for one in headlines]
+
+
+def _attached(
+    kept: list[Attachment], uploads: tuple[Upload, ...], total_max_octets: int
+) -> tuple[list[Attachment], list[Problem]]:
+    """Return the draft's files with the new ones that may go, and what is wrong with the others."""
+    attachments, problems = list(kept), []
+    for upload in uploads:
+        problem = _wrong_with(upload, attachments, total_max_octets)
+        if problem is None:
+            kind = files.kind_of(upload.octets)
+            assert kind is not None
+            attachments.append(Attachment(files.safe_name(upload.name, kind), kind.value, upload.octets))
+        else:
+            values: dict[str, str | int] = {"file": files.safe_name(upload.name), "max": files.FILES_MAX}
+            problems.append(Problem("files", problem, values))
+    return attachments, problems
+
+
+def _wrong_with(upload: Upload, attachments: list[Attachment], total_max_octets: int) -> str | None:
+    if not upload.octets:
+        return mark("“%(file)s” is empty.")
+    if files.kind_of(upload.octets) is None:
+        return mark("“%(file)s” is of a kind that cannot be sent.")
+    if len(attachments) >= files.FILES_MAX:
+        return mark("“%(file)s” was not added: %(max)s files are the most.")
+    if sum(len(one.octets) for one in attachments) + len(upload.octets) > total_max_octets:
+        return mark("“%(file)s” was not added: together the files would be too large.")
+    return None
+
+
+def _clean(text: str) -> str:
+    """Return a text as typed, with plain line ends and without control characters."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(c for c in text if c in "\n\t" or c.isprintable() or c in "\u200c\u200d\ufe0f").rstrip()
+
+
+def _fingerprint(draft: Draft) -> str:
+    digest = hashlib.sha256(draft.text.encode("utf-8", "surrogatepass"))
+    for attachment in draft.attachments:
+        digest.update(hashlib.sha256(attachment.octets).digest())
+    return digest.hexdigest()
+
+
+def _path(thread: Thread) -> str:
+    return f"/conversations/{thread.conversation.id}"

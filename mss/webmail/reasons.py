@@ -1,0 +1,136 @@
+"""Why a patient may not answer, send or file: one sentence for each rule of the policy that a patient can meet.
+
+The policy decides; this only speaks. Sentences are keys of the translations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from mss.model.filing import FilingReason
+from mss.policy.decision import Decision
+from mss.services.records import Thread
+from mss.web.pages import mark
+
+_ENDED_BY: Final = mark("%(name)s has ended your exchanges.")
+_LATER: Final = mark("You can write again when this professional writes to you again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A headline, and a sentence that says what the patient can do; both to be translated with `name`."""
+
+    headline: str
+    advice: str
+    name: str = ""
+
+
+SENTENCES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "conversation.ended": (mark("The professional has ended your exchanges."), _LATER),
+        "conversation.not-answerable": (mark("This message does not allow an answer."), _LATER),
+        "conversation.never-opened": (
+            mark("You cannot write to this person in this conversation."),
+            mark("You can write to professionals who wrote to you first."),
+        ),
+        "conversation.new-thread": (
+            mark("A conversation is always begun by a professional."),
+            mark("Answer inside a conversation that a professional began."),
+        ),
+        "conversation.no-recipient": (mark("Nobody is chosen."), mark("Choose at least one person to write to.")),
+        "route.outside": (
+            mark("This correspondent can no longer be reached by secure messaging."),
+            mark("Contact this professional by other means, for instance by telephone."),
+        ),
+        "route.no-trust-list": (
+            mark("Messages cannot be sent for the moment."),
+            mark("Your draft is kept. Try again later."),
+        ),
+        "box.closed": (
+            mark("The mailbox of your correspondent is closed."),
+            mark("Contact this professional by other means, for instance by telephone."),
+        ),
+        "box.cannot-send": (
+            mark("This mailbox is closed: it can be read, but no message can be sent from it."),
+            mark("Contact the operator to open it again."),
+        ),
+        "patient.to-patient": (
+            mark("Patients cannot write to one another here."),
+            mark("You can write to professionals who wrote to you first."),
+        ),
+        "letter.too-large": (
+            mark("Your message is too large to be sent."),
+            mark("Remove a file from your draft, then send it again."),
+        ),
+        "document.invisible-to-patient": (
+            mark("This document is not available to you yet."),
+            mark("Ask the professional who made it."),
+        ),
+        "document.invisible-to-representatives": (
+            mark("This document is not available to you."),
+            mark("Ask the professional who made it."),
+        ),
+        "attachment.not-fileable": (
+            mark("This file cannot be filed: it is too large or of a kind that is not accepted."),
+            mark("Keep this file elsewhere."),
+        ),
+        "account.disabled": (mark("This account is disabled."), mark("Contact the operator.")),
+        "account.web-only": (mark("Patient accounts are for this site only."), mark("Contact the operator.")),
+        "access.no-delegation": (
+            mark("You may not act for this mailbox."),
+            mark("Ask the person whose mailbox it is to invite you."),
+        ),
+        "access.expired": (
+            mark("Your right to act for this mailbox has ended."),
+            mark("Ask the person whose mailbox it is to renew it."),
+        ),
+        "access.wrong-kind": (mark("You may not act for this mailbox."), mark("Contact the operator.")),
+        "access.caregiver-restricted": (
+            mark("Caregivers may not do this."),
+            mark("Ask the person whom you help."),
+        ),
+        "access.box-closed": (
+            mark("This mailbox is closed: it can only be read."),
+            mark("Contact the operator to open it again."),
+        ),
+    }
+)
+# Why a document that came with a letter does not stand among the patient's documents.
+UNFILED: Final[Mapping[FilingReason, str]] = MappingProxyType(
+    {
+        FilingReason.NO_INS: mark("it does not carry your national health identity"),
+        FilingReason.TEST_IDENTITY: mark("it carries a test identity"),
+        FilingReason.BAD_MATRICULE: mark("the health identity in it is not valid"),
+        FilingReason.OTHER_PATIENT: mark("it names another patient"),
+        FilingReason.SEVERAL_PATIENTS: mark("it names several patients"),
+        FilingReason.OID_DIFFERS: mark("the kind of health identity in it is not yours"),
+        FilingReason.TRAITS_INCOMPLETE: mark("the name or birth date in it is incomplete"),
+        FilingReason.TRAITS_DIFFER: mark("the name or birth date in it is not yours"),
+        FilingReason.DAMAGED: mark("it is damaged"),
+    }
+)
+_OTHERWISE: Final = (mark("This is not possible for the moment."), mark("Try again later, or contact the operator."))
+
+
+def why(decision: Decision, name: str = "") -> Reason:
+    """Return what to tell a patient of a refusal; `name` is whom it is about, when one person is."""
+    headline, advice = SENTENCES.get(decision.rule.name, _OTHERWISE)
+    if name and decision.rule.name == "conversation.ended":
+        return Reason(_ENDED_BY, advice, name)
+    return Reason(headline, advice)
+
+
+def why_no_answer(thread: Thread) -> Reason | None:
+    """Return why a conversation cannot be answered now; None when it can."""
+    if not thread.reply.accepted:
+        return why(thread.reply, _who_ended(thread))
+    if not thread.choices:
+        return Reason(*SENTENCES["conversation.not-answerable"])
+    return None
+
+
+def _who_ended(thread: Thread) -> str:
+    return next((letter.sender_name for letter in reversed(thread.letters) if letter.closing), "")

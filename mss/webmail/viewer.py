@@ -1,0 +1,151 @@
+"""What a page shows of a letter: text, whether it has a laid-out form, its files, the clinical documents in it.
+
+It reads octets and opens nothing for anybody: the pages decide. Letters inside letters are named, never shown nor
+given: their headers hold addresses.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from mss.config import Limits
+from mss.dossier import cda, filing
+from mss.mail import content, mime
+from mss.model.document import AttachedDocument
+from mss.model.message import Message, Part
+from mss.webmail import files
+from mss.webmail.files import Kind
+from mss.webmail.veil import Veil
+
+TEXT_SHOWN_MAX: Final = 200_000
+_PART_NUMBER = re.compile(r"\d{1,4}(?:\.\d{1,4}){0,50}\Z", re.ASCII)
+_LETTER_NAMES: Final = (".eml", ".msg", ".mht", ".mhtml")
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """A file of a letter, as a list shows it; `kind` is what its name promises."""
+
+    number: str
+    name: str
+    size_octets: int
+    kind: Kind | None
+    is_letter: bool
+    is_archive: bool
+    is_clinical: bool
+
+    @property
+    def fileable(self) -> bool:
+        """Whether it is worth offering to file it; its octets are judged when it is filed."""
+        return self.kind is not None and not self.is_letter
+
+
+@dataclass(frozen=True, slots=True)
+class LetterView:
+    """A letter, as a page shows it. `has_layout`: there is HTML, shown in a frame; `text` is its plain form.
+
+    `height` is one of four sizes for the frame, guessed from the length: without scripts no page can measure it.
+    """
+
+    text: str
+    has_layout: bool
+    height: str
+    files: tuple[FileView, ...]
+    documents: tuple[AttachedDocument, ...]
+    shortened: bool = False
+
+
+def look(octets: bytes, limits: Limits, veil: Veil) -> LetterView:
+    """Return what to show of a letter; no letter makes it fail."""
+    message = mime.index(octets, limits)
+    plain, markup = content.text_of(message)
+    parts = content.attachments(message)
+    clinical = filing.read(message, limits).documents if any(map(_may_be_clinical, parts)) else ()
+    return LetterView(
+        text=veil(plain[:TEXT_SHOWN_MAX].strip("\r\n")),
+        has_layout=markup is not None,
+        height=_height(plain),
+        files=tuple(_file(part, veil) for part in parts if not _is_inline_picture(part, markup)),
+        documents=clinical,
+        shortened=len(plain) > TEXT_SHOWN_MAX,
+    )
+
+
+def _height(plain: str) -> str:
+    lines = plain.count("\n") + len(plain) // 70
+    return "s" if lines < 8 else "m" if lines < 20 else "l" if lines < 45 else "xl"
+
+
+def _file(part: Part, veil: Veil) -> FileView:
+    name = files.safe_name(veil(part.filename or ""), None)
+    upper = name.upper()
+    size = len(part.body) * 57 // 78 if part.encoding == "base64" else len(part.body)
+    return FileView(
+        number=part.number or "1",
+        name=name,
+        size_octets=size,
+        kind=files.kind_named(name),
+        is_letter=_is_letter(part),
+        is_archive=upper.endswith(".ZIP"),
+        is_clinical=upper.endswith(".XML") or part.content_type in ("text/xml", "application/xml"),
+    )
+
+
+def _is_letter(part: Part) -> bool:
+    name = (part.filename or "").strip().lower()
+    return part.content_type.startswith("message/") or name.endswith(_LETTER_NAMES)
+
+
+def _may_be_clinical(part: Part) -> bool:
+    name = (part.filename or "").lower()
+    return name.endswith((".zip", ".xml")) or "xml" in part.content_type or "zip" in part.content_type
+
+
+def _is_inline_picture(part: Part, markup: str | None) -> bool:
+    """Say whether a part is a picture of the laid-out form: named there by its Content-ID."""
+    return bool(markup and part.content_type.startswith("image/") and part.disposition != "attachment" and _cid(part))
+
+
+def _cid(part: Part) -> bool:
+    return any(field.name == "content-id" for field in part.fields)
+
+
+def file_of(octets: bytes, number: str, limits: Limits, veil: Veil) -> tuple[FileView, bytes] | None:
+    """Return one file of a letter and its octets; None when there is none such, or it is a letter itself."""
+    if not _PART_NUMBER.match(number):
+        return None
+    message = mime.index(octets, limits)
+    part = next((part for part in content.attachments(message) if (part.number or "1") == number), None)
+    if part is None or _is_letter(part):
+        return None
+    return _file(part, veil), content.decoded(message, part)
+
+
+def layout_of(octets: bytes, limits: Limits) -> tuple[str, dict[str, bytes]] | None:
+    """Return a letter's HTML as written and its pictures by Content-ID; None when it has no HTML."""
+    message = mime.index(octets, limits)
+    _, markup = content.text_of(message)
+    if markup is None:
+        return None
+    pictures = {}
+    for part in content.attachments(message):
+        if part.content_type.startswith("image/") and (name := _content_id(message, part)):
+            pictures[name] = content.decoded(message, part)
+    return markup, pictures
+
+
+def _content_id(message: Message, part: Part) -> str:
+    raw = next((message.slice(field.value) for field in part.fields if field.name == "content-id"), b"")
+    return raw.decode("ascii", "ignore").strip().strip("<>")
+
+
+def clinical_documents(octets: bytes, limits: Limits) -> tuple[AttachedDocument, ...]:
+    """Return the clinical documents of a letter, in order."""
+    return filing.read(mime.index(octets, limits), limits).documents
+
+
+def is_clinical(octets: bytes) -> bool:
+    """Say whether octets are worth reading as a CDA."""
+    return cda.looks_like_cda(octets)
