@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -54,6 +55,9 @@ class Wakeups:
         self._listeners: dict[Wake, set[Subscription]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: socket.socket | None = None
+        self._directory = -1
+        # A sender in another thread must not use the folder's number once it is closed.
+        self._sending = threading.Lock()
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}.wake"
 
     def start(self) -> None:
@@ -64,7 +68,8 @@ class Wakeups:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._socket.bind(_short(self._folder / self._name))
+        self._directory = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        self._socket.bind(self._address(self._name))
         self._loop.add_reader(self._socket.fileno(), self._hear)
 
     def close(self) -> None:
@@ -74,6 +79,9 @@ class Wakeups:
             self._socket.close()
             (self._folder / self._name).unlink(missing_ok=True)
             self._socket = None
+            with self._sending:
+                os.close(self._directory)
+                self._directory = -1
         self._loop = None
 
     def subscribe(self, channel: str, key: int) -> Subscription:
@@ -109,16 +117,19 @@ class Wakeups:
             return
         # Too many for a datagram: the poll finds the rest.
         datagram = json.dumps(wakes[:_DATAGRAM_WAKES_MAX]).encode()
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+        with contextlib.suppress(OSError), self._sending, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
             out.setblocking(False)
-            for other in self._folder.iterdir():
+            for other in self._folder.iterdir() if self._directory >= 0 else ():
                 if other.name.endswith(".wake") and other.name != self._name:
                     self._send(out, other, datagram)
 
-    @staticmethod
-    def _send(out: socket.socket, other: Path, datagram: bytes) -> None:
+    def _address(self, name: str) -> str:
+        """Return a socket's address through the open folder: a Unix socket's name has 107 octets at most."""
+        return f"/proc/self/fd/{self._directory}/{name}"
+
+    def _send(self, out: socket.socket, other: Path, datagram: bytes) -> None:
         try:
-            out.sendto(datagram, _short(other))
+            out.sendto(datagram, self._address(other.name))
         except ConnectionRefusedError:
             other.unlink(missing_ok=True)  # Its worker is gone.
         except OSError:
@@ -131,11 +142,3 @@ class Wakeups:
             while True:
                 wakes = json.loads(self._socket.recv(65536))
                 self._ring([(str(channel), int(key)) for channel, key in wakes])
-
-
-def _short(path: Path) -> str:
-    """Return the path, relative when that is shorter: a Unix socket's name has 107 octets at most."""
-    absolute = str(path)
-    if len(absolute.encode()) <= 100:
-        return absolute
-    return min((absolute, os.path.relpath(path)), key=len)
