@@ -45,8 +45,7 @@ async def store(session: Session, command: c.Store) -> Answer:
         mailbox.store_flags, view.mailbox.id, runs, _ACTIONS[command.mode], settable(command.flags),
         command.unchanged_since, session.actor, session.house.clock(),
     )  # fmt: skip
-    for modseq in {modseq for _, modseq, _ in stored.rows}:
-        view.own(modseq)
+    view.own(stored.modseq)
     _tell_stored(session, command, stored)
     return _stored_answer(view, command, runs, stored)
 
@@ -66,7 +65,6 @@ def _tell_stored(session: Session, command: c.Store, stored: Stored) -> None:
             told.append(b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (number, uid, modseq))
     _tell_keywords(session, stored)
     session.stream.write(b"".join(told))
-    view.forget_flags(uid for uid, _, _ in stored.rows)
 
 
 def _tell_keywords(session: Session, stored: Stored) -> None:

@@ -31,6 +31,7 @@ _INDEX_IN_THREAD_OCTETS: Final = 256 * 1024
 NO_SUCH_NUMBER: Final = Answer("BAD", "No such message number")
 SOME_GONE: Final = Answer("NO", "Some of these letters are gone", "EXPUNGEISSUED")
 
+Chunk = Sequence[tuple[int, int]]
 Numbered = list[tuple[int, Row]]
 
 
@@ -45,13 +46,11 @@ async def fetch_letters(session: Session, command: c.Fetch) -> Answer:
     if runs is None:
         return NO_SUCH_NUMBER
     plan = fetch.plan(command.items, command.sections, condstore=session.condstore, read_only=view.read_only)
+    send = _send_rows if plan.need is Need.NOTHING else _send_letters
     complete = True
     for chunk in view.chunks(runs, _CHUNK_ROWS):
-        rows = await _rows(session, chunk, _columns(command.items))
-        complete = complete and len(rows) == len(chunk)
-        if command.changed_since is not None:
-            rows = [pair for pair in rows if pair[1].modseq > command.changed_since]
-        await _send(session, plan, rows)
+        sent = await send(session, plan, chunk, command.changed_since or 0)
+        complete = complete and sent == len(chunk)
     return done() if complete or command.uid else SOME_GONE
 
 
@@ -64,26 +63,47 @@ def _columns(items: Item) -> Columns:
     return columns
 
 
-async def _rows(session: Session, chunk: Sequence[tuple[int, int]], columns: Columns) -> Numbered:
+async def _rows(session: Session, chunk: Chunk, columns: Columns) -> Numbered:
     """Return (number, row) of the letters of a chunk that still exist."""
-    runs = responses.as_runs(uid for _, uid in chunk)
     mailbox_id = session.here.view.mailbox.id
-    rows = await session.read(mailbox.rows, mailbox_id, runs, columns, session.house.clock())
+    return _numbered(chunk, await session.read(mailbox.rows, mailbox_id, _runs(chunk), columns, session.house.clock()))
+
+
+def _runs(chunk: Chunk) -> responses.Runs:
+    return responses.as_runs(uid for _, uid in chunk)
+
+
+def _numbered(chunk: Chunk, rows: Sequence[Row]) -> Numbered:
     if len(rows) == len(chunk):
         return [(number, row) for (number, _), row in zip(chunk, rows, strict=True)]
     numbers = {uid: number for number, uid in chunk}
     return [(numbers[row.uid], row) for row in rows if row.uid in numbers]
 
 
-async def _send(session: Session, plan: Plan, rows: Numbered) -> None:
-    if plan.need is Need.NOTHING:
-        keywords = session.here.view.mailbox.keywords
-        session.stream.write(fetch.render_rows(rows, plan.items, keywords))
-        await session.stream.drain()
-        return
-    fresh = await _mark_seen(session, rows) if plan.marks_seen else {}
-    for batch in _batches(rows, partial(_wanted_octets, plan)):
-        await _send_batch(session, plan, [(number, fresh.get(row.uid, row)) for number, row in batch], fresh)
+async def _send_rows(session: Session, plan: Plan, chunk: Chunk, changed_since: int) -> int:
+    """Send what rows tell of a chunk; returns how many of its letters exist."""
+    rows = await _rows(session, chunk, _columns(plan.items))
+    chosen = [pair for pair in rows if pair[1].modseq > changed_since] if changed_since else rows
+    session.stream.write(fetch.render_rows(chosen, plan.items, session.here.view.mailbox.keywords))
+    await session.stream.drain()
+    return len(rows)
+
+
+async def _send_letters(session: Session, plan: Plan, chunk: Chunk, changed_since: int) -> int:
+    """Send a chunk with octets: those of the first letters come with the rows, the others in batches."""
+    here = session.here
+    octets_max = 0 if changed_since else _BATCH_OCTETS
+    rows, octets = await session.read(
+        units.letters, here.place.box.id, here.view.mailbox.id, _runs(chunk), _columns(plan.items),
+        partial(_range, plan), octets_max, session.house.clock(),
+    )  # fmt: skip
+    chosen = _numbered(chunk, [row for row in rows if row.modseq > changed_since])
+    fresh = await _mark_seen(session, chosen) if plan.marks_seen else {}
+    renewed = [(number, fresh.get(row.uid, row)) for number, row in chosen]
+    await _send_found(session, plan, renewed[: len(octets)], octets, fresh)
+    for batch in _batches(renewed[len(octets) :], partial(_wanted_octets, plan)):
+        await _send_batch(session, plan, batch, fresh)
+    return len(rows)
 
 
 def _batches(rows: Numbered, size: Callable[[Row], int]) -> Iterator[Numbered]:
@@ -128,19 +148,25 @@ async def _mark_seen(session: Session, rows: Numbered) -> dict[int, Row]:
         mailbox.store_flags, view.mailbox.id, responses.as_runs(unseen), FlagAction.ADD, ("\\Seen",), None,
         session.actor, session.house.clock(),
     )  # fmt: skip
-    for _, modseq, _ in stored.rows:
-        view.own(modseq)
+    view.own(stored.modseq)
     return {
         uid: replace(unseen[uid], modseq=modseq, flags=flags) for uid, modseq, flags in stored.rows if uid in unseen
     }
 
 
 async def _send_batch(session: Session, plan: Plan, batch: Numbered, fresh: dict[int, Row]) -> None:
-    view, stream = session.here.view, session.stream
     if len(batch) == 1 and plan.need is Need.RANGE and _wanted_octets(plan, batch[0][1]) > _BATCH_OCTETS:
         await _send_slowly(session, plan, *batch[0], marked=batch[0][1].uid in fresh)
         return
     found = await _octets(session, [(row.uid, *_range(plan, row)) for _, row in batch])
+    await _send_found(session, plan, batch, found, fresh)
+
+
+async def _send_found(
+    session: Session, plan: Plan, batch: Numbered, found: Sequence[bytes | None], fresh: dict[int, Row]
+) -> None:
+    """Send letters whose octets are here; those that are gone (None) are passed over."""
+    view, stream = session.here.view, session.stream
     usual = fetch.writers(plan.items, view.mailbox.keywords)
     marked = fetch.writers(_with_flags(plan.items, session.condstore), view.mailbox.keywords)
     for (number, row), octets in zip(batch, found, strict=True):
@@ -236,7 +262,7 @@ async def search_letters(session: Session, command: c.Search) -> Answer:
     return done()
 
 
-def _bare_rows(chunk: Sequence[tuple[int, int]]) -> Numbered:
+def _bare_rows(chunk: Chunk) -> Numbered:
     return [(number, Row(uid, 0, 0, 0, 0, 0)) for number, uid in chunk]
 
 

@@ -5,6 +5,7 @@ A mailbox is always found again by its name in the unit that reads or writes it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +16,7 @@ from mss.model.mailbox import Mailbox, MailboxStatus
 from mss.policy import access
 from mss.policy.access import Action
 from mss.services import accounts, mailbox
-from mss.services.mailbox import Columns, Opened, Placed
+from mss.services.mailbox import Columns, Opened, Placed, Row
 from mss.services.reading import Reading
 from mss.store import Uow
 
@@ -95,3 +96,25 @@ def octets(uow: Uow, box_id: int, mailbox_id: int, wanted: tuple[Range, ...], no
     uids = as_runs(sorted({uid for uid, _, _ in wanted}))
     objects = {row.uid: row.object_id for row in mailbox.rows(uow, mailbox_id, uids, Columns.PLAIN, now)}
     return [uow.objects.get(box_id, objects[uid], start, end) if uid in objects else None for uid, start, end in wanted]
+
+
+def letters(
+    uow: Uow,
+    box_id: int,
+    mailbox_id: int,
+    uids: Runs,
+    columns: Columns,
+    span: Callable[[Row], tuple[int, int]],
+    octets_max: int,
+    now: datetime,
+) -> tuple[list[Row], list[bytes]]:
+    """Return rows, and the octets [start, end) that `span` wants of the first of them, so many at most in all."""
+    rows = mailbox.rows(uow, mailbox_id, uids, columns, now)
+    found: list[bytes] = []
+    for row in rows:
+        start, end = span(row)
+        octets_max -= end - start
+        if octets_max < 0:
+            break
+        found.append(uow.objects.get(box_id, row.object_id, start, end))
+    return rows, found

@@ -377,6 +377,18 @@ async def test_news_are_told_with_the_next_answer_and_expunges_only_where_allowe
     assert await one.ask("UID SEARCH ALL") == [b"* SEARCH 1 3 4", b"OK Done"]
 
 
+async def test_a_silent_store_hides_nothing_of_what_others_did(world: World, inbox: Box) -> None:
+    await world.deliver(inbox)
+    one, other = await world.session("INBOX"), await world.session("INBOX")
+    await other.ask("STORE 1 +FLAGS (\\Answered)")
+    told = [b"* 1 FETCH (UID 1 FLAGS (\\Seen \\Answered))", b"OK Done"]
+    assert await one.ask("STORE 1 +FLAGS.SILENT (\\Seen)") == told
+    assert await one.ask("STORE 1 +FLAGS.SILENT (\\Flagged)") == [b"OK Done"]
+    await other.ask("NOOP")
+    assert await other.ask("STORE 1 +FLAGS.SILENT (\\Flagged)") == [b"OK Done"]
+    assert await one.ask("NOOP") == [b"OK Done"]
+
+
 async def test_idle_tells_at_once(world: World, inbox: Box) -> None:
     client = await world.session("INBOX")
     client.send(b"i IDLE\r\n")
