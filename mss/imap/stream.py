@@ -72,10 +72,10 @@ class Stream(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Note that the client sends no more; what it asked is still answered under plain TCP."""
+        """Note that the client sends no more; without TLS, what it asked is still answered."""
         self._eof = True
         self._arrived.set()
-        return False
+        return not self.tls
 
     def pause_writing(self) -> None:
         """Note that the client reads too slowly."""

@@ -63,6 +63,11 @@ class View:
         while chunk := list(islice(numbered, size)):
             yield chunk
 
+    def slices(self, runs: Runs, size: int) -> Iterator[Runs]:
+        """Yield the runs cut to known UIDs, so many letters at a time."""
+        for chunk in self.chunks(runs, size):
+            yield responses.as_runs(uid for _, uid in chunk)
+
     def resolve(self, wanted: SequenceSet, *, uid: bool) -> Runs | None:
         """Return the runs of UIDs that a set means, merged and ascending; None when a number is out of range.
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
+from mss.imap import changing
 from mss.model.account import Box
 from mss.services import mailbox
 from tests.imap.imap_world import DOCTOR, LETTER, NESTED, NOW, Client, World
@@ -315,6 +318,28 @@ async def test_copy_and_move(world: World, inbox: Box) -> None:
         b"* 0 RECENT",
         b"OK [COPYUID V 1 5] Done",
     ]
+
+
+async def test_large_changes_go_in_slices(world: World, inbox: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changing, "_SLICE_LETTERS", 2)
+    for _ in range(5):
+        await world.deliver(inbox)
+    client = await world.session("INBOX")
+    commits = world.store.commits
+    assert len(await client.ask("STORE 1:* +FLAGS (\\Seen)")) == 6
+    assert world.store.commits == commits + 3
+    assert [numbers(line) for line in await client.ask("MOVE 1:* Archive")] == [
+        b"* OK [COPYUID V 1:2,3:4,5 1:2,3:4,5] Moved",
+        *(b"* %d EXPUNGE" % number for number in (5, 4, 3, 2, 1)),
+        b"OK Done",
+    ]
+
+
+async def test_without_tls_a_client_that_sends_no_more_is_still_answered(world: World) -> None:
+    client = await world.connect(implicit_tls=False)
+    client.send(b"a CAPABILITY\r\nb LOGOUT\r\n")
+    client.writer.write_eof()
+    assert (await client.until(b"b "))[-1] == b"b OK Done"
 
 
 async def test_expunge(world: World, inbox: Box) -> None:
