@@ -260,6 +260,8 @@ class Stored:
     mailbox: Mailbox
     rows: tuple[tuple[int, int, int], ...]
     modified: Runs
+    # 0 when nothing changed.
+    modseq: int = 0
 
 
 def store_flags(
@@ -286,7 +288,8 @@ def store_flags(
         uow.wake("mailbox", mailbox.box_id)
     after = uow.mailboxes.rows(mailbox_id, mailbox.box_id, uids, envelope=False, bodystructure=False)
     failed = () if unchanged_since is None else _left_alone(after, unchanged_since, set(changed))
-    return Stored(_by_id(uow, mailbox_id), tuple((row[0], row[1], row[2]) for row in after), failed)
+    told = tuple((row[0], row[1], row[2]) for row in after)
+    return Stored(_by_id(uow, mailbox_id), told, failed, modseq if changed else 0)
 
 
 def _left_alone(rows_after: Sequence[Any], unchanged_since: int, changed: set[int]) -> Runs:
