@@ -16,12 +16,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from mss.errors import Conflict, MssError, Unavailable
+from mss.errors import Conflict, Unavailable
 
 __all__ = ["IntegrityError", "claimable", "insert_new", "is_sqlite", "locked", "mapped", "open_engine", "upsert"]
 
 _BUSY_TIMEOUT_MS = 10_000
-_RETRYABLE_PG = frozenset({"40001", "40P01", "23505", "55P03"})
+_RETRYABLE_PG = frozenset({"40001", "40P01", "23505"})
+# Lock not available in time; a server that only reads (a standby); both pass.
+_PASSING_PG = frozenset({"55P03", "25006"})
 
 
 def is_sqlite(url: str) -> bool:
@@ -39,6 +41,7 @@ def open_engine(url: str, *, connections: int, read_only: bool = False) -> Engin
     if is_sqlite(url):
         return _open_sqlite(url, connections, read_only=read_only)
     isolation: Any = "REPEATABLE READ" if read_only else "READ COMMITTED"
+    options = f"-c lock_timeout={_BUSY_TIMEOUT_MS} -c default_transaction_read_only={'on' if read_only else 'off'}"
     return create_engine(
         url,
         pool_size=connections,
@@ -46,7 +49,8 @@ def open_engine(url: str, *, connections: int, read_only: bool = False) -> Engin
         isolation_level=isolation,
         pool_pre_ping=True,
         poolclass=QueuePool,
-        connect_args={"connect_timeout": 10, "prepare_threshold": 3},
+        hide_parameters=True,
+        connect_args={"connect_timeout": 10, "prepare_threshold": 3, "options": options},
     )
 
 
@@ -57,6 +61,7 @@ def _open_sqlite(url: str, connections: int, *, read_only: bool) -> Engine:
         pool_size=connections,
         max_overflow=0,
         poolclass=QueuePool,
+        hide_parameters=True,
         connect_args={"isolation_level": None, "check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000},
     )
 
@@ -91,16 +96,16 @@ def _pragmas(*, read_only: bool) -> list[str]:
     ]
 
 
-def mapped(error: DBAPIError) -> MssError:
-    """Turn the engine's error into one of ours; its text is kept out, it may hold values."""
-    if isinstance(error, IntegrityError):
-        return Conflict("two units of work met")
+def mapped(error: Exception) -> Exception:
+    """Turn the engine's error into one of ours, without its text, which may hold values; others stay as they are."""
+    if not isinstance(error, DBAPIError):
+        return error
     state = getattr(error.orig, "sqlstate", None)
-    if state in _RETRYABLE_PG:
+    if isinstance(error, IntegrityError) or state in _RETRYABLE_PG:
         return Conflict("two units of work met")
-    if isinstance(error, OperationalError) or error.connection_invalidated:
+    if isinstance(error, OperationalError) or error.connection_invalidated or state in _PASSING_PG:
         return Unavailable(f"the store is away: {_reason(error)}")
-    raise error
+    return error
 
 
 def _reason(error: DBAPIError) -> str:

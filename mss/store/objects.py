@@ -6,6 +6,7 @@ digest that recognises equal octets is the operator's own: nothing is shared bet
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -50,6 +51,21 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """The files below one unit: those staged for it, by digest, and the names of those that it wrote itself."""
+
+    files: FileStore
+    staged: Mapping[bytes, Staged]
+    written: set[str]
+
+    def put(self, sealed: bytes) -> str:
+        """Write sealed octets aside inside the unit."""
+        name = self.files.put(sealed)
+        self.written.add(name)
+        return name
+
+
+@dataclass(frozen=True, slots=True)
 class Forms:
     """What IMAP sends of a letter, computed once at delivery."""
 
@@ -70,19 +86,11 @@ class Stored:
 class Objects:
     """Octets inside one unit."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        keys: KeyRing,
-        files: FileStore,
-        inline_max_octets: int,
-        staged: dict[bytes, Staged],
-    ) -> None:
+    def __init__(self, connection: Connection, keys: KeyRing, aside: Aside, inline_max_octets: int) -> None:
         self._connection = connection
         self._keys = keys
-        self._files = files
+        self._aside = aside
         self._inline_max_octets = inline_max_octets
-        self._staged = staged
 
     def digest(self, octets: bytes) -> bytes:
         """Return the keyed digest that recognises equal octets."""
@@ -105,13 +113,13 @@ class Objects:
             self._connection.execute(delete(objects).where(objects.c.id == stored.id))
 
     def _sealed(self, octets: bytes, digest: bytes) -> tuple[bytes, dict[str, object]]:
-        staged = self._staged.get(digest)
+        staged = self._aside.staged.get(digest)
         if staged is not None:
             return staged.content_key, {"file": staged.file, "octets": None}
         key = crypto.new_key()
         sealed = crypto.seal_octets(key, octets)
         if len(octets) > self._inline_max_octets:
-            return key, {"file": self._files.put(sealed), "octets": None}
+            return key, {"file": self._aside.put(sealed), "octets": None}
         return key, {"file": None, "octets": sealed}
 
     def _existing(self, digest: bytes, fresh_key: bytes, fresh_values: dict[str, object]) -> Stored:
@@ -175,15 +183,17 @@ class Objects:
             return b""
         first, sealed_start, sealed_end = crypto.sealed_range(row.size, start, end)
         sealed = self._sealed_octets(object_id, row.file, sealed_start, sealed_end)
+        if len(sealed) != sealed_end - sealed_start:
+            raise crypto.Damaged("sealed octets are cut off")
         plain = crypto.open_segments(self._unwrap(box_id, object_id, row.content_key), sealed, row.size, first)
         offset = first * crypto.SEGMENT_OCTETS
         return plain[start - offset : end - offset]
 
     def _sealed_octets(self, object_id: int, file: str | None, start: int, end: int) -> bytes:
         if file is not None:
-            return self._files.get(file, start, end)
+            return self._aside.files.get(file, start, end)
         values = {"object_id": object_id, "start": start + 1, "length": end - start}
-        return bytes(self._connection.execute(_INLINE, values).scalar_one())
+        return bytes(self._connection.execute(_INLINE, values).scalar_one() or b"")
 
     def forms(self, box_id: int, object_id: int) -> Forms | None:
         """Return the IMAP forms of a letter; None for an object that is no letter."""
