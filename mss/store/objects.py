@@ -14,14 +14,16 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
 from mss.clock import to_us
 from mss.store import crypto
-from mss.store.engine import insert_new
 from mss.store.files import FileStore
+from mss.store.hot import Hot
 from mss.store.keys import KeyRing
 from mss.store.tables import holdings, objects
 
 _CONTENT_KEY = b"content key"
 _ENVELOPE, _BODYSTRUCTURE, _PREVIEW = b"envelope", b"bodystructure", b"preview"
 
+_PUT = Hot.new(objects, objects.c.id)
+_HOLD = Hot.new(holdings)
 _BY_DIGEST = select(objects.c.id).where(objects.c.digest == bindparam("digest"))
 _ANY_HOLDING = (
     select(holdings.c.box_id, holdings.c.content_key).where(holdings.c.object_id == bindparam("object_id")).limit(1)
@@ -101,10 +103,9 @@ class Objects:
         digest = digest or self.digest(octets)
         key, values = self._sealed(octets, digest)
         row = {"digest": digest, "size": len(octets), "created_at": to_us(now), **values}
-        new = insert_new(self._connection, objects).returning(objects.c.id)
-        object_id = self._connection.execute(new, row).scalar()
-        if object_id is not None:
-            return Stored(object_id, key, is_new=True)
+        new = _PUT.run(self._connection, row).fetchone()
+        if new is not None:
+            return Stored(new[0], key, is_new=True)
         return self._existing(digest, key, values)
 
     def forget(self, stored: Stored) -> None:
@@ -140,7 +141,7 @@ class Objects:
             "content_key": crypto.seal(key, stored.content_key, _CONTENT_KEY + context),
         }
         sealed = _sealed_forms(key, forms, context) if forms else {}
-        result = self._connection.execute(insert_new(self._connection, holdings), {**_NO_FORMS, **row, **sealed})
+        result = _HOLD.run(self._connection, {**_NO_FORMS, **row, **sealed})
         if forms and result.rowcount == 0:
             where = {"b_box_id": box_id, "b_object_id": stored.id}
             self._connection.execute(_FORMS.values({n: bindparam(n) for n in sealed}), {**where, **sealed})

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mss.clock import Clock, system_clock
@@ -77,7 +76,7 @@ class Store:
         self._url = config.sqlite_url(settings.url)
         if is_sqlite(self._url) and not sqlite_path(self._url).exists():
             raise Misconfigured(f"there is no store at {sqlite_path(self._url)}: run “mss init” first")
-        self._key_engine = open_engine(config.sqlite_url(settings.keys_url), connections=4)
+        self._key_engine = open_engine(config.sqlite_url(settings.keys_url), connections=4, mostly_read=True)
         self._read_engine = open_engine(self._url, connections=settings.readers, read_only=True)
         keys = KeyRing(read_master_key(config.path(settings.master_key_file)), self._key_engine)
         files = FileStore(config.path(settings.blobs_dir))
@@ -114,8 +113,8 @@ class Store:
         """Finish what waits and let go of everything; a second time does nothing."""
         self._closed = True
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._wakeups.close()
         await asyncio.to_thread(self._close_threads)
+        self._wakeups.close()
 
     def _close_threads(self) -> None:
         self._writer.close()
@@ -183,10 +182,13 @@ class Store:
         try:
             with self._read_engine.connect() as connection, connection.begin():
                 return call(Uow(connection, self._shared, None, {}))
-        except DBAPIError as error:
-            raise mapped(error) from None
         except PoolTimeout:
             raise Unavailable("all readers are busy") from None
+        except Exception as error:
+            known = mapped(error)
+            if known is error:
+                raise
+            raise known from None
 
     def subscribe(self, channel: str, key: int = 0) -> Subscription:
         """Listen for wake-ups: channel "mailbox" with a box id, or "queue"."""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 Wake = tuple[str, int]
 _DATAGRAM_WAKES_MAX = 200
+_PATH_MAX_OCTETS = 100
 
 
 class Subscription:
@@ -49,8 +50,10 @@ class Subscription:
 class Wakeups:
     """All subscriptions of one process, and its ear for those of the other workers."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
+        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         self._listeners: dict[Wake, set[Subscription]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: socket.socket | None = None
@@ -59,22 +62,27 @@ class Wakeups:
     def start(self) -> None:
         """Begin to hear (called in the loop that will wait)."""
         self._loop = asyncio.get_running_loop()
-        if self._folder is None:
-            return
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._socket.bind(_short(self._folder / self._name))
+        self._socket.bind(self._path(self._name))
         self._loop.add_reader(self._socket.fileno(), self._hear)
 
     def close(self) -> None:
-        """Stop hearing."""
-        if self._socket is not None and self._loop is not None and self._folder is not None:
+        """Stop hearing and telling; nothing is published any more."""
+        if self._socket is not None and self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             (self._folder / self._name).unlink(missing_ok=True)
             self._socket = None
         self._loop = None
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _path(self, name: str) -> str:
+        """Return a socket's name: it has 107 octets at most, so that of a deep folder goes through its descriptor."""
+        path = str(self._folder / name)
+        return path if len(os.fsencode(path)) <= _PATH_MAX_OCTETS else f"/proc/self/fd/{self._descriptor}/{name}"
 
     def subscribe(self, channel: str, key: int) -> Subscription:
         """Listen for one channel and key."""
@@ -105,8 +113,6 @@ class Wakeups:
                 subscription.ring()
 
     def _tell_others(self, wakes: list[Wake]) -> None:
-        if self._folder is None:
-            return
         # Too many for a datagram: the poll finds the rest.
         datagram = json.dumps(wakes[:_DATAGRAM_WAKES_MAX]).encode()
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
@@ -115,10 +121,9 @@ class Wakeups:
                 if other.name.endswith(".wake") and other.name != self._name:
                     self._send(out, other, datagram)
 
-    @staticmethod
-    def _send(out: socket.socket, other: Path, datagram: bytes) -> None:
+    def _send(self, out: socket.socket, other: Path, datagram: bytes) -> None:
         try:
-            out.sendto(datagram, _short(other))
+            out.sendto(datagram, self._path(other.name))
         except ConnectionRefusedError:
             other.unlink(missing_ok=True)  # Its worker is gone.
         except OSError:
@@ -129,13 +134,12 @@ class Wakeups:
             return
         with contextlib.suppress(BlockingIOError):
             while True:
-                wakes = json.loads(self._socket.recv(65536))
-                self._ring([(str(channel), int(key)) for channel, key in wakes])
+                self._ring(_read(self._socket.recv(65536)))
 
 
-def _short(path: Path) -> str:
-    """Return the path, relative when that is shorter: a Unix socket's name has 107 octets at most."""
-    absolute = str(path)
-    if len(absolute.encode()) <= 100:
-        return absolute
-    return min((absolute, os.path.relpath(path)), key=len)
+def _read(datagram: bytes) -> list[Wake]:
+    """Return the wake-ups of a datagram; what is none is passed over, as a lost one would be."""
+    try:
+        return [(str(channel), int(key)) for channel, key in json.loads(datagram)]
+    except (ValueError, TypeError):
+        return []

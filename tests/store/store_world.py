@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mss.config import Config, DomainConfig, Limits, OperatorConfig, StoreConfig
-from mss.model.account import Account, AccountKind, Box, BoxState, Delegation, DelegationKind
+from mss.model.account import Account, AccountKind, Box, Delegation, DelegationKind
 from mss.model.address import Address, parse_domain
 from mss.model.ins import INS, OID_NIR, Traits
 from mss.model.party import BoxKind
