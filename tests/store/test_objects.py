@@ -7,7 +7,7 @@ import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -332,7 +332,7 @@ def _flip(octets: bytes, position: int) -> bytes:
 
 LARGE = SEGMENT_OCTETS * 2 + 100
 STEP = SEGMENT_OCTETS + 16
-TAMPERINGS = {
+TAMPERINGS: dict[str, Callable[[bytes], bytes]] = {
     "first octet": lambda sealed: _flip(sealed, 0),
     "last octet": lambda sealed: _flip(sealed, len(sealed) - 1),
     "middle": lambda sealed: _flip(sealed, STEP + 7),
