@@ -1,6 +1,6 @@
 """How many letters a second the store accepts durably, through `receive.accept`: no network, no TLS, no parsing.
 
-    PYTHONPATH=. python bench/store_accept.py [--letters N] [--callers N] [--octets N] [--to doctor|patient] [--profile] [--url URL]
+    python -m bench.store_accept [--letters N] [--callers N] [--octets N] [--to doctor|patient] [--profile] [--url URL]
 
 Prints accepts and commits a second and the statements that one accept takes; `--profile` adds where the writer thread
 spends its time. The raw figure beside it is the same octets as one INSERT each, in groups of eight, on the same disk.

@@ -6,6 +6,7 @@ explained in `config/mss.toml`; a test compares the two.
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 import types
@@ -245,9 +246,12 @@ class Config:
 def load(path: Path) -> Config:
     """Read one TOML file; Misconfigured says which line to mend."""
     try:
-        text = path.read_text(encoding="utf-8")
+        # Some editors begin a file with a byte order mark.
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise Misconfigured(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{path} is not UTF-8 text: save it as UTF-8") from error
     return parse(text, root=path.resolve().parent, name=str(path))
 
 
@@ -258,6 +262,8 @@ def parse(text: str, *, root: Path, name: str = "mss.toml") -> Config:
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{name}: not TOML: {error}") from error
     try:
+        if "root" in table:
+            raise _BadKeyError(("root",), "unknown key “root”")
         config: Config = _build(Config, {**table, "root": root}, ())
     except _BadKeyError as bad:
         line = _line_of(text, bad.path)
@@ -266,80 +272,105 @@ def parse(text: str, *, root: Path, name: str = "mss.toml") -> Config:
     return config
 
 
+# Where a value stands: keys, and numbers (from 0) inside lists.
+_Path = tuple[str | int, ...]
+
+
 class _BadKeyError(Exception):
-    def __init__(self, path: tuple[str, ...], reason: str) -> None:
+    def __init__(self, path: _Path, reason: str) -> None:
         super().__init__(reason)
         self.path, self.reason = path, reason
 
 
-def _build(cls: type[Any], table: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+def _bad(path: _Path, must: str) -> _BadKeyError:
+    return _BadKeyError(path, f"“{_dotted(path)}” {must}")
+
+
+def _dotted(path: _Path) -> str:
+    return ".".join(part for part in path if isinstance(part, str))
+
+
+def _build(cls: type[Any], table: Mapping[str, Any], path: _Path) -> Any:
     hints = typing.get_type_hints(cls)
     known = {f.name: f for f in fields(cls)}
     for key in table:
-        if key not in known or (key == "root" and path):
-            raise _BadKeyError((*path, key), f"unknown key “{'.'.join((*path, key))}”")
+        if key not in known:
+            raise _BadKeyError((*path, key), f"unknown key “{_dotted((*path, key))}”")
     for key, spec in known.items():
         if key not in table and spec.default is MISSING and spec.default_factory is MISSING:
-            raise _BadKeyError(path, f"“{'.'.join((*path, key))}” is missing")
+            raise _BadKeyError(path, f"“{_dotted((*path, key))}” is missing")
     return cls(**{key: _convert(hints[key], value, (*path, key)) for key, value in table.items()})
 
 
-def _convert(hint: Any, value: Any, path: tuple[str, ...]) -> Any:
+def _convert(hint: Any, value: Any, path: _Path) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return _convert(next(a for a in args if a is not type(None)), value, path)
     if is_dataclass(hint):
         return _build(typing.cast(type[Any], hint), _expect(dict, value, path), path)
     if origin is tuple:
-        return tuple(_convert(args[0], item, path) for item in _expect(list, value, path))
+        return tuple(_convert(args[0], item, (*path, n)) for n, item in enumerate(_expect(list, value, path)))
     if origin is Literal:
         if value not in args:
-            raise _BadKeyError(path, f"“{'.'.join(path)}” must be one of {', '.join(map(repr, args))}")
+            raise _bad(path, f"must be one of {', '.join(map(repr, args))}")
         return value
     if origin is not None:  # Mapping[str, str]
-        return {key: _expect(args[1], item, path) for key, item in _expect(dict, value, path).items()}
+        return {key: _expect(args[1], item, (*path, key)) for key, item in _expect(dict, value, path).items()}
     if hint is Path:
         return value if isinstance(value, Path) else Path(_expect(str, value, path))
-    if hint is float:
-        return float(_expect(int, value, path)) if isinstance(value, int) else _expect(float, value, path)
-    return _expect(hint, value, path)
+    return _number(hint, value, path) if hint in (int, float) else _expect(hint, value, path)
 
 
-_KINDS = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "a table",
-}
+_KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "a table"}
+
+# Zero of these means "none" or "at once"; of any other number it would stop the house or make it spin.
+_MAY_BE_ZERO = frozenset({"crl_grace_s", "delay_notice_s", "inline_max_octets", "shrink_max_share"})
 
 
-def _expect(kind: type[Any], value: Any, path: tuple[str, ...]) -> Any:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise _BadKeyError(path, f"“{'.'.join(path)}” must be {_KINDS[kind]}")
-    if kind is int and value < 0:
-        raise _BadKeyError(path, f"“{'.'.join(path)}” must not be negative")
+def _expect(kind: type[Any], value: Any, path: _Path) -> Any:
+    if not isinstance(value, kind):
+        raise _bad(path, f"must be {_KINDS[kind]}")
     return value
 
 
-def _line_of(text: str, path: tuple[str, ...]) -> int:
-    """Return the line (from 1) where the dotted key stands, or its table begins, or 1."""
-    table: tuple[str, ...] = ()
-    best = 1
+def _number(kind: type[Any], value: Any, path: _Path) -> int | float:
+    whole = kind is int
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not math.isfinite(value):
+        raise _bad(path, "must be a whole number" if whole else "must be a number")
+    if value < 0:
+        raise _bad(path, "must not be negative")
+    if value == 0 and not _MAY_BE_ZERO & set(path):
+        raise _bad(path, "must be at least 1" if whole else "must be above 0")
+    return value if whole else float(value)
+
+
+_TABLE = re.compile(r"\s*(\[\[?)([^\]]+)\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_KEY_PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
+
+
+def _line_of(text: str, path: _Path) -> int:
+    """Return the line (from 1) of the key, or of what holds it: the nearest key or table above it, else 1."""
+    table: _Path = ()
+    lists: dict[_Path, int] = {}
+    best, depth = 1, 0
     for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[\[?([^\]]+)\]\]?", line)
-        if header:
-            table = tuple(part.strip().strip("\"'") for part in header.group(1).split("."))
-            if table == path:
-                return number
-            if table == path[: len(table)]:
-                best = number
-            continue
-        key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
-        if key and (*table, *(part.strip("\"'") for part in key.group(1).split("."))) == path:
-            return number
+        here = table
+        if header := _TABLE.match(line):
+            here = table = _keys(header.group(2))
+            if header.group(1) == "[[":
+                lists[here] = lists.get(here, -1) + 1
+                here = table = (*here, lists[here])
+        elif key := _KEY.match(line):
+            here = (*table, *_keys(key.group(1)))
+        shared = min(len(here), len(path))
+        if shared > depth and here[:shared] == path[:shared]:
+            best, depth = number, shared
     return best
+
+
+def _keys(dotted: str) -> _Path:
+    return tuple(part.strip("\"'") for part in _KEY_PART.findall(dotted))
 
 
 def _check(config: Config, name: str) -> None:

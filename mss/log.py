@@ -14,24 +14,39 @@ from typing import Any, cast
 
 import structlog
 
-_ADDRESS = re.compile(r"[^\s@<>\"',;:()\[\]]+@[^\s@<>\"',;:()\[\]]+")
+# An address is found from its word, not from its @: a search for "anything, then @" takes quadratic time on long
+# lines without one, and hostile peers send such lines. `%40` is the @ of a URL.
+_WORD = re.compile(r"""[^\s<>"',;:()\[\]]+""")
+_AT = re.compile("@|%40")
+_QUOTED_LOCAL_PART = re.compile(r'"(?:[^"\\]|\\.){0,64}"(?=@|%40)')
 _MATRICULE = re.compile(r"(?<![0-9A-Za-z])[1-8]\d{4}(?:\d{2}|2[ABab])\d{6}(?:\d{2})?(?![0-9A-Za-z])")
-_BEARER = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*|(?i:bearer)\s+[\w.~+/=-]+")
+_MATRICULE_NUMBER = re.compile(r"[1-8]\d{14}")
+_BEARER = re.compile(r"(?i:bearer)\s+[\w.~+/=-]+")
+_DOTTED = re.compile(r"[\w.-]+")
 _MASK = "«masked»"
 
 
 def redact(text: str) -> str:
     """Return the text with addresses, matricules and bearer tokens masked."""
-    for pattern in (_ADDRESS, _BEARER, _MATRICULE):
-        text = pattern.sub(_MASK, text)
-    return text
+    text = _QUOTED_LOCAL_PART.sub(_MASK, text)
+    text = _WORD.sub(lambda word: _MASK if _AT.search(word.group()) else word.group(), text)
+    text = _BEARER.sub(_MASK, text)
+    text = _DOTTED.sub(lambda word: _MASK if _is_jwt(word.group()) else word.group(), text)
+    return _MATRICULE.sub(_MASK, text)
+
+
+def _is_jwt(word: str) -> bool:
+    """Say whether a dotted word holds a JSON web token: base64url of `{"`, and two dots."""
+    return "eyJ" in word and word.count(".") >= 2
 
 
 def _redacted(value: object) -> object:
+    if isinstance(value, int) and _MATRICULE_NUMBER.fullmatch(str(value)):
+        return _MASK
     if isinstance(value, bool | int | float) or value is None:
         return value
     if isinstance(value, dict):
-        return {str(key): _redacted(item) for key, item in value.items()}
+        return {redact(str(key)): _redacted(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted(item) for item in value]
     return redact(value if isinstance(value, str) else repr(value))
@@ -47,7 +62,9 @@ def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]
 def configure(*, level: str = "INFO", json: bool | None = None) -> None:
     """Send log lines to standard error: JSON on a pipe, columns on a terminal."""
     as_json = not sys.stderr.isatty() if json is None else json
-    last = structlog.processors.JSONRenderer(ensure_ascii=False) if as_json else structlog.dev.ConsoleRenderer()
+    # Plain tracebacks: the pretty ones show local variables, and those hold what must not be shown.
+    columns = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    last = structlog.processors.JSONRenderer(ensure_ascii=False) if as_json else columns
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -21,7 +21,7 @@ _TOKEN = re.compile(
       "((?:[^"\\]++|\\.)*+)"?        # 1: a quoted string, perhaps without its end
     | (\()                           # 2: a comment begins
     | ([<>@,;:])                     # 3: what structures a list
-    | (\[[^\]<>,]*+\]?)              # 4: a domain literal
+    | (\[[^\]\s\x00<>,\\]*+\]?)      # 4: a domain literal
     | ([^\s\x00()<>\[\]:;@\\,"]++)   # 5: atoms with their dots
     | .                              # garbage
     )
@@ -62,6 +62,11 @@ class _Token(NamedTuple):
     spaced: bool
 
 
+_END: Final = _Token("end", b"", False)
+# What stands in no name and no address.
+_SILENT: Final = frozenset({"comment", "<", ">"})
+
+
 def parse(raw: bytes, addresses_max: int) -> list[Entry]:
     """Return the entries of an address list; reading stops after `addresses_max` mailboxes."""
     entries: list[Entry] = []
@@ -89,30 +94,30 @@ def _open_groups(entries: list[Entry]) -> bool:
 def _segments(raw: bytes, tokens_max: int) -> Iterator[tuple[list[_Token], str]]:
     """Yield what stands between separators, each with the separator that ended it ("" at the end).
 
-    A colon ends a group's name where a group can begin; elsewhere it separates like a comma.
+    A colon ends a group's name where a group can begin; elsewhere it separates like a comma. Between angle
+    brackets colons belong to the address, and commas as long as it begins with a route: `<@a,@b:user@host>`.
     """
     pending: list[_Token] = []
-    in_angle = in_group = False
+    in_angle = in_route = in_group = has_address = False
     for token in _tokens(raw, tokens_max):
         separator = token.kind if token.kind in ",;:" else ""
-        if separator and not (in_angle and _is_in_route(separator, pending)):
-            if separator == ":" and (in_group or any(item.kind in "@<" for item in pending)):
+        if separator and not (in_angle and (separator == ":" or (separator == "," and in_route))):
+            if separator == ":" and (in_group or has_address):
                 separator = ","
             in_group = (in_group and separator == ",") or separator == ":"
-            in_angle = False
             yield pending, separator
-            pending = []
+            pending, in_angle, has_address = [], False, False
             continue
-        in_angle = token.kind == "<" or (in_angle and token.kind != ">")
+        in_route = separator != ":" and (in_route or (token.kind == "@" and _just_opened(pending)))
+        if token.kind in "<>":
+            in_angle, in_route = token.kind == "<", False
+        has_address = has_address or token.kind in "@<"
         pending.append(token)
     yield pending, ""
 
 
-def _is_in_route(separator: str, pending: list[_Token]) -> bool:
-    """Whether a separator between angle brackets belongs there: `<@a,@b:user@host>`; colons always do."""
-    kinds = [token.kind for token in pending]
-    start = len(kinds) - kinds[::-1].index("<")
-    return separator == ":" or (separator == "," and kinds[start : start + 1] == ["@"] and ":" not in kinds[start:])
+def _just_opened(pending: list[_Token]) -> bool:
+    return bool(pending) and pending[-1].kind == "<"
 
 
 def _tokens(raw: bytes, tokens_max: int) -> Iterator[_Token]:
@@ -157,23 +162,23 @@ def _mailboxes(tokens: list[_Token]) -> list[Entry]:
     """Return the mailboxes of one segment: one as a rule, more when a comma was forgotten, none when empty."""
     entries: list[Entry] = []
     comment = next((token.octets for token in reversed(tokens) if token.kind == "comment"), None)
-    start = 0
-    kinds = [token.kind for token in tokens]
-    while "<" in kinds[start:]:
-        opening = kinds.index("<", start)
-        closing = kinds.index(">", opening) if ">" in kinds[opening:] else len(kinds)
-        name = _phrase(tokens[start:opening]) or (None if entries else comment)
-        entries.append(_angle(name, tokens[opening + 1 : closing]))
-        start = closing + 1
+    start, opening = 0, -1
+    for i, token in enumerate([*tokens, _END]):
+        if token.kind == "<" and opening < 0:
+            opening = i
+        elif token.kind in (">", "end") and opening >= 0:
+            name = _phrase(tokens[start:opening]) or (None if entries else comment)
+            entries.append(_angle(name, tokens[opening + 1 : i]))
+            start, opening = i + 1, -1
     rest = tokens[start:]
-    if not entries or "@" in kinds[start:]:
+    if not entries or any(token.kind == "@" for token in rest):
         entries.extend(_loose(rest, comment))
     return entries
 
 
 def _phrase(tokens: Sequence[_Token]) -> bytes | None:
     """Return the words of a display name, one space where the field had any; None without words."""
-    words = [token for token in tokens if token.kind != "comment"]
+    words = [token for token in tokens if token.kind not in _SILENT]
     if not words:
         return None
     spaced = (b" " + token.octets if token.spaced else token.octets for token in words[1:])
@@ -203,7 +208,7 @@ def _angle(name: bytes | None, tokens: list[_Token]) -> Entry:
 
 def _addr_spec(tokens: Sequence[_Token]) -> tuple[bytes | None, bytes | None]:
     """Return local part and domain: all before the first @, all after it; None where nothing stands."""
-    words = [token for token in tokens if token.kind != "comment"]
+    words = [token for token in tokens if token.kind not in _SILENT]
     at = next((i for i, token in enumerate(words) if token.kind == "@"), len(words))
     domain = b"".join(token.octets for token in words[at + 1 :])
     return _dotted(words[:at]), domain or None
@@ -235,7 +240,7 @@ def _chunks(tokens: Sequence[_Token]) -> Iterator[list[_Token]]:
     """Split at spaces, save around @ and around dots that stand alone (obsolete forms)."""
     chunk: list[_Token] = []
     for token in tokens:
-        if token.kind in ("comment", ">", "<"):
+        if token.kind in _SILENT:
             continue
         if chunk and token.spaced and not (_glues(token) or _glues(chunk[-1])):
             yield chunk

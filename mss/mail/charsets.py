@@ -24,10 +24,8 @@ def decode(octets: bytes, charset: str | None = None) -> str:
     codec = _codec(charset) if charset else None
     if codec is None or codec in _AS_WINDOWS or codec == "utf-8":
         return _utf8_or_windows(octets)
-    try:
-        return octets.decode(codec, "replace")
-    except (UnicodeError, ValueError):
-        return _utf8_or_windows(octets)
+    # UTF-7 can make lone surrogates, which nothing else could encode again.
+    return octets.decode(codec, "replace").encode("utf-8", "replace").decode("utf-8")
 
 
 def _utf8_or_windows(octets: bytes) -> str:

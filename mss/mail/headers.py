@@ -96,10 +96,10 @@ _PLAIN_LOCAL = re.compile(r"[^\s\x00-\x1f\x7f\"(),:;<>@\[\\\]]+\Z")
 
 
 def _spec(entry: addresslist.Entry) -> str:
-    local = (entry.local or b"").decode("utf-8", "replace")
+    local = printable((entry.local or b"").decode("utf-8", "replace"))
     if entry.local is not None and not _PLAIN_LOCAL.match(local):
         local = '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return local if entry.domain is None else f"{local}@{entry.domain.decode('utf-8', 'replace')}"
+    return local if entry.domain is None else f"{local}@{printable(entry.domain.decode('utf-8', 'replace'))}"
 
 
 def message_ids(raw: bytes) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from mss.config import KIB
 from mss.mail import charsets
 from mss.mail.headers import decode_text, printable, unfold
 
@@ -23,6 +24,9 @@ _FIRST_TOKEN = re.compile(rb"[^\s(]*")
 _FREE_TEXT: Final = frozenset({b"name", b"filename"})
 
 
+VALUE_MAX_OCTETS: Final = 64 * KIB
+
+
 @dataclass(frozen=True, slots=True)
 class RawParameter:
     """A parameter as written, continuations joined. `extended`: the value is charset'language'percent-encoded."""
@@ -33,10 +37,10 @@ class RawParameter:
 
 
 def read_raw(value: bytes, parameters_max: int) -> tuple[list[RawParameter], bool]:
-    """Return the parameters of a field's value, and whether the limit cut some off."""
+    """Return the parameters of a field's value, and whether a limit cut some off."""
     segments: dict[bytes, _Continuation] = {}
     order: list[RawParameter | _Continuation] = []
-    for count, match in enumerate(_PARAMETER.finditer(unfold(value))):
+    for count, match in enumerate(_PARAMETER.finditer(unfold(value[:VALUE_MAX_OCTETS]))):
         if count >= parameters_max:
             return _joined(order), True
         octets = _value_of(match)
@@ -50,7 +54,7 @@ def read_raw(value: bytes, parameters_max: int) -> tuple[list[RawParameter], boo
             continuation = segments[base.lower()] = _Continuation(base, {})
             order.append(continuation)
         continuation.pieces.setdefault(int(suffix[1] or 0), (octets, suffix[2] != b""))
-    return _joined(order), False
+    return _joined(order), len(value) > VALUE_MAX_OCTETS
 
 
 def _value_of(match: re.Match[bytes]) -> bytes:

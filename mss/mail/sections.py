@@ -47,8 +47,8 @@ def section(message: Message, wanted: Section) -> Span | bytes | None:
             return found.header
         case What.HEADER | What.FIELDS | What.FIELDS_NOT | What.TEXT:
             return _of_letter(message, found.embedded, wanted) if found.embedded else None
-        case _:
-            assert_never(wanted.what)
+        case _ as never:
+            assert_never(never)
 
 
 def part(message: Message, path: tuple[int, ...]) -> Part | None:
@@ -88,8 +88,8 @@ def _of_letter(message: Message, letter: Part, wanted: Section) -> Span | bytes 
             return _without(message, letter, wanted.names)
         case What.MIME:
             return None
-        case _:
-            assert_never(wanted.what)
+        case _ as never:
+            assert_never(never)
 
 
 def _only(message: Message, letter: Part, names: tuple[str, ...]) -> bytes:

@@ -7,7 +7,7 @@ RFC 2231 forms are the client's to decode); what does not fit in a quoted string
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, assert_never
 
 from mss.config import Limits
 from mss.mail import addresslist, parameters
@@ -107,6 +107,8 @@ def _address(entry: Entry) -> bytes:
             local = string(entry.local) if entry.local is not None else _NO_LOCAL
             domain = string(entry.domain) if entry.domain is not None else _NO_DOMAIN
             return b"(" + b" ".join((nstring(entry.name or None), nstring(entry.route), local, domain)) + b")"
+        case _ as never:
+            assert_never(never)
 
 
 class _Renderer:

@@ -1,4 +1,4 @@
-"""Mail addresses and domains (RFC 5321, RFC 5322, RFC 6531, IDNA 2008).
+"""Mail addresses and domains (RFC 5321, RFC 5322, RFC 6531, IDNA as far as 2003 and 2008 agree).
 
 `Address.parse` is tolerant, for what peers may send; `Address.own` is strict, for addresses that we
 create. Printing an address shows nothing: use `.spec` where the octets must go out.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import NewType
+from typing import Final, NewType
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -19,6 +19,8 @@ Domain = NewType("Domain", str)
 
 LOCAL_MAX_OCTETS = 64
 DOMAIN_MAX_OCTETS = 255
+# IDNA 2003 maps these to something else, IDNA 2008 keeps them: the same text would name two domains.
+_DEVIATIONS: Final = frozenset("ßς\u200c\u200d")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 _ATOM = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+)*\Z"
@@ -37,6 +39,8 @@ def parse_domain(text: str) -> Domain:
 
 
 def _to_ascii(name: str) -> str:
+    if _DEVIATIONS & set(name):
+        raise Malformed("a domain name that IDNA 2003 and 2008 read differently")
     try:
         return name.encode("idna").decode("ascii").lower()
     except UnicodeError as error:
@@ -93,13 +97,17 @@ class Address:
             valid = validate_email(text, check_deliverability=False, test_environment=True)
         except EmailNotValidError as error:
             raise Malformed("not a valid address") from error
-        return cls.parse(valid.normalized)
+        return cls(_parse_local(valid.local_part), parse_domain(valid.ascii_domain))
 
 
 def _parse_local(local: str) -> str:
     quoted = _QUOTED.match(local)
     plain = re.sub(r"\\(.)", r"\1", quoted.group(1)) if quoted else local
-    if not plain or len(plain.encode("utf-8", "surrogateescape")) > LOCAL_MAX_OCTETS:
+    try:
+        size_octets = len(plain.encode())
+    except UnicodeEncodeError as error:
+        raise Malformed("the local part is not UTF-8") from error
+    if not 0 < size_octets <= LOCAL_MAX_OCTETS:
         raise Malformed("the local part is empty or too long")
     if not quoted and not _ATOM.match(local):
         raise Malformed("the local part has characters that need quotes")

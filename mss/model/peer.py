@@ -7,6 +7,7 @@ attribute types do not matter; values compare without case and with single space
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,13 +15,17 @@ from datetime import datetime
 from mss.errors import Malformed
 from mss.model.address import Domain
 
-_PAIR = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)*)\s*=\s*")
+_PAIR = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*|(?:[Oo][Ii][Dd]\.)?\d+(?:\.\d+)*)\s*=\s*", re.ASCII)
 _NAMES = {
     "2.5.4.3": "CN", "2.5.4.11": "OU", "2.5.4.10": "O", "2.5.4.8": "ST", "2.5.4.6": "C", "2.5.4.7": "L",
-    "S": "ST", "2.5.4.5": "SERIALNUMBER", "0.9.2342.19200300.100.1.25": "DC",
+    "S": "ST", "2.5.4.5": "SERIALNUMBER", "0.9.2342.19200300.100.1.25": "DC", "2.5.4.97": "ORGANIZATIONIDENTIFIER",
+    "2.5.4.4": "SN", "2.5.4.42": "GN", "2.5.4.12": "TITLE", "2.5.4.9": "STREET", "2.5.4.17": "POSTALCODE",
+    "1.2.840.113549.1.9.1": "EMAILADDRESS", "E": "EMAILADDRESS", "SURNAME": "SN", "GIVENNAME": "GN",
+    "STREETADDRESS": "STREET", "DOMAINCOMPONENT": "DC", "USERID": "UID",
     "0.9.2342.19200300.100.1.1": "UID", "COMMONNAME": "CN", "ORGANIZATIONNAME": "O",
     "ORGANIZATIONALUNITNAME": "OU", "STATEORPROVINCENAME": "ST", "COUNTRYNAME": "C", "LOCALITYNAME": "L",
 }  # fmt: skip
+_SPECIAL = re.compile(r'[,;+"\\<>=#]')
 _ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
 
 
@@ -44,7 +49,7 @@ class DN:
         return cls.of(pairs)
 
     def __str__(self) -> str:
-        return ",".join(f"{kind}={value}" for kind, value in self.attributes)
+        return ",".join(f"{kind}={_SPECIAL.sub(_escape, value)}" for kind, value in self.attributes)
 
 
 def _type_name(kind: str) -> str:
@@ -53,7 +58,15 @@ def _type_name(kind: str) -> str:
 
 
 def _normal(value: str) -> str:
-    return " ".join(value.split()).casefold()
+    # The same accented letter has two spellings, and certificates and the list need not agree (RFC 4518): NFKC. Twice,
+    # because folding can undo composition and composing can undo folding.
+    for _ in range(2):
+        value = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
+    return " ".join(value.split())
+
+
+def _escape(special: re.Match[str]) -> str:
+    return "\\" + special.group()
 
 
 def _split_unescaped(text: str) -> list[str]:
@@ -76,14 +89,16 @@ def _read_pair(piece: str) -> tuple[str, str]:
     match = _PAIR.match(piece)
     if not match:
         raise Malformed("not a distinguished name")
-    value = piece[match.end() :].strip()
-    if len(value) >= 2 and value[0] == value[-1] == '"':
-        value = value[1:-1]
+    # Spaces at the ends go later (`_normal`): stripping here would leave the backslash of an escaped one.
+    value = piece[match.end() :]
+    quoted = value.strip()
+    if len(quoted) >= 2 and quoted[0] == quoted[-1] == '"':
+        value = quoted[1:-1]
     return match.group(1), _unescape(value)
 
 
 def _unescape(value: str) -> str:
-    octets = _ESCAPED.sub(lambda m: _escaped_octet(m.group(1)), value.encode())
+    octets = _ESCAPED.sub(lambda m: _escaped_octet(m.group(1)), value.encode("utf-8", "replace"))
     return octets.decode("utf-8", "replace")
 
 

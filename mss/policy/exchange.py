@@ -14,25 +14,12 @@ from mss.model.account import Box, BoxState
 from mss.model.address import Address, Domain
 from mss.model.conversation import Participant, Role
 from mss.model.document import Confidentiality, DocumentEntry
-from mss.model.ins import INS_OIDS, parse_matricule
+from mss.model.ins import INS_OIDS, TEST_OIDS, parse_matricule
 from mss.policy import rules
 from mss.policy.decision import Decision, accept, reject
 
 # Mon espace santé takes no more (ENS v1.3 §6), whatever a server is configured to take.
 PATIENT_LETTER_MAX_OCTETS: Final = 25 * 1024 * 1024
-
-CLOSING_SUBJECT: Final = "[FIN]"
-_NO_ANSWER: Final = "FIN"
-
-
-def is_closing(subject: str) -> bool:
-    """Say whether a decoded subject ends the exchange: exactly the five characters, upper case."""
-    return subject.strip(" \t") == CLOSING_SUBJECT
-
-
-def is_answerable(x_mss_mes: str | None) -> bool:
-    """Say whether a letter with this `X-MSS-MES` header lets its patient answer."""
-    return x_mss_mes is None or x_mss_mes.strip().upper() != _NO_ANSWER
 
 
 def is_automatic(content_type: str, auto_submitted: str, *, is_reply: bool) -> bool:
@@ -137,7 +124,7 @@ class LetterFacts:
 
     `participants` are the mailboxes of From (role sender), Reply-To, To and Cc as written; `envelope` all forward
     paths; `author_domains` the domains that the sending operator owns. `represented`: legal representatives read
-    the recipient's box. The markers are what `is_automatic`, `is_closing` and `is_answerable` said.
+    the recipient's box. `automatic` is what `is_automatic` said; `closing` and `answerable` are the letter's marks.
     """
 
     recipient: Address
@@ -154,6 +141,7 @@ class LetterFacts:
     size_max_octets: int = PATIENT_LETTER_MAX_OCTETS
     represented: bool = False
     reply_to_foreign: bool = False
+    test_identities: bool = False
 
     def having(self, *roles: Role) -> tuple[Participant, ...]:
         """Return the participants that stand in one of these roles, as written."""
@@ -203,7 +191,9 @@ def shown_name(name: str) -> str:
 
 def _refused_documents(letter: LetterFacts) -> Decision | None:
     documents, patient = letter.documents, letter.recipient.local.upper()
-    if documents and all(_names_another(document, patient) for document in documents):
+    # A test identity is nobody: where none are let through, it is not another patient either (delivered, unfiled).
+    authorities = INS_OIDS if letter.test_identities else INS_OIDS - TEST_OIDS
+    if documents and all(_names_another(one, patient, authorities) for one in documents):
         return reject(rules.DOCUMENT_OTHER_PATIENT, documents=len(documents))
     if any(Confidentiality.INVISIBLE_PATIENT in document.confidentiality for document in documents):
         return reject(rules.DOCUMENT_INVISIBLE_TO_PATIENT, documents=len(documents))
@@ -213,8 +203,8 @@ def _refused_documents(letter: LetterFacts) -> Decision | None:
     return None
 
 
-def _names_another(document: DocumentEntry, patient: str) -> bool:
+def _names_another(document: DocumentEntry, patient: str, authorities: frozenset[str]) -> bool:
     """Say whether a document names a valid matricule, and not this patient's under any authority."""
     named = {matricule.replace(" ", "").upper() for matricule, _ in document.patient.identifiers}
-    valid = any(oid in INS_OIDS and _is_matricule(matricule) for matricule, oid in document.patient.identifiers)
+    valid = any(oid in authorities and _is_matricule(matricule) for matricule, oid in document.patient.identifiers)
     return valid and patient not in named

@@ -31,7 +31,8 @@ from mss.model.mailbox import (
 )
 from mss.services.reading import Reading
 from mss.store import Uow
-from mss.store.mailboxes import Runs, runs_of
+from mss.store.mailboxes import Runs as Runs
+from mss.store.mailboxes import runs_of
 from mss.store.objects import Forms
 
 NAME_MAX_CHARACTERS: Final = 255

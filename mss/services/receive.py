@@ -113,7 +113,7 @@ def accept(uow: Uow, hosted: Hosted, origin: Origin, envelope: Envelope, reading
         reply_to_foreign=hosted.policy.reply_to_foreign,
         actor=origin.actor,
     )
-    known = origin.digest or digest
+    known = origin.digest or reading.message.digest.encode() or digest
     outcomes: list[RecipientOutcome] = []
     earlier = ""
     for recipient in envelope.recipients:

@@ -171,7 +171,8 @@ def _lost(error: Exception, host: str) -> Outcome:
     if isinstance(error, aiosmtplib.SMTPResponseException):
         told = dialog.outcome(Answer(error.code, error.message), host)
         # Said to the connection, not to a letter: another time may be better.
-        return dialog.temporary("4.3.2" if told.enhanced[:1] != "4" else told.enhanced, told.text, host)
+        said = told.enhanced[:1] == "4" and told.enhanced != "4.0.0"
+        return dialog.temporary(told.enhanced if said else "4.3.2", told.text, host)
     if isinstance(error, TimeoutError):
         return dialog.temporary("4.4.2", "The connection timed out", host)
     if getattr(error, "verify_message", None) or getattr(error, "library", None) == "SSL":

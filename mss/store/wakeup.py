@@ -12,12 +12,12 @@ import json
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 Wake = tuple[str, int]
 _DATAGRAM_WAKES_MAX = 200
-_PATH_MAX_OCTETS = 100
 
 
 class Subscription:
@@ -53,10 +53,12 @@ class Wakeups:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
-        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        self._directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         self._listeners: dict[Wake, set[Subscription]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: socket.socket | None = None
+        # A sender in another thread must not use the folder's number once it is closed.
+        self._sending = threading.Lock()
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}.wake"
 
     def start(self) -> None:
@@ -64,7 +66,7 @@ class Wakeups:
         self._loop = asyncio.get_running_loop()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._socket.bind(self._path(self._name))
+        self._socket.bind(self._address(self._name))
         self._loop.add_reader(self._socket.fileno(), self._hear)
 
     def close(self) -> None:
@@ -75,14 +77,10 @@ class Wakeups:
             (self._folder / self._name).unlink(missing_ok=True)
             self._socket = None
         self._loop = None
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _path(self, name: str) -> str:
-        """Return a socket's name: it has 107 octets at most, so that of a deep folder goes through its descriptor."""
-        path = str(self._folder / name)
-        return path if len(os.fsencode(path)) <= _PATH_MAX_OCTETS else f"/proc/self/fd/{self._descriptor}/{name}"
+        with self._sending:
+            if self._directory >= 0:
+                os.close(self._directory)
+            self._directory = -1
 
     def subscribe(self, channel: str, key: int) -> Subscription:
         """Listen for one channel and key."""
@@ -102,9 +100,10 @@ class Wakeups:
         some = list(wakes)
         if not some:
             return
-        if self._loop is not None:
+        loop = self._loop
+        if loop is not None:
             with contextlib.suppress(RuntimeError):  # The loop is closing: nobody waits any more.
-                self._loop.call_soon_threadsafe(self._ring, some)
+                loop.call_soon_threadsafe(self._ring, some)
         self._tell_others(some)
 
     def _ring(self, wakes: list[Wake]) -> None:
@@ -115,15 +114,19 @@ class Wakeups:
     def _tell_others(self, wakes: list[Wake]) -> None:
         # Too many for a datagram: the poll finds the rest.
         datagram = json.dumps(wakes[:_DATAGRAM_WAKES_MAX]).encode()
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+        with contextlib.suppress(OSError), self._sending, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
             out.setblocking(False)
-            for other in self._folder.iterdir():
+            for other in self._folder.iterdir() if self._directory >= 0 else ():
                 if other.name.endswith(".wake") and other.name != self._name:
                     self._send(out, other, datagram)
 
+    def _address(self, name: str) -> str:
+        """Return a socket's address through the open folder: a Unix socket's name has 107 octets at most."""
+        return f"/proc/self/fd/{self._directory}/{name}"
+
     def _send(self, out: socket.socket, other: Path, datagram: bytes) -> None:
         try:
-            out.sendto(datagram, self._path(other.name))
+            out.sendto(datagram, self._address(other.name))
         except ConnectionRefusedError:
             other.unlink(missing_ok=True)  # Its worker is gone.
         except OSError:

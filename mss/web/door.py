@@ -55,6 +55,8 @@ class Door:
         """Answer one request."""
         if scope["type"] != "http":
             return
+        # With an application in the scope, routes raise for a missing page instead of answering in plain text.
+        scope["app"] = self
         line = _Line(scope, time.monotonic())
 
         async def send_with_headers(message: Message) -> None:

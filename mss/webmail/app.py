@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from mss.web.door import Door
 from mss.webmail import account, conversations, documents, letters, login
@@ -78,7 +78,8 @@ def build(store: Store, config: Config, clock: Clock, sign_in: SignIn, outside: 
         assert isinstance(error, HTTPException)
         return room.error(request, error.status_code)
 
-    app = Starlette(routes=routes, exception_handlers={HTTPException: http_error})
+    # Not the class Starlette: it answers surprises itself, before our own map sees them.
+    app = ExceptionMiddleware(Router(routes), handlers={HTTPException: http_error})
     return Door(
         app, room="webmail", secure=room.secure, timeout_s=config.limits.http_timeout_s, draw_error=room.error
     )  # fmt: skip

@@ -8,15 +8,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mss.policy.decision import Decision
 from mss.services import records, submit
+from mss.services.house import Hosted
+from mss.services.receive import Receipt
 from mss.services.records import Draft, Thread, ThreadLetter
-from mss.services.submit import Attachment, PatientReply
+from mss.services.submit import Attachment, Outside, PatientReply
+from mss.store import Uow
 from mss.web.forms import Form, Upload
 from mss.web.pages import mark
 from mss.webmail import files, reasons, viewer
@@ -88,9 +93,9 @@ async def _page(
     first_unread = next((letter.email_id for letter, _ in letters if letter.unread), None)
     return await room.page(
         request, guest, "thread.html", status, thread=thread, letters=letters, draft=draft, chosen=chosen,
-        reason=reasons.why_no_answer(thread), problems=problems, files_max=files.FILES_MAX, veil=veil,
+        unfiled=reasons.UNFILED, reason=reasons.why_no_answer(thread), problems=problems, veil=veil,
         total_max_octets=room.files_max_octets, accept=files.ACCEPT, text_max=TEXT_MAX_CHARACTERS,
-        first_unread=first_unread, idle_minutes=room.config.webmail.session_idle_s // 60,
+        files_max=files.FILES_MAX, first_unread=first_unread, idle_minutes=room.config.webmail.session_idle_s // 60,
         subject=veil(thread.conversation.subject),
     )  # fmt: skip
 
@@ -167,18 +172,50 @@ async def _send(room: Room, request: Request, guest: Guest, thread: Thread, draf
     reply = PatientReply(thread.conversation.id, draft.text, draft.participants, draft.attachments)
     try:
         decision, _ = await room.store.write(
-            submit.reply, room.hosted, room.outside(), guest.account_id, guest.box.id, reply, room.clock()
+            send_whole, room.hosted, room.outside(), guest.account_id, guest.box.id, reply, room.clock()
         )
+        problems = [] if decision.accepted else [Problem("answer", reasons.why(decision).headline, {})]
+    except NotReachedError as refusal:
+        problems = _unreached(thread, refusal)
     except BaseException:
         room.sent.forget(*key)
         raise
-    if decision.accepted:
+    if not problems:
         return go(_path(thread), "sent")
     room.sent.forget(*key)
     await _keep(room, guest, thread, draft)
-    why = reasons.why(decision)
-    problem = Problem("answer", why.headline, {"name": why.name})
-    return await _page(room, request, guest, await _thread(room, request, guest), 422, (problem,))
+    return await _page(room, request, guest, await _thread(room, request, guest), 422, tuple(problems))
+
+
+class NotReachedError(Exception):
+    """Some of the chosen people cannot be reached now: nothing of the unit is kept."""
+
+    def __init__(self, refused: dict[int, Decision]) -> None:
+        super().__init__("some recipients cannot be reached")
+        self.refused = refused
+
+
+def send_whole(
+    uow: Uow, hosted: Hosted, outside: Outside, account_id: int, box_id: int, reply: PatientReply, now: datetime
+) -> tuple[Decision, Receipt | None]:
+    """Send an answer to all whom it is for, or to nobody: a patient is never told of a letter that went half way."""
+    decision, receipt = submit.reply(uow, hosted, outside, account_id, box_id, reply, now)
+    outcomes = receipt.outcomes if receipt is not None else ()
+    refused = {
+        number: outcome.decision
+        for number, outcome in zip(reply.participants, outcomes, strict=False)
+        if not outcome.decision.accepted
+    }
+    if refused:
+        raise NotReachedError(refused)
+    return decision, receipt
+
+
+def _unreached(thread: Thread, refusal: NotReachedError) -> list[Problem]:
+    names = [choice.name for choice in thread.choices if choice.number in refusal.refused]
+    headlines = dict.fromkeys(reasons.why(decision).headline for decision in refusal.refused.values())
+    whom = mark("Nothing was sent: %(name)s cannot be written to now.")
+    return [Problem("to", whom, {"name": name}) for name in names] + [Problem("to", one, {}) for one in headlines]
 
 
 def _attached(

@@ -93,13 +93,22 @@ def _name(opened: OpenedDocument, *, twin: bool) -> str:
 ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "letter.accept": mark("Message received"),
-        "letter.read": mark("Messages read"),
-        "letter.send": mark("Message sent"),
+        "letter.refuse": mark("Message that was not delivered"),
+        "conversation.read": mark("Messages opened"),
+        "conversation.answer": mark("Message sent"),
+        "delivery.attempt": mark("Message passed on to its recipient’s operator"),
         "document.file": mark("Document filed"),
-        "document.open": mark("Document opened"),
+        "document.known": mark("Document received again"),
+        "document.unfiled": mark("Document left out of the documents"),
+        "document.read": mark("Document opened"),
+        "box.create": mark("Mailbox created"),
+        "box.state": mark("Mailbox opened, closed or opposed"),
+        "box.delegate": mark("Somebody was allowed to act for this mailbox"),
+        "report.send": mark("Report sent"),
     }
 )
-
+# What only repeats another entry in the words of the store.
+_REPEATED: Final = frozenset({"conversation.letter", "letter.flags"})
 OTHER_ACTION: Final = mark("Work of the service on this mailbox")
 
 
@@ -121,7 +130,11 @@ async def accesses(room: Room, request: Request, guest: Guest) -> Response:
     """Show who did what in this mailbox and its documents."""
     found = await room.store.read(records.accesses, guest.box.id, ACCESSES_SHOWN_MAX, room.clock())
     titles = {f"document:{d.id}": d.entry.title for d in await _all(room, guest)}
-    rows = [(record, who(record, guest.account_id), titles.get(record.event.target, "")) for record in found]
+    rows = [
+        (record, who(record, guest.account_id), titles.get(record.event.target, ""))
+        for record in found
+        if record.event.action not in _REPEATED
+    ]
     return await room.page(
         request, guest, "accesses.html", rows=rows, actions=ACTIONS, other=OTHER_ACTION, shown_max=ACCESSES_SHOWN_MAX
     )

@@ -215,9 +215,10 @@ async def _filing_page(
     too_large = len(octets) > room.limits.filing_max_octets
     unfit = too_large or files.kind_of(octets) is None
     documents = await room.store.read(records.documents, guest.account_id, guest.box.id, room.clock())
+    folders = sorted({document.folder for document in documents if document.folder})
     return await room.page(
         request, guest, "file.html", 422 if problems else 200, file=file, wish=wish, problems=problems, unfit=unfit,
-        categories=tuple(DEPOSIT_TYPES), names=CATEGORY_NAMES, folders=sorted({d.folder for d in documents if d.folder})[:100],
+        categories=tuple(DEPOSIT_TYPES), names=CATEGORY_NAMES, folders=folders[:100],
         max_octets=room.limits.filing_max_octets, today=room.today().isoformat(), title_max=TITLE_MAX_CHARACTERS,
         folder_max=FOLDER_MAX_CHARACTERS, size_octets=len(octets),
     )  # fmt: skip

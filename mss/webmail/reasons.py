@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from mss.model.filing import FilingReason
 from mss.policy.decision import Decision
 from mss.services.records import Thread
 from mss.web.pages import mark
@@ -72,6 +73,10 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             mark("This document is not available to you."),
             mark("Ask the professional who made it."),
         ),
+        "attachment.not-fileable": (
+            mark("This file cannot be filed: it is too large or of a kind that is not accepted."),
+            mark("Keep this file elsewhere."),
+        ),
         "account.disabled": (mark("This account is disabled."), mark("Contact the operator.")),
         "account.web-only": (mark("Patient accounts are for this site only."), mark("Contact the operator.")),
         "access.no-delegation": (
@@ -91,6 +96,20 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             mark("This mailbox is closed: it can only be read."),
             mark("Contact the operator to open it again."),
         ),
+    }
+)
+# Why a document that came with a letter does not stand among the patient's documents.
+UNFILED: Final[Mapping[FilingReason, str]] = MappingProxyType(
+    {
+        FilingReason.NO_INS: mark("it does not carry your national health identity"),
+        FilingReason.TEST_IDENTITY: mark("it carries a test identity"),
+        FilingReason.BAD_MATRICULE: mark("the health identity in it is not valid"),
+        FilingReason.OTHER_PATIENT: mark("it names another patient"),
+        FilingReason.SEVERAL_PATIENTS: mark("it names several patients"),
+        FilingReason.OID_DIFFERS: mark("the kind of health identity in it is not yours"),
+        FilingReason.TRAITS_INCOMPLETE: mark("the name or birth date in it is incomplete"),
+        FilingReason.TRAITS_DIFFER: mark("the name or birth date in it is not yours"),
+        FilingReason.DAMAGED: mark("it is damaged"),
     }
 )
 _OTHERWISE: Final = (mark("This is not possible for the moment."), mark("Try again later, or contact the operator."))

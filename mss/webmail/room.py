@@ -26,7 +26,7 @@ from mss.model.account import Box, DelegationKind
 from mss.model.address import Domain
 from mss.services import records
 from mss.services.accounts import BoxAccess
-from mss.services.receive import Hosted
+from mss.services.house import Hosted
 from mss.services.submit import Outside
 from mss.signin import SignIn
 from mss.store import Store
@@ -130,14 +130,9 @@ class Room:
 
     def draw(self, request: Request, name: str, locale: Locale, status: int = 200, **values: Any) -> Response:
         """Return a page for somebody who is not signed in, or not yet with both factors."""
-        frame = {
-            "operator": self.config.operator.name,
-            "path": request.url.path,
-            "guest": None,
-            "unread": 0,
-            "csrf": "",
-        }
-        return self.pages.page(name, locale, status, **(frame | {"done": _done(request)} | values))
+        frame = {"operator": self.config.operator.name, "path": request.url.path, "done": _done(request)}
+        nobody = {"guest": None, "unread": 0, "csrf": "", "problem": "", "problems": ()}
+        return self.pages.page(name, locale, status, **(frame | nobody | values))
 
     async def page(self, request: Request, guest: Guest, name: str, status: int = 200, **values: Any) -> Response:
         """Return a page inside the frame of a signed-in person."""

@@ -111,9 +111,16 @@ def test_each_third_party_package_is_named_in_one_module() -> None:
 
 def _catches_all(tree: ast.AST) -> bool:
     return any(
-        isinstance(node, ast.ExceptHandler) and (node.type is None or _is_catch_all(node.type))
+        isinstance(node, ast.ExceptHandler)
+        and (node.type is None or _is_catch_all(node.type))
+        and not _passes_on(node.body[-1])
         for node in ast.walk(tree)
     )
+
+
+def _passes_on(last: ast.stmt) -> bool:
+    """Return whether a handler ends in a bare `raise`: it tidies up and hides nothing."""
+    return isinstance(last, ast.Raise) and last.exc is None
 
 
 def _is_catch_all(caught: ast.expr) -> bool:
@@ -173,6 +180,8 @@ def test_machine_paths_are_recognised(text: str, matches: bool) -> None:
         ("try:\n  pass\nexcept (OSError, BaseException):\n  pass", True),
         ("try:\n  pass\nexcept:\n  pass", True),
         ("try:\n  pass\nexcept (OSError, ValueError):\n  pass", False),
+        ("try:\n  pass\nexcept BaseException:\n  print()\n  raise", False),
+        ("try:\n  pass\nexcept Exception as error:\n  raise OSError from error", True),
     ],
 )
 def test_catching_everything_is_recognised(source: str, catches: bool) -> None:

@@ -29,7 +29,8 @@ def _program(folder: Path, name: str, body: str) -> None:
 
 
 def _run(*command: str | Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    # Nothing of the make that runs us: its variables (T=…) would change what ours plans.
+    environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     return subprocess.run(
         command,
         cwd=ROOT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import socket
 import time
 from pathlib import Path
@@ -102,13 +103,14 @@ def test_a_copy_carries_what_the_template_holds(postgres_server: postgres.Server
 
 
 @pytest.mark.postgres
-def test_a_copy_costs_less_than_a_tenth_of_a_second(postgres_server: postgres.Server, postgres_template: str) -> None:
+def test_a_copy_costs_far_less_than_a_server(postgres_server: postgres.Server, postgres_template: str) -> None:
+    # On a quiet machine it takes 20 ms; the bound leaves room for a busy one without memory to spare.
     def cost() -> float:
         start = time.perf_counter()
         postgres_server.drop(postgres_server.create(template=postgres_template))
         return time.perf_counter() - start
 
-    assert min(cost() for _ in range(5)) < 0.1
+    assert min(cost() for _ in range(5)) < 0.5
 
 
 @pytest.mark.postgres
@@ -132,9 +134,27 @@ def test_a_server_stops_by_its_own_process_and_leaves_nothing() -> None:
 
 @pytest.mark.postgres
 @pytest.mark.slow
-def test_the_server_of_the_wheel_serves_where_debian_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_serves_where_memory_is_scarce_and_paths_are_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(postgres, "_MEMORY_FREE_MIN_OCTETS", 1 << 62)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("long" * 20)))
+    with postgres.running() as server, psycopg.connect(_connection_text(server.url("postgres"))) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def _copied(programs: Path, folder: Path, user: pwd.struct_passwd | None) -> Path:
+    return postgres._copy(programs, folder / "server", user)
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_server_of_the_wheel_serves_where_debian_has_none(monkeypatch: pytest.MonkeyPatch, hidden: bool) -> None:
     monkeypatch.setattr(postgres, "_debian", list)
     monkeypatch.setattr(postgres, "_on_path", list)
+    if hidden:  # As below a folder that only its owner may enter.
+        monkeypatch.setattr(postgres, "_reachable", _copied)
     with postgres.running() as server, psycopg.connect(_connection_text(server.url("postgres"))) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 

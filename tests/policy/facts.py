@@ -15,6 +15,7 @@ from mss.model.ins import INS, OID_NIR
 from mss.model.party import BoxKind
 from mss.model.peer import DN, Peer, TrustList
 from mss.policy.conversing import ReplyFacts
+from mss.policy.decision import Decision
 from mss.policy.exchange import LetterFacts
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -138,3 +139,12 @@ def reply(*recipients: Address, **more: Any) -> ReplyFacts:
         recipients=recipients,
     )
     return replace(facts, **more)
+
+
+def names_nobody(decision: Decision) -> bool:
+    """Say whether a decision's facts and sentence hold identifiers, numbers and domains only."""
+    told = f"{dict(decision.facts)} {decision.public_text}"
+    people = (DOCTOR, NURSE, COLLEAGUE, PATIENT, OTHER_PATIENT)
+    return "@" not in told.replace("before @", "").replace("postmaster@ a", "") and not any(
+        f"'{one.local}" in told or f"Dr {one.local.title()}" in told for one in people
+    )

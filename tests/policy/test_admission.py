@@ -23,6 +23,7 @@ from tests.policy.facts import (
     STRANGER_DN,
     TRUST_LIST,
     address,
+    names_nobody,
 )
 
 MAX_AGE_S = 3 * 86400
@@ -84,6 +85,7 @@ def test_a_peer_speaks_only_for_its_domains_in_the_envelope(
     decision = may_speak_for(replace(HOSPITAL_PEER, subject=subject), TRUST_LIST, reverse_path)
     assert decision.rule.name == rule
     assert decision.accepted is (rule != "sender.foreign-domain")
+    assert names_nobody(decision)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,7 @@ def test_a_peer_speaks_only_for_its_domains_in_the_from_header(
     decision = may_author(HOSPITAL_PEER, TRUST_LIST, authors, reverse_path=reverse_path)
     assert decision.rule.name == rule
     assert decision.verdict is (Verdict.ACCEPT if rule == "author.listed" else Verdict.REJECT)
+    assert names_nobody(decision)
 
 
 @pytest.mark.parametrize(

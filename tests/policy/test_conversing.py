@@ -35,6 +35,7 @@ from tests.policy.facts import (
     contact,
     letter,
     named,
+    names_nobody,
     reply,
     stored,
 )
@@ -343,6 +344,7 @@ def test_a_patient_reaches_only_whom_the_conversation_lets(facts: ReplyFacts, ru
     decision = may_reply(facts)
     assert decision.rule.name == rule
     assert decision.accepted is (rule in ("conversation.open", "conversation.contact-open"))
+    assert names_nobody(decision)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,7 @@ from mss.policy.decision import Verdict
 from mss.policy.exchange import (
     PATIENT_LETTER_MAX_OCTETS,
     RecipientFacts,
-    is_answerable,
     is_automatic,
-    is_closing,
     is_patient,
     may_contain,
     may_deliver,
@@ -40,6 +38,7 @@ from tests.policy.facts import (
     document,
     letter,
     named,
+    names_nobody,
 )
 
 MAX = PATIENT_LETTER_MAX_OCTETS
@@ -124,6 +123,7 @@ def test_a_box_takes_a_letter_or_says_why_not(facts: RecipientFacts, rule: str) 
     decision = may_deliver(facts)
     assert decision.rule.name == rule
     assert decision.verdict is (Verdict.ACCEPT if rule in ("box.receives", "recipient.relayed") else Verdict.REJECT)
+    assert names_nobody(decision)
 
 
 def test_the_five_reasons_of_a_patient_box_have_five_rules_and_sentences() -> None:
@@ -196,6 +196,7 @@ def test_a_letter_concerns_one_patient_and_names_its_author(facts: Any, rule: st
     decision = may_contain(facts)
     assert decision.rule.name == rule
     assert decision.accepted is (rule == "letter.sound")
+    assert names_nobody(decision)
 
 
 _INVISIBLE = Confidentiality.INVISIBLE_PATIENT
@@ -213,7 +214,8 @@ def _several(*identifiers: tuple[str, str]) -> DocumentEntry:
         ((), {}, "letter.sound"),
         ((document(),), {}, "letter.sound"),
         ((document(OTHER_MATRICULE),), {}, "document.other-patient"),
-        ((document(OTHER_MATRICULE, OID_NIR_TEST),), {}, "document.other-patient"),
+        ((document(OTHER_MATRICULE, OID_NIR_TEST),), {}, "letter.sound"),
+        ((document(OTHER_MATRICULE, OID_NIR_TEST),), {"test_identities": True}, "document.other-patient"),
         ((document(OTHER_MATRICULE), document(CORSICAN)), {}, "document.other-patient"),
         # Not all of them: delivered, and the dossier files what names this patient.
         ((document(OTHER_MATRICULE), document()), {}, "letter.sound"),
@@ -256,22 +258,6 @@ def test_a_corsican_patient_is_the_same_in_lower_case() -> None:
     assert may_contain(facts).accepted
     named_small = letter(to=[small], recipient=small, envelope=(small,), documents=(document(CORSICAN.lower()),))
     assert may_contain(named_small).accepted
-
-
-@pytest.mark.parametrize(
-    ("subject", "closing"),
-    [("[FIN]", True), (" [FIN]", True), ("[FIN]\t", True), ("[fin]", False), ("Re: [FIN]", False), ("FIN", False),
-     ("[FIN].", False), ("[ FIN]", False), ("", False), ("[FIN]\u00a0", False)],
-)  # fmt: skip
-def test_only_the_five_characters_end_the_exchange(subject: str, closing: bool) -> None:
-    assert is_closing(subject) is closing
-
-
-@pytest.mark.parametrize(
-    ("header", "answerable"), [(None, True), ("FIN", False), (" fin ", False), ("", True), ("FINAL", True), ("O", True)]
-)
-def test_only_x_mss_mes_fin_forbids_the_answer(header: str | None, answerable: bool) -> None:
-    assert is_answerable(header) is answerable
 
 
 @pytest.mark.parametrize(

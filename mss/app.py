@@ -1,0 +1,415 @@
+"""The composition root: Config → store, doors, loops; roles; workers. The only place that builds things.
+
+The parent binds every listening socket once; workers inherit them, so that a worker can be replaced without a gap. It
+holds no rule of the domain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import uvloop
+
+from mss import dns
+from mss.clock import Clock, system_clock
+from mss.config import Config
+from mss.console import app as console
+from mss.console.metrics import Metrics
+from mss.directory.refresh import Refresher
+from mss.errors import Misconfigured
+from mss.imap import server as imap
+from mss.log import configure, get_logger
+from mss.model.address import Domain, parse_domain
+from mss.model.peer import TrustList
+from mss.policy.routing import reachable_domains
+from mss.services import operators
+from mss.services.outbound import Plan
+from mss.services.receive import Hosted
+from mss.services.submit import Outside
+from mss.signin import SignIn
+from mss.smtp import relay
+from mss.smtp import server as smtp
+from mss.smtp.mx import MxDoor, MxHouse
+from mss.smtp.readers import Readers
+from mss.smtp.session import Listener
+from mss.smtp.submission import SubmissionDoor, SubmissionHouse
+from mss.store.store import Store, upgrade
+from mss.tls import TlsMaterial
+from mss.web import serving
+from mss.webmail import app as webmail
+
+ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "ops")
+_RELOAD_S = 60
+_TRUST_POLL_S = 5
+_SWITCH_INTERVAL_S = 0.0005
+_RESTART_PAUSE_S = 1.0
+_GRACE_S = 20
+
+_log = get_logger("app")
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """The bound sockets of each door."""
+
+    mx: tuple[socket.socket, ...] = ()
+    submission: tuple[socket.socket, ...] = ()
+    submissions: tuple[socket.socket, ...] = ()
+    imap: tuple[socket.socket, ...] = ()
+    imaps: tuple[socket.socket, ...] = ()
+    webmail: tuple[socket.socket, ...] = ()
+
+
+def bind(config: Config, roles: frozenset[str]) -> Sockets:
+    """Bind all listening sockets of the roles; Misconfigured names the address that is taken."""
+    smtp_config, imap_config = config.smtp, config.imap
+    return Sockets(
+        mx=_bound(smtp_config.mx_listen if "mx" in roles else ()),
+        submission=_bound(smtp_config.submission_listen if "submission" in roles else ()),
+        submissions=_bound(smtp_config.submissions_listen if "submission" in roles else ()),
+        imap=_bound(imap_config.listen if "imap" in roles else ()),
+        imaps=_bound(imap_config.imaps_listen if "imap" in roles else ()),
+        webmail=_bound(config.webmail.listen if "webmail" in roles else ()),
+    )
+
+
+def _bound(addresses: tuple[str, ...]) -> tuple[socket.socket, ...]:
+    return tuple(bind_one(address) for address in addresses)
+
+
+def bind_one(address: str, offset: int = 0) -> socket.socket:
+    """Bind one `host:port` (IPv6 in brackets), the port moved by `offset`."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, int(port) + offset))
+        bound.listen(512)
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"cannot listen on {address}: {getattr(error, 'strerror', None) or error}") from error
+    return bound
+
+
+class TrustHolder:
+    """The trust list in use by one process, read again when the store has another one."""
+
+    def __init__(self, store: Store, config: Config, clock: Clock) -> None:
+        self._store = store
+        self._config = config
+        self._clock = clock
+        self._mark = (0, 0)
+        self._list: TrustList | None = None
+        self._outside = Outside(frozenset(), config.relay.expire_s)
+
+    def current(self) -> TrustList | None:
+        """Return the list in use, at once."""
+        return self._list
+
+    def outside(self) -> Outside:
+        """Return what may be reached beyond our own domains now."""
+        return self._outside
+
+    async def refresh(self) -> None:
+        """Read the list when it changed."""
+        now = self._clock()
+        mark = await self._store.read(operators.trust_list_mark, now)
+        if mark == self._mark and self._list is not None:
+            return
+        self._list = await self._store.read(operators.trust_list, now)
+        self._mark = mark
+        reachable = reachable_domains(self._list, self._config.relay.routes)
+        self._outside = Outside(reachable, self._config.relay.expire_s)
+
+    async def run(self) -> None:
+        """Follow the store for ever."""
+        subscription = self._store.subscribe("trust-list")
+        try:
+            while True:
+                await subscription.wait(_TRUST_POLL_S)
+                await _supervised("trust-list", self.refresh)
+        finally:
+            subscription.close()
+
+
+async def _supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await work()
+    except Exception as error:  # noqa: BLE001  # A loop's supervisor: the next round tries again.
+        _log.error("loop.failed", loop=name, kind=type(error).__name__)
+
+
+@dataclass(slots=True)
+class Running:
+    """What a worker has to end, in the order it was begun."""
+
+    ends: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def loop(self, work: Awaitable[None], name: str) -> None:
+        """Begin a loop that lives as long as the worker."""
+        self.tasks.append(asyncio.ensure_future(_named(work)))
+        self.tasks[-1].set_name(name)
+
+    async def end(self) -> None:
+        """End everything, doors first."""
+        for end in self.ends:
+            await end()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+async def _named(work: Awaitable[None]) -> None:
+    await work
+
+
+class Worker:
+    """One process of an operator: a store, its doors and loops."""
+
+    def __init__(self, config: Config, roles: frozenset[str], sockets: Sockets, index: int, clock: Clock) -> None:
+        self._config = config
+        self._roles = roles
+        self._sockets = sockets
+        self._index = index
+        self._clock = clock
+        self._store = Store(config)
+        self._material = TlsMaterial(config)
+        self._metrics = Metrics()
+        self._trust = TrustHolder(self._store, config, clock)
+        self._sign_in = SignIn(self._store, clock, config.limits, self._metrics)
+        self._readers = Readers(config.limits)
+        self._home = parse_domain(config.domains[0].name)
+        self._running = Running()
+
+    async def start(self) -> None:
+        """Begin everything; returns once all doors are open."""
+        await self._store.start()
+        await self._trust.refresh()
+        if "directory" in self._roles:
+            await self._begin_directory()
+        await self._begin_smtp()
+        await self._begin_imap()
+        await self._begin_web()
+        if "relay" in self._roles:
+            self._begin_relay()
+        self._running.loop(self._trust.run(), "trust")
+        self._running.loop(self._reload_material(), "certificates")
+        if "ops" in self._roles and self._config.ops.listen:
+            await self._begin_console()
+        _log.info("worker.started", index=self._index, roles=sorted(self._roles), store=self._store.name)
+
+    async def stop(self) -> None:
+        """End everything; letters under way are answered first."""
+        await self._running.end()
+        self._readers.close()
+        self._sign_in.close()
+        await self._store.close()
+        _log.info("worker.stopped", index=self._index)
+
+    def _hosted(self) -> Hosted:
+        return hosted(self._config)
+
+    async def _begin_directory(self) -> None:
+        refresher = Refresher(self._store, self._config, self._clock)
+        self._running.loop(refresher.run(), "directory")
+        self._running.ends.append(refresher.stop)
+
+    async def _begin_smtp(self) -> None:
+        config, clock = self._config, self._clock
+        mx = MxDoor(
+            MxHouse(
+                store=self._store,
+                material=self._material,
+                trust=self._trust.current,
+                trust_max_age_s=config.trust_list.max_age_s,
+                hosted=self._hosted(),
+                limits=config.limits,
+                clock=clock,
+                readers=self._readers,
+            )
+        )
+        await self._serve_smtp(self._sockets.mx, mx, lambda: self._material.mx_server)
+        house = SubmissionHouse(
+            store=self._store,
+            sign_in=self._sign_in,
+            outside=self._trust.outside,
+            hosted=self._hosted(),
+            limits=config.limits,
+            clock=clock,
+            readers=self._readers,
+        )
+        facing = lambda: self._material.client_facing  # noqa: E731  # The context itself is renewed in place.
+        await self._serve_smtp(self._sockets.submission, SubmissionDoor(house, Listener.SUBMISSION), facing)
+        implicit = SubmissionDoor(house, Listener.SUBMISSIONS)
+        await self._serve_smtp(self._sockets.submissions, implicit, facing, implicit_tls=True)
+
+    async def _serve_smtp(self, sockets: tuple[socket.socket, ...], door, context, *, implicit_tls=False) -> None:  # type: ignore[no-untyped-def]
+        if not sockets:
+            return
+        served = await smtp.serve(
+            sockets,
+            door,
+            context,
+            hostname=self._config.operator.hostname,
+            home=self._home,
+            limits=self._config.limits,
+            clock=self._clock,
+            metrics=self._metrics.smtp,
+            implicit_tls=implicit_tls,
+        )
+        self._running.ends.append(served.close)
+
+    async def _begin_imap(self) -> None:
+        if not (self._sockets.imap or self._sockets.imaps):
+            return
+        served = await imap.serve(
+            self._store,
+            self._sign_in,
+            lambda: self._material.client_facing,
+            limits=self._config.limits,
+            clock=self._clock,
+            metrics=self._metrics.imap,
+            starttls_sockets=self._sockets.imap,
+            implicit_tls_sockets=self._sockets.imaps,
+        )
+        self._running.ends.append(served.close)
+
+    async def _begin_web(self) -> None:
+        config = self._config
+        tls = None if config.webmail.plain else self._material.client_facing
+        for sock in self._sockets.webmail:
+            application = webmail.build(self._store, config, self._clock, self._sign_in, self._trust.outside)
+            served = await serving.serve(application, sock, config.limits, tls=tls)
+            self._running.ends.append(served.stop)
+
+    def _begin_relay(self) -> None:
+        config = self._config
+        resolver = dns.make_resolver()
+
+        async def look_up(domain: Domain) -> list[tuple[int, str]]:
+            return await dns.mx(domain, resolver)
+
+        house = relay.RelayHouse(
+            store=self._store,
+            material=self._material,
+            trust=self._trust.current,
+            trust_max_age_s=config.trust_list.max_age_s,
+            look_up=look_up,
+            plan=Plan(config.relay, config.operator.hostname, self._hosted().domains),
+            limits=config.limits,
+            clock=self._clock,
+            metrics=self._metrics.smtp,
+            worker=self._store.name,
+        )
+        running = relay.Relay(house)
+        self._running.loop(running.run(), "relay")
+        self._running.ends.append(running.stop)
+
+    async def _begin_console(self) -> None:
+        application = console.build(self._store, self._config, self._clock, self._metrics, self._trust.current)
+        sock = bind_one(self._config.ops.listen, self._index)
+        served = await serving.serve(application, sock, self._config.limits)
+        self._running.ends.append(served.stop)
+
+    async def _reload_material(self) -> None:
+        while True:
+            await asyncio.sleep(_RELOAD_S)
+            problems = await asyncio.to_thread(self._material.reload)
+            if problems:
+                _log.error("certificates.unusable", problems=problems)
+            elif problems is not None:
+                _log.info("certificates.reloaded")
+
+
+def hosted(config: Config) -> Hosted:
+    """Return what units of work need of the configuration."""
+    domains = {parse_domain(domain.name): domain.kind for domain in config.domains}
+    return Hosted(dict(domains), config.operator.hostname, config.policy, config.limits.message_max_octets)
+
+
+async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: int) -> None:
+    worker = Worker(config, roles, sockets, index, system_clock)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        await worker.start()
+        await stopping.wait()
+    finally:
+        await worker.stop()
+
+
+def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: int) -> int:
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    try:
+        uvloop.run(_work(config, roles, sockets, index))
+    except Misconfigured as error:
+        _log.error("worker.misconfigured", reason=str(error))
+        return 2
+    return 0
+
+
+def serve(config: Config, *, roles: frozenset[str] = frozenset(ROLES), workers: int = 1) -> int:
+    """Run an operator until SIGTERM or SIGINT; returns the exit code. Tables are brought to their newest form first."""
+    configure(level=config.log.level, json=config.log.json)
+    upgrade(config)
+    sockets = bind(config, roles)
+    if workers <= 1:
+        return _run_worker(config, roles, sockets, 0)
+    return _Parent(config, roles, sockets, workers).run()
+
+
+class _Parent:
+    """The parent of several workers: starts them, starts dead ones again, ends them all."""
+
+    def __init__(self, config: Config, roles: frozenset[str], sockets: Sockets, workers: int) -> None:
+        self._config = config
+        self._roles = roles
+        self._sockets = sockets
+        self._workers = workers
+        self._children: dict[int, int] = {}
+        self._stopping = False
+
+    def run(self) -> int:
+        """Run until told to stop and all workers are gone."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        for index in range(self._workers):
+            self._start(index)
+        code = 0
+        while self._children:
+            pid, status = os.waitpid(-1, 0)
+            index = self._children.pop(pid, -1)
+            exit_code = os.waitstatus_to_exitcode(status)
+            if self._stopping or exit_code == 2:
+                # A misconfigured worker would only fail again.
+                code = max(code, abs(exit_code))
+                continue
+            _log.error("worker.died", index=index, code=exit_code)
+            time.sleep(_RESTART_PAUSE_S)
+            if not self._stopping:
+                self._start(index)
+        return code
+
+    def _start(self, index: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os._exit(_run_worker(self._config, self._roles, self._sockets, index))
+        self._children[pid] = index
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self._stopping = True
+        for pid in self._children:
+            os.kill(pid, signal.SIGTERM)
