@@ -157,11 +157,12 @@ def _postfix(folder: Path, files: dict[str, Path]) -> Iterator[None]:
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     }
     where = str(folder / "postfix")
-    subprocess.run([script, "start", where, str(files["postfix"]), "maildir"], check=True, env=environment)
+    quiet: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "env": environment}
+    subprocess.run([script, "start", where, str(files["postfix"]), "maildir"], check=True, **quiet)
     try:
         yield
     finally:
-        subprocess.run([script, "stop", where], check=False, env=environment)
+        subprocess.run([script, "stop", where], check=False, **quiet)
 
 
 @contextmanager
