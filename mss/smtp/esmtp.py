@@ -293,21 +293,25 @@ class Connection(SMTP):
                 server_side=True,
                 ssl_handshake_timeout=min(_BEFORE_TLS_TIMEOUT_S, self._house.limits.smtp_timeout_s),
             )
+            if transport is None:
+                raise ConnectionResetError  # The client left in the middle of the handshake.
         except OSError as error:  # ssl.SSLError is one; a timeout is a ConnectionAbortedError.
             await self._insecure(error)
             raise ConnectionAbortedError from error
-        if transport is None:
-            raise ConnectionResetError
         self._adopt(transport)
         await self._secure(transport.get_extra_info("ssl_object"))
 
     async def _insecure(self, error: OSError) -> None:
         reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or type(error).__name__
         _log.warning("smtp.tls_failed", session=self.facts.id, ip=self.facts.ip, reason=str(reason))
-        await self._house.door.insecure(self.facts, str(reason))
         self._outcome = "tls-failed"
-        # The TLS layer does not tell a protocol that was never connected through it.
-        self.connection_lost(error)
+        try:
+            await self._house.door.insecure(self.facts, str(reason))
+        except Exception as failure:  # noqa: BLE001  # The door's map: the books are closed whatever happens.
+            self._incident(failure)
+        finally:
+            # The TLS layer does not tell a protocol that was never connected through it.
+            self.connection_lost(error)
 
     def _adopt(self, transport: asyncio.Transport) -> None:
         self.transport = self._transport = transport
