@@ -62,7 +62,7 @@ class Connection(SMTP):
         self._errors = self._commands = 0
         self._farewell: Reply | None = None
         self._outcome = "lost"
-        self._resting = self._going = self._stopped = self._gone = False
+        self._resting = self._going = self._stopped = self._gone = self._shaking_hands = False
         self._abort_handle: asyncio.TimerHandle | None = None
         super().__init__(
             None,
@@ -118,6 +118,9 @@ class Connection(SMTP):
         """Say goodbye and close; a client that does not read it is cut off."""
         if self._stopped or self._gone:
             return
+        if self._shaking_hands:
+            self.abort()  # Words in clear would be no TLS.
+            return
         self._stopped = True
         if self._outcome == "lost":
             self._outcome = "quit" if farewell is reply.BYE else "closed"
@@ -128,6 +131,9 @@ class Connection(SMTP):
     def abort(self) -> None:
         """Cut the connection."""
         self._writer.transport.abort()
+        if self._shaking_hands and self._handler_coroutine:
+            # uvloop's TLS layer wakes nobody when we end a handshake ourselves.
+            self._handler_coroutine.cancel()
 
     # The command loop ----------------------------------------------------------------------------------------
 
@@ -285,6 +291,7 @@ class Connection(SMTP):
         if dropped:
             _log.warning("smtp.octets_before_tls", session=self.facts.id, ip=self.facts.ip, octets=dropped)
         self._reset_timeout(2 * _BEFORE_TLS_TIMEOUT_S)
+        self._shaking_hands = True
         try:
             transport = await self.loop.start_tls(
                 self._writer.transport,
@@ -298,6 +305,11 @@ class Connection(SMTP):
         except OSError as error:  # ssl.SSLError is one; a timeout is a ConnectionAbortedError.
             await self._insecure(error)
             raise ConnectionAbortedError from error
+        except asyncio.CancelledError:
+            self.connection_lost(None)
+            raise
+        finally:
+            self._shaking_hands = False
         self._adopt(transport)
         await self._secure(transport.get_extra_info("ssl_object"))
 
