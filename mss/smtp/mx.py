@@ -17,7 +17,7 @@ from mss.clock import Clock
 from mss.config import Limits
 from mss.errors import Malformed, Unavailable
 from mss.log import get_logger
-from mss.mail import trace
+from mss.mail import mime, trace
 from mss.model.envelope import Envelope, Recipient
 from mss.model.peer import Peer, TrustList
 from mss.policy import admission
@@ -42,6 +42,9 @@ _ADDRESSES_MAX: Final = 1000
 _REASON_MAX: Final = 100
 # Two rules that only a listener can meet.
 TLS_FAILED: Final = Rule("peer.tls-failed", 554, "5.7.0", "The TLS handshake failed.")
+HEADER_HIDDEN: Final = Rule(
+    "letter.header-too-large", 552, "5.3.4", "The letter's header has more fields or octets than we read. Send less."
+)
 LOOP: Final = Rule("letter.loop", 554, "5.4.6", "The letter turns in circles: too many Received fields.")
 
 _log = get_logger("smtp")
@@ -145,6 +148,9 @@ class MxDoor:
 
     def _author(self, peer: Peer, trust: TrustList, letter: Reading, envelope: Envelope) -> Decision:
         """Judge the From field, and whether the letter turns in circles."""
+        if not mime.header_is_whole(letter.message):
+            # A second From behind the limit would be read by mail programs, and by nobody here.
+            return reject(HEADER_HIDDEN, fields=len(letter.message.structure.root.fields))
         if trace.has_loop(letter.message, self._house.hosted.hostname, self._house.limits):
             return reject(LOOP, hops=trace.count_received(letter.message))
         authors = [named.address for named in letter.author]
