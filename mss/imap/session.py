@@ -95,12 +95,10 @@ class Session:
 
     # --- life ---
 
-    async def run(self, *, implicit_tls: bool) -> None:
+    async def run(self) -> None:
         """Serve the client until one side ends it; never raises."""
         outcome = "logout"
         try:
-            if implicit_tls:
-                await self.start_tls()
             self._greet()
             while self.state is not State.LOGOUT:
                 await self._step()
