@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -39,18 +38,24 @@ class Server:
     def __init__(self, house: House) -> None:
         self.house = house
         self._sessions: dict[Session, asyncio.Task[None]] = {}
-        self._by_ip: Counter[str] = Counter()
         self._listeners: list[asyncio.Server] = []
 
     async def listen(self, sockets: Iterable[socket.socket], *, implicit_tls: bool) -> None:
         """Take connections from sockets that are bound already."""
         loop = asyncio.get_running_loop()
-        limits = WireLimits.before_login(self.house.limits)
-        opened = partial(self._opened, implicit_tls=implicit_tls)
         for bound in sockets:
             bound.setblocking(False)
-            listener = await loop.create_server(lambda: Stream(limits, opened), sock=bound, backlog=_BACKLOG)
+            listener = await loop.create_server(self._protocol(implicit_tls), sock=bound, backlog=_BACKLOG)
             self._listeners.append(listener)
+
+    async def adopt(self, connected: socket.socket, *, implicit_tls: bool) -> None:
+        """Serve a connection that somebody else accepted."""
+        connected.setblocking(False)
+        await asyncio.get_running_loop().connect_accepted_socket(self._protocol(implicit_tls), connected)
+
+    def _protocol(self, implicit_tls: bool) -> Callable[[], Stream]:
+        limits = WireLimits.before_login(self.house.limits)
+        return lambda: Stream(limits, partial(self._opened, implicit_tls=implicit_tls))
 
     def _opened(self, stream: Stream, *, implicit_tls: bool) -> None:
         self.house.metrics.session_opened()
@@ -64,14 +69,7 @@ class Server:
         self.house.metrics.state("", session.state.name.lower())
         task = asyncio.get_running_loop().create_task(session.run(implicit_tls=implicit_tls))
         self._sessions[session] = task
-        self._by_ip[stream.ip] += 1
-        task.add_done_callback(lambda _: self._ended(session))
-
-    def _ended(self, session: Session) -> None:
-        del self._sessions[session]
-        self._by_ip[session.stream.ip] -= 1
-        if not self._by_ip[session.stream.ip]:
-            del self._by_ip[session.stream.ip]
+        task.add_done_callback(lambda _: self._sessions.pop(session))
 
     def _is_full(self, ip: str) -> bool:
         limits = self.house.limits

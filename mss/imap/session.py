@@ -26,7 +26,8 @@ from mss.log import get_logger
 from mss.model.account import Account
 from mss.services import mailbox
 from mss.services.mailbox import LimitReached, MailboxExists, NoSuchMailbox, NotPermitted
-from mss.store import Subscription, Uow
+from mss.store import Uow
+from mss.store.store import Subscription
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -104,7 +105,7 @@ class Session:
             outcome = gone.reason
             if gone.bye:
                 self.stream.write(responses.tagged("*", "BYE", gone.bye))
-        except Exception:
+        except Exception:  # noqa: BLE001 – the session's supervisor.
             outcome = "incident"
             _log.exception("imap.session_failed", incident=incident_number())
         finally:
@@ -124,7 +125,7 @@ class Session:
             "imap.session",
             outcome=outcome,
             ip=stream.ip,
-            tls=stream.tls_version() if stream.tls else "",
+            tls=stream.tls_version,
             account=self.account.id if self.account else None,
             commands=self._commands,
             errors=self._errors,
@@ -185,9 +186,18 @@ class Session:
         """Let a literal come, once there is memory for it."""
         if size_octets > _LARGE_OCTETS:
             if not await self.house.memory.take(size_octets, _MEMORY_TIMEOUT_S):
-                raise Gone("busy", "Too many letters at once, try again")
+                self._decline()
+                return
             self._held_octets += size_octets
         self.stream.write(responses.go_ahead())
+
+    def _decline(self) -> None:
+        """Refuse a literal for want of memory; a client that sent it unasked is cut off."""
+        tag = self.stream.wire.decline()
+        self._give_back()
+        self.stream.write(responses.tagged(tag, "NO", "Too many letters at once, try again", "UNAVAILABLE"))
+        if self.stream.wire.pending:
+            raise Gone("refused", "Goodbye")
 
     def _give_back(self) -> None:
         if self._held_octets:
@@ -237,13 +247,15 @@ class Session:
             await self._catch_up_after(request.command)
         except Gone:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 – the door's error map.
             return self._failed(error, request.command)
         return answer
 
     def _failed(self, error: Exception, command: c.Command) -> Answer:
         """Map an error to its answer."""
         match error:
+            case Malformed() if isinstance(command, c.Create | c.Rename):
+                return Answer("NO", "Not a name for a mailbox", "CANNOT")
             case Malformed():
                 return Answer("BAD", "That cannot be")
             case NoSuchMailbox():

@@ -36,6 +36,7 @@ class Stream(asyncio.Protocol):
     def __init__(self, limits: WireLimits, opened: Callable[[Stream], None]) -> None:
         self.wire = Wire(limits)
         self.tls = False
+        self.tls_version = ""
         self.ip = ""
         self.octets_in = 0
         self.octets_out = 0
@@ -71,10 +72,10 @@ class Stream(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Note that the client sends no more; what it asked is still answered under plain TCP."""
+        """Note that the client sends no more; without TLS, what it asked is still answered."""
         self._eof = True
         self._arrived.set()
-        return False
+        return not self.tls
 
     def pause_writing(self) -> None:
         """Note that the client reads too slowly."""
@@ -161,11 +162,8 @@ class Stream(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=_UNSENT_MAX_OCTETS)
         self._paused = False
         self.tls = True
-
-    def tls_version(self) -> str:
-        """Return the protocol's version, empty without TLS."""
-        end = self._transport.get_extra_info("ssl_object")
-        return str(end.version() or "") if end is not None else ""
+        end = secured.get_extra_info("ssl_object")
+        self.tls_version = str(end.version() or "") if end is not None else ""
 
     def hang_up(self) -> None:
         """End without a session."""

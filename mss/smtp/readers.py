@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import re
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,24 +26,29 @@ _PATIENCE_S: Final = 60
 # What submission takes out of a letter: blind recipients, and traces that only we may write.
 _PRIVATE: Final = frozenset({"bcc", "resent-bcc", "return-path"})
 
+_RETURN_PATH: Final = re.compile(rb"^return-path[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
 _log = get_logger("smtp")
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What is done to the octets before they are read: `received` goes on top; the rest is for submission only."""
+    """What is done to the octets before they are read: `trace` fields go on top; the rest is for submission only."""
 
-    received: bytes
+    trace: tuple[bytes, ...]
     message_id: str = ""
     date: datetime | None = None
 
 
 def prepare(octets: bytes, wanted: Preparation, limits: Limits) -> bytes:
-    """Return the final octets of a letter: trace on top, and at submission Bcc gone, Message-ID and Date there."""
+    """Return the final octets of a letter: our trace on top and no other's Return-Path; at submission also Bcc gone,
+    Message-ID and Date there."""
     if wanted.date is not None:
         octets = trace.remove(mime.index(octets, limits), _PRIVATE)
         octets = trace.add_missing(mime.index(octets, limits), message_id=wanted.message_id, date=wanted.date)
-    return trace.prepend(octets, [wanted.received])
+    elif _RETURN_PATH.search(octets, 0, octets.find(b"\r\n\r\n") + 1 or len(octets)):
+        octets = trace.remove(mime.index(octets, limits), {"return-path"})
+    return trace.prepend(octets, wanted.trace)
 
 
 def read(octets: bytes, wanted: Preparation, limits: Limits, *, documents: bool) -> Reading:

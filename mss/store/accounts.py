@@ -16,10 +16,12 @@ from mss.model.account import Account, AccountKind, Box, BoxState, Delegation, D
 from mss.model.address import Address, parse_domain
 from mss.model.ins import INS, Traits
 from mss.model.party import BoxKind
-from mss.store.engine import insert_new, upsert
+from mss.store.hot import Hot
 from mss.store.sealing import OPERATOR, Sealing
 from mss.store.tables import accounts, boxes, delegations, login_failures, recovery_codes, web_sessions
 
+_DELEGATE = Hot.upsert(delegations, ["account_id", "box_id"], ["kind", "ends_at"])
+_ADD_SESSION = Hot.new(web_sessions)
 _BOX_BY_KEY = select(boxes).where(boxes.c.address_key == bindparam("address_key"))
 _BOX_BY_ID = select(boxes).where(boxes.c.id == bindparam("box_id"))
 _NAME, _TRAITS, _ACCOUNT_NAME, _TOTP = b"box name", b"box traits", b"account name", b"totp secret"
@@ -57,6 +59,7 @@ class Accounts:
             "red_list": red_list,
             "ins_oid": ins.oid if ins else None,
             "traits": None,
+            "uidvalidity": 0,
             "created_at": to_us(now),
         }
         box_id = int(self._connection.execute(insert(boxes).returning(boxes.c.id), row).scalar_one())
@@ -169,9 +172,7 @@ class Accounts:
             "kind": delegation.kind,
             "ends_at": None if delegation.ends_at is None else to_us(delegation.ends_at),
         }
-        self._connection.execute(
-            upsert(self._connection, delegations, ["account_id", "box_id"], ["kind", "ends_at"]), row
-        )
+        _DELEGATE.run(self._connection, row)
 
     def delegations_of(self, account_id: int, now: datetime) -> tuple[tuple[Box, DelegationKind], ...]:
         """Return the boxes that an account may act for now: its own first, then by address."""
@@ -254,7 +255,7 @@ class Accounts:
 
     def add_session(self, values: dict[str, Any]) -> None:
         """Store a web session (columns of the table)."""
-        self._connection.execute(insert_new(self._connection, web_sessions), values)
+        _ADD_SESSION.run(self._connection, values)
 
     def session(self, token_hash: str) -> Row[Any] | None:
         """Return a session's row."""

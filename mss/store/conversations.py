@@ -7,16 +7,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
 
 from mss.clock import from_us, to_us
 from mss.model.address import Address
 from mss.model.conversation import Contact, ContactState, Conversation, Direction, Letter, Participant, Role
-from mss.store.engine import insert_new, upsert
+from mss.store.hot import Hot
 from mss.store.sealing import Sealing
 from mss.store.tables import contacts, conversations, drafts, letters
 
 _SUBJECT, _FACTS, _CONTACT, _DRAFT = b"subject", b"letter facts", b"contact", b"draft"
+
+_ADD = Hot.new(letters)
+_CREATE = Hot(insert(conversations).returning(conversations.c.id), ["box_id", "subject", "created_at", "last_at"])
+_TOUCH = Hot(update(conversations).where(conversations.c.id == bindparam("b_id")).values(last_at=bindparam("b_at")))
+_CONTACT_KEY = ["box_id", "address_digest"]
+_SET = Hot.upsert(contacts, _CONTACT_KEY, ["state", "since"])
+_SET_NAMED = Hot.upsert(contacts, _CONTACT_KEY, ["state", "since", "name"])
+_SAVE_DRAFT = Hot.upsert(drafts, ["box_id", "conversation_id"], ["content", "saved_at"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class Conversations:
             "created_at": to_us(now),
             "last_at": to_us(now),
         }
-        return int(self._connection.execute(insert(conversations).returning(conversations.c.id), row).scalar_one())
+        return int(_CREATE.run(self._connection, row).fetchone()[0])
 
     def add_letter(self, box_id: int, conversation_id: int, letter: NewLetter, now: datetime) -> None:
         """Put a letter into a conversation; the same letter again changes nothing."""
@@ -87,9 +95,8 @@ class Conversations:
             "unread": letter.unread,
             "facts": self._sealing.seal_json(box_id, facts, _FACTS),
         }
-        self._connection.execute(insert_new(self._connection, letters), row)
-        where = conversations.c.id == conversation_id
-        self._connection.execute(update(conversations).where(where).values(last_at=to_us(now)))
+        _ADD.run(self._connection, row)
+        _TOUCH.run(self._connection, {"b_id": conversation_id, "b_at": to_us(now)})
 
     def _message(self, box_id: int, message_id: str) -> bytes:
         return self._sealing.digest(b"message", b"%d" % box_id, message_id.strip().encode("utf-8", "replace"))
@@ -225,7 +232,6 @@ class Conversations:
 
     def set_contact(self, box_id: int, address: Address, name: str, state: ContactState, now: datetime) -> None:
         """Set the state (and the name, when one is given) between a box and an address."""
-        changed = ["state", "since"] + (["name"] if name else [])
         row = {
             "box_id": box_id,
             "address_digest": self._address(box_id, address),
@@ -234,7 +240,7 @@ class Conversations:
             "state": state,
             "since": to_us(now),
         }
-        self._connection.execute(upsert(self._connection, contacts, ["box_id", "address_digest"], changed), row)
+        (_SET_NAMED if name else _SET).run(self._connection, row)
 
     def _address(self, box_id: int, address: Address) -> bytes:
         return self._sealing.digest(b"contact", b"%d" % box_id, address.key.encode("utf-8", "replace"))
@@ -256,8 +262,7 @@ class Conversations:
             "content": self._sealing.seal_json(box_id, content, _DRAFT),
             "saved_at": to_us(now),
         }
-        keys = ["box_id", "conversation_id"]
-        self._connection.execute(upsert(self._connection, drafts, keys, ["content", "saved_at"]), row)
+        _SAVE_DRAFT.run(self._connection, row)
 
     def draft(self, box_id: int, conversation_id: int) -> tuple[Any, datetime] | None:
         """Return the draft's content and when it was saved."""

@@ -23,7 +23,7 @@ from starlette.responses import HTMLResponse
 
 Locale = Literal["fr", "en"]
 LOCALES: Final[tuple[Locale, ...]] = ("fr", "en")
-_UNITS: Final = ("KB", "MB", "GB")
+_UNITS: Final = {"fr": ("ko", "Mo", "Go"), "en": ("kB", "MB", "GB")}
 
 
 def is_locale(text: str) -> TypeGuard[Locale]:
@@ -109,14 +109,12 @@ def _moment(value: datetime, locale: Locale, zone: tzinfo) -> str:
 
 
 def size(octets: int, locale: Locale) -> str:
-    """Return a size as people read it (units of 1,000), rounded up."""
-    amount, unit = max(octets, 1) / 1000, _UNITS[0]
-    for larger in _UNITS[1:]:
-        if amount < 1000:
-            break
-        amount, unit = amount / 1000, larger
+    """Return a size as people read it (units of 1,000)."""
+    amount, unit, *larger = max(octets, 1) / 1000, *_UNITS[locale]
+    while amount >= 1000 and larger:
+        amount, unit = amount / 1000, larger.pop(0)
     shown = numbers.format_decimal(amount, "#,##0.#" if amount < 10 else "#,##0", locale=BabelLocale(locale))
-    return f"{shown} {unit.replace('B', 'o') if locale == 'fr' else unit}"
+    return f"{shown}\u00a0{unit}"
 
 
 def locale_of(request: Request, cookie: str, default: Locale) -> Locale:

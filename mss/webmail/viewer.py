@@ -7,20 +7,27 @@ given: their headers hold addresses.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mss.config import Limits
 from mss.dossier import cda, filing
 from mss.mail import content, mime
 from mss.model.document import AttachedDocument
-from mss.model.message import Message, Part
+from mss.model.message import Message, Part, Span
 from mss.webmail import files
 from mss.webmail.files import Kind
 from mss.webmail.veil import Veil
 
 TEXT_SHOWN_MAX: Final = 200_000
 _PART_NUMBER = re.compile(r"\d{1,4}(?:\.\d{1,4}){0,50}\Z", re.ASCII)
+# A letter that hides its type: header fields, and an address in one that names a sender or a recipient.
+_LETTER_BEGINS = re.compile(
+    rb"(?:>?From [^\n]*\n)?(?:[!-9;-~]+:[^\n]*\n(?:[ \t][^\n]*\n)*)*?"
+    rb"(?:From|Return-Path|Sender|Reply-To|Delivered-To|To):[^\n]*@",
+    re.IGNORECASE,
+)
+_HEAD_OCTETS: Final = 2048
 _LETTER_NAMES: Final = (".eml", ".msg", ".mht", ".mhtml")
 
 
@@ -67,7 +74,7 @@ def look(octets: bytes, limits: Limits, veil: Veil) -> LetterView:
         text=veil(plain[:TEXT_SHOWN_MAX].strip("\r\n")),
         has_layout=markup is not None,
         height=_height(plain),
-        files=tuple(_file(part, veil) for part in parts if not _is_inline_picture(part, markup)),
+        files=tuple(_file(message, part, veil) for part in parts if not _is_inline_picture(part, markup)),
         documents=clinical,
         shortened=len(plain) > TEXT_SHOWN_MAX,
     )
@@ -78,7 +85,7 @@ def _height(plain: str) -> str:
     return "s" if lines < 8 else "m" if lines < 20 else "l" if lines < 45 else "xl"
 
 
-def _file(part: Part, veil: Veil) -> FileView:
+def _file(message: Message, part: Part, veil: Veil) -> FileView:
     name = files.safe_name(veil(part.filename or ""), None)
     upper = name.upper()
     size = len(part.body) * 57 // 78 if part.encoding == "base64" else len(part.body)
@@ -87,15 +94,24 @@ def _file(part: Part, veil: Veil) -> FileView:
         name=name,
         size_octets=size,
         kind=files.kind_named(name),
-        is_letter=_is_letter(part),
+        is_letter=_is_letter(message, part),
         is_archive=upper.endswith(".ZIP"),
         is_clinical=upper.endswith(".XML") or part.content_type in ("text/xml", "application/xml"),
     )
 
 
-def _is_letter(part: Part) -> bool:
+def _is_letter(message: Message, part: Part) -> bool:
+    """Say whether a part is a letter: by its type, its name, or how it begins."""
     name = (part.filename or "").strip().lower()
-    return part.content_type.startswith("message/") or name.endswith(_LETTER_NAMES)
+    written = part.type_written[0].lower()
+    named = "message" in (written, part.content_type.partition("/")[0]) or name.endswith(_LETTER_NAMES)
+    return named or bool(_LETTER_BEGINS.match(_head(message, part)))
+
+
+def _head(message: Message, part: Part) -> bytes:
+    """Return a part's first octets without its transfer encoding, as far as that is cheap."""
+    span = Span(part.body.start, min(part.body.end, part.body.start + _HEAD_OCTETS))
+    return content.decoded(message, replace(part, body=span))
 
 
 def _may_be_clinical(part: Part) -> bool:
@@ -118,9 +134,9 @@ def file_of(octets: bytes, number: str, limits: Limits, veil: Veil) -> tuple[Fil
         return None
     message = mime.index(octets, limits)
     part = next((part for part in content.attachments(message) if (part.number or "1") == number), None)
-    if part is None or _is_letter(part):
+    if part is None or _is_letter(message, part):
         return None
-    return _file(part, veil), content.decoded(message, part)
+    return _file(message, part, veil), content.decoded(message, part)
 
 
 def layout_of(octets: bytes, limits: Limits) -> tuple[str, dict[str, bytes]] | None:

@@ -179,7 +179,7 @@ async def test_only_those_who_are_ticked_get_the_answer(world: World, paul: Box,
 async def test_what_is_missing_is_said_and_linked_to_its_field(
     world: World, paul: Box, thread: Browser, fields: dict[str, str | list[str]], field: str, sentence: str
 ) -> None:
-    page = await thread.press("Envoyer", **fields)  # type: ignore[arg-type]
+    page = await thread.press("Envoyer", fields)
     assert page.status == 422
     assert page.title.startswith("Erreur : ")
     summary = page.tree.find_class("problems")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,10 +16,13 @@ import pyotp
 from lxml import html
 
 from mss import passwords
-from mss.config import Config, DomainConfig, OperatorConfig, PolicyConfig, StoreConfig, WebmailConfig
+from mss.config import Config, DomainConfig, Limits, OperatorConfig, PolicyConfig, StoreConfig, WebmailConfig
+from mss.dossier import cda, xdm
+from mss.dossier.make import make_cda
 from mss.mail.compose import Attachment, Correspondent, Draft, compose
 from mss.model.account import Account, AccountKind, Box, Delegation, DelegationKind
 from mss.model.address import Address, Domain
+from mss.model.document import AttachedDocument, Author, PatientIdentity
 from mss.model.envelope import Envelope, Recipient
 from mss.model.ins import INS, OID_NIR_TEST, Traits
 from mss.model.party import BoxKind
@@ -239,6 +242,7 @@ class Browser:
     async def press(
         self,
         button: str,
+        fill: Mapping[str, str | list[str]] | None = None,
         *,
         files: tuple[tuple[str, bytes], ...] = (),
         headers: dict[str, str] | None = None,
@@ -246,6 +250,7 @@ class Browser:
     ) -> Page:
         """Fill in a form and press its button."""
         form, _ = self.form(button)
+        values |= fill or {}
         fields = [(name, value) for name, value in self.fields_of(button) if name not in values]
         for name, value in values.items():
             fields += [(name, one) for one in ([value] if isinstance(value, str) else value)]
@@ -324,3 +329,35 @@ PNG = bytes.fromhex(
 def file(name: str, octets: bytes, kind: str = "application/octet-stream") -> Attachment:
     """A file for a letter."""
     return Attachment(name, kind, octets)
+
+
+def identity(ins: INS = PAUL) -> PatientIdentity:
+    """Who the documents are about."""
+    return PatientIdentity(((ins.matricule, ins.oid),), Traits("DUPONT", "PAUL", "19790312", "M"))
+
+
+def level_1(title: str = "Compte rendu de séjour", ins: INS = PAUL, unique_id: str = "1.2.250.1.999.1") -> bytes:
+    """A clinical document whose body is a PDF."""
+    author = Author("Dr Claire MARTIN", organisation="CHU de Test")
+    return make_cda(patient=identity(ins), unique_id=unique_id, title=title, created_at=START, author=author)
+
+
+def level_3(sections: str, ins: INS = PAUL, unique_id: str = "1.2.250.1.999.3") -> bytes:
+    """A clinical document with sections; `sections` is what stands inside structuredBody."""
+    document = level_1("Compte rendu structuré", ins, unique_id).decode()
+    head, _, tail = document.partition("<nonXMLBody>")
+    tail = tail.partition("</nonXMLBody>")[2]
+    return f"{head}<structuredBody>{sections}</structuredBody>{tail}".encode()
+
+
+def section(title: str, text: str) -> str:
+    """A section of a structured body."""
+    return f"<component><section><title>{title}</title><text>{text}</text></section></component>"
+
+
+def archive(*documents: bytes) -> Attachment:
+    """An IHE_XDM archive."""
+    limits = Limits()
+    attached = tuple(AttachedDocument(*cda.read_whole(octets, limits)[:1], octets) for octets in documents)
+    octets = xdm.build(attached, unique_id="1.2.250.1.999.9", source_id="1.2.250.1.999", submitted_at=START)
+    return Attachment("IHE_XDM.ZIP", "application/zip", octets)
