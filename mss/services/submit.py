@@ -139,6 +139,7 @@ def _locally(uow: Uow, hosted: Hosted, letter: Incoming, recipient: Recipient, n
     content = receive.judge_content(letter, box, verdict, hosted)
     if content.accepted:
         deliver.deliver(uow, box, letter, verdict, hosted.message_max_octets, now)
+        report.about_filing(uow, hosted.house, box, letter, verdict, now)
         return RecipientOutcome(recipient, accepted(rules.BOX_RECEIVES, box=box.id), box.id)
     return RecipientOutcome(recipient, content, box.id)
 
