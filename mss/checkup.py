@@ -40,6 +40,7 @@ DISK_WARNING_OCTETS: Final = 1024 * MIB
 DISK_WRONG_OCTETS: Final = 100 * MIB
 CLOCK_DRIFT: Final = timedelta(minutes=5)
 LIVE_TIMEOUT_S: Final = 5
+_SQLITE: Final = b"SQLite format 3\0"
 # The house was built after this day: an earlier clock is not set.
 _BUILT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -272,13 +273,29 @@ def _master_key(config: Config, now: datetime) -> Iterator[Finding]:
 
 
 def _store(config: Config, now: datetime) -> Iterator[Finding]:
-    keys = config.sqlite_url(config.store.keys_url)
-    if is_sqlite(keys) and not sqlite_path(keys).exists():
-        remedy = "bring it back from its own backup: without it nothing in the store can be read"
-        yield Finding("keys", "wrong", f"there is no database of keys at {sqlite_path(keys)}", remedy)
+    lost = [*_lost(config, "store", config.store.url), *_lost(config, "keys", config.store.keys_url)]
+    if lost:
+        yield from lost
         return
     # The whole look happens in one loop, so that the findings come out after the store is closed.
     yield from asyncio.run(_look_into_store(config, now))
+
+
+def _lost(config: Config, subject: str, url: str) -> Iterator[Finding]:
+    """Look for the database's file before it is opened: opening would make an empty one."""
+    whole = config.sqlite_url(url)
+    if not is_sqlite(whole):
+        return
+    path = sqlite_path(whole)
+    if not path.exists():
+        yield Finding(subject, "wrong", f"there is no database at {path}", "bring its backup back, or run mss init")
+    elif _head(path) != _SQLITE:
+        yield Finding(subject, "wrong", f"{path} is no SQLite database", "bring its backup back")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE))
 
 
 async def _look_into_store(config: Config, now: datetime) -> list[Finding]:

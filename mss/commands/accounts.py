@@ -97,7 +97,7 @@ def _professional_box(config: Config, wish: Wish) -> accounts.NewBox:
 
 def _patient_box(config: Config, wish: Wish) -> accounts.NewBox:
     if len(wish.boxes) != 1:
-        raise Malformed("give the patient's matricule INS, once: --box 279035121518989")
+        raise Malformed("give the patient's matricule INS, once: --box MATRICULE")
     local, at, domain_text = wish.boxes[0].rpartition("@")
     matricule, domain = (local, domain_text) if at else (wish.boxes[0], _patient_domain(config))
     ins = INS.parse(matricule, OIDS.get(wish.ins_oid, wish.ins_oid))
