@@ -35,7 +35,7 @@ from mss.services.reading import Reading, read_letter
 from mss.services.receive import Hosted, Origin
 from mss.store import store as stores
 from mss.store import writer
-from mss.store.store import Store
+from mss.store.store import Store, Uow
 
 PATIENTS, CLINIC, HOSPITAL = (parse_domain(f"{name}.mssante.test") for name in ("patient", "clinic", "chu"))
 SENDER = Address("dr", HOSPITAL)
@@ -83,16 +83,20 @@ async def accept(store: Store, readings: list[tuple[Address, Reading]]) -> None:
         assert receipt.accepted, receipt
 
 
-def count_statements(store: Store) -> list[str]:
-    """Note every statement that SQLite's writer runs from now on."""
-    seen: list[str] = []
-    engine = store._write_engine
-    with engine.connect() if engine.dialect.name != "sqlite" else _nothing():
-        pass
-    pooled: Any = getattr(store._writer, "connection", None)
-    if pooled is not None:
-        pooled.set_trace_callback(seen.append)
-    return seen
+def listen(uow: Uow, said: list[str]) -> None:
+    """Note every statement that the writer's connection runs from now on."""
+    driver: Any = uow._connection.connection.driver_connection
+    driver.set_trace_callback(said.append)
+
+
+async def statements(store: Store, to: Address, reading: Reading) -> int:
+    """Return how many statements one accept takes, those around the transaction and its savepoint left out."""
+    said: list[str] = []
+    await store.write(listen, said)
+    said.clear()
+    await accept(store, [(to, reading)])
+    around = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
+    return sum(not statement.startswith(around) for statement in said)
 
 
 @contextmanager
@@ -129,6 +133,7 @@ async def run(args: argparse.Namespace, folder: Path) -> None:
     stores.create(config)
     store = Store(config)
     await store.start()
+    lite = args.url.startswith("sqlite")
     there = [box.address for box in await boxes(store, args.to, args.boxes)]
     readings = [(to := there[i % len(there)], letter(i, args.octets, to)) for i in range(args.letters + 50)]
     await accept(store, [readings.pop() for _ in range(50)])
@@ -136,11 +141,12 @@ async def run(args: argparse.Namespace, folder: Path) -> None:
     await asyncio.gather(*(accept(store, readings) for _ in range(args.callers)))
     spent, cpu = time.perf_counter() - began, time.process_time() - cpu
     groups = store.commits - commits
+    one = await statements(store, there[0], letter(args.letters + 50, args.octets, there[0])) if lite else 0
     await store.close()
     rate = args.letters / spent
     print(
         f"{args.letters} letters of {args.octets} octets to {args.to}, {args.callers} callers: {rate:.0f} accepts/s, "
-        f"{groups} commits, {cpu / args.letters * 1e6:.0f} µs of CPU each"
+        f"{groups} commits, {cpu / args.letters * 1e6:.0f} µs of CPU each" + (f", {one} statements" if lite else "")
     )
 
 

@@ -92,7 +92,8 @@ async def _send_rows(session: Session, plan: Plan, chunk: Chunk, changed_since: 
 async def _send_letters(session: Session, plan: Plan, chunk: Chunk, changed_since: int) -> int:
     """Send a chunk with octets: those of the first letters come with the rows, the others in batches."""
     here = session.here
-    octets_max = 0 if changed_since else _BATCH_OCTETS
+    is_indexed = len(chunk) == 1 and chunk[0][1] == here.indexed_uid
+    octets_max = 0 if changed_since or is_indexed else _BATCH_OCTETS
     rows, octets = await session.read(
         units.letters, here.place.box.id, here.view.mailbox.id, _runs(chunk), _columns(plan.items),
         partial(_range, plan), octets_max, session.house.clock(),
@@ -155,9 +156,12 @@ async def _mark_seen(session: Session, rows: Numbered) -> dict[int, Row]:
 
 
 async def _send_batch(session: Session, plan: Plan, batch: Numbered, fresh: dict[int, Row]) -> None:
-    if len(batch) == 1 and plan.need is Need.RANGE and _wanted_octets(plan, batch[0][1]) > _BATCH_OCTETS:
-        await _send_slowly(session, plan, *batch[0], marked=batch[0][1].uid in fresh)
-        return
+    if len(batch) == 1:
+        number, row = batch[0]
+        spans = await _spans(session, plan, row)
+        if spans is not None:
+            await _send_spans(session, plan, number, row, spans, marked=row.uid in fresh)
+            return
     found = await _octets(session, [(row.uid, *_range(plan, row)) for _, row in batch])
     await _send_found(session, plan, batch, found, fresh)
 
@@ -193,26 +197,49 @@ async def _some_octets(session: Session, row: Row, start: int, end: int) -> byte
     return (await _octets(session, [(row.uid, start, end)]))[0]
 
 
-async def _send_slowly(session: Session, plan: Plan, number: int, row: Row, *, marked: bool) -> None:
-    """Send a large letter in slices: neither it nor its reader's slowness fills the memory."""
-    stream, keywords = session.stream, session.here.view.mailbox.keywords
-    start, end = _range(plan, row)
-    items = _with_flags(plan.items, session.condstore) if marked else plan.items
-    octets = await _some_octets(session, row, start, start + _BATCH_OCTETS)
-    if octets is None:
-        return
-    opening = fetch.opening(number, row, fetch.writers(items, keywords))
-    stream.write(b"%b%b {%d}\r\n%b" % (opening, plan.sections[0].label, end - start, octets))
-    for at in range(start + _BATCH_OCTETS, end, _BATCH_OCTETS):
-        await stream.drain()
-        octets = await _some_octets(session, row, at, min(at + _BATCH_OCTETS, end))
+async def _spans(session: Session, plan: Plan, row: Row) -> fetch.Spans | None:
+    """Return where the sections of a letter lie, when its index is at hand or the letter is large."""
+    if plan.need is Need.RANGE:
+        return [_range(plan, row)]
+    if plan.need is not Need.ALL:
+        return None
+    here = session.here
+    if here.indexed_uid != row.uid and row.size_octets > _BATCH_OCTETS:
+        octets = await _some_octets(session, row, 0, row.size_octets)
         if octets is None:
-            # The literal was promised: the client must not take what follows for its rest.
-            stream.abort()
-            raise Gone("letter-gone")
-        stream.write(octets)
-    stream.write(fetch.CLOSING)
+            return None
+        await _indexed(session, row, octets)
+    return fetch.spans(plan.sections, here.structure) if here.indexed_uid == row.uid and here.structure else None
+
+
+async def _send_spans(session: Session, plan: Plan, number: int, row: Row, spans: fetch.Spans, *, marked: bool) -> None:
+    """Send ranges of a letter in slices: neither it nor its reader's slowness fills the memory."""
+    stream, keywords = session.stream, session.here.view.mailbox.keywords
+    items = _with_flags(plan.items, session.condstore) if marked else plan.items
+    unsent = fetch.opening(number, row, fetch.writers(items, keywords))
+    promised = False
+    for section, span in zip(plan.sections, spans, strict=True):
+        space = b"" if section is plan.sections[0] else b" "
+        unsent += space + fetch.announced(section, span)
+        for start, end in _slices(span):
+            octets = await _some_octets(session, row, start, end)
+            if octets is None:
+                if promised:
+                    # A literal was announced: the client must not take what follows for its rest.
+                    stream.abort()
+                    raise Gone("letter-gone")
+                return
+            stream.write(unsent + octets)
+            unsent, promised = b"", True
+            await stream.drain()
+    stream.write(unsent + fetch.CLOSING)
     await stream.drain()
+
+
+def _slices(span: tuple[int, int] | None) -> Iterator[tuple[int, int]]:
+    if span is not None:
+        start, end = span
+        yield from ((at, min(at + _BATCH_OCTETS, end)) for at in range(start, end, _BATCH_OCTETS))
 
 
 async def _section_items(session: Session, plan: Plan, row: Row, octets: bytes) -> list[bytes]:
@@ -220,7 +247,8 @@ async def _section_items(session: Session, plan: Plan, row: Row, octets: bytes) 
         return [plan.sections[0].label + b" " + responses.literal(octets)]
     if plan.need is Need.HEADER:
         octets = await _header(session, row, octets)
-    return fetch.found_sections(plan.sections, await _indexed(session, octets))
+        return fetch.found_sections(plan.sections, mime.index(octets, session.house.limits))
+    return fetch.found_sections(plan.sections, await _indexed(session, row, octets))
 
 
 async def _header(session: Session, row: Row, prefix: bytes) -> bytes:
@@ -233,11 +261,15 @@ async def _header(session: Session, row: Row, prefix: bytes) -> bytes:
     return await _some_octets(session, row, 0, row.size_octets) or b""
 
 
-async def _indexed(session: Session, octets: bytes) -> Message:
+async def _indexed(session: Session, row: Row, octets: bytes) -> Message:
+    """Index a letter; the index is kept, for clients ask for one part after another."""
     limits = session.house.limits
     if len(octets) <= _INDEX_IN_THREAD_OCTETS:
-        return mime.index(octets, limits)
-    return await asyncio.to_thread(mime.index, octets, limits)
+        message = mime.index(octets, limits)
+    else:
+        message = await asyncio.to_thread(mime.index, octets, limits)
+    session.here.indexed_uid, session.here.structure = row.uid, message.structure
+    return message
 
 
 # --- SEARCH ---

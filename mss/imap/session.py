@@ -24,6 +24,7 @@ from mss.imap.view import View
 from mss.imap.wire import Frame, GoAhead, Reason, Refused, WireLimits
 from mss.log import get_logger
 from mss.model.account import Account
+from mss.model.message import Structure
 from mss.services import mailbox
 from mss.services.mailbox import LimitReached, MailboxExists, NoSuchMailbox, NotPermitted
 from mss.store import Uow
@@ -58,14 +59,16 @@ Handlers = Callable[["Session", c.Request], Awaitable[Answer | None]]
 
 
 class Selected:
-    """The selected mailbox: its numbering, its place, and the wake-ups of its box."""
+    """The selected mailbox: its numbering, its place, the wake-ups of its box, and the last letter's index."""
 
-    __slots__ = ("caught_up_at", "place", "subscription", "told_keywords", "view")
+    __slots__ = ("caught_up_at", "indexed_uid", "place", "structure", "subscription", "told_keywords", "view")
 
     def __init__(self, view: View, place: Place, subscription: Subscription) -> None:
         self.view, self.place, self.subscription = view, place, subscription
         self.told_keywords = view.mailbox.keywords
         self.caught_up_at = monotonic()
+        self.indexed_uid = 0
+        self.structure: Structure | None = None
 
 
 class Session:
@@ -92,12 +95,10 @@ class Session:
 
     # --- life ---
 
-    async def run(self, *, implicit_tls: bool) -> None:
+    async def run(self) -> None:
         """Serve the client until one side ends it; never raises."""
         outcome = "logout"
         try:
-            if implicit_tls:
-                await self.start_tls()
             self._greet()
             while self.state is not State.LOGOUT:
                 await self._step()

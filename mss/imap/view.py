@@ -147,11 +147,6 @@ class View:
         if self._added and self._added[-1] >= first:
             self._added = [uid for uid in self._added if not first <= uid <= last]
 
-    @property
-    def has_gone(self) -> bool:
-        """Whether an EXPUNGE waits to be told."""
-        return bool(self._gone)
-
     def forget_flags(self, uids: Iterable[int]) -> None:
         """Drop untold flags of letters whose flags were just told."""
         for uid in uids:

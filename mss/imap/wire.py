@@ -123,11 +123,6 @@ class Wire:
         """Octets that were fed and are not yet part of an event."""
         return len(self._buffer)
 
-    @property
-    def between_commands(self) -> bool:
-        """Whether no part of a command has been read."""
-        return self._state is _State.TEXT and not self._text and not self._buffer
-
     def decline(self) -> str:
         """Give up the command whose `GoAhead` was just returned, for its client waits; returns its tag."""
         tag = self._tag

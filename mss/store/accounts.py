@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, o
 
 from mss.clock import from_us, to_us
 from mss.model.account import Account, AccountKind, Box, BoxState, Delegation, DelegationKind
-from mss.model.address import Address, parse_domain
+from mss.model.address import Address, Domain
 from mss.model.ins import INS, Traits
 from mss.model.party import BoxKind
 from mss.store.hot import Hot
@@ -22,8 +22,12 @@ from mss.store.tables import accounts, boxes, delegations, login_failures, recov
 
 _DELEGATE = Hot.upsert(delegations, ["account_id", "box_id"], ["kind", "ends_at"])
 _ADD_SESSION = Hot.new(web_sessions)
-_BOX_BY_KEY = select(boxes).where(boxes.c.address_key == bindparam("address_key"))
-_BOX_BY_ID = select(boxes).where(boxes.c.id == bindparam("box_id"))
+_BOX = [
+    boxes.c[name]
+    for name in ("id", "local", "domain", "kind", "state", "display_name", "red_list", "ins_oid", "traits")
+]
+_BOX_BY_KEY = Hot(select(*_BOX).where(boxes.c.address_key == bindparam("address_key")))
+_BOX_BY_ID = Hot(select(*_BOX).where(boxes.c.id == bindparam("box_id")))
 _NAME, _TRAITS, _ACCOUNT_NAME, _TOTP = b"box name", b"box traits", b"account name", b"totp secret"
 
 
@@ -77,31 +81,30 @@ class Accounts:
 
     def box_by_address(self, address: Address) -> Box | None:
         """Return the box of an address."""
-        return self._box(self._connection.execute(_BOX_BY_KEY, {"address_key": address.key}).first())
+        row = _BOX_BY_KEY.run(self._connection, {"address_key": address.key}).fetchone()
+        return None if row is None else self._box(row)
 
     def box_by_id(self, box_id: int) -> Box | None:
         """Return a box."""
-        return self._box(self._connection.execute(_BOX_BY_ID, {"box_id": box_id}).first())
+        row = _BOX_BY_ID.run(self._connection, {"box_id": box_id}).fetchone()
+        return None if row is None else self._box(row)
 
     def set_state(self, box_id: int, state: BoxState) -> None:
         """Set a box's state."""
         self._connection.execute(update(boxes).where(boxes.c.id == box_id).values(state=state))
 
-    def _box(self, row: Row[Any] | None) -> Box | None:
-        if row is None:
-            return None
-        traits = None
-        if row.traits is not None:
-            traits = Traits(*self._sealing.unseal_json(row.id, row.traits, _TRAITS))
+    def _box(self, row: Sequence[Any]) -> Box:
+        """Make a box of the columns of `_BOX`."""
+        box_id, local, domain, kind, state, name, red_list, ins_oid, traits = row[: len(_BOX)]
         return Box(
-            id=row.id,
-            address=Address(row.local, parse_domain(row.domain)),
-            kind=BoxKind(row.kind),
-            state=BoxState(row.state),
-            display_name=self._sealing.unseal_text(row.id, row.display_name, _NAME),
-            red_list=row.red_list,
-            ins=INS(row.local.upper(), row.ins_oid) if row.ins_oid else None,
-            traits=traits,
+            id=box_id,
+            address=Address(local, Domain(domain)),
+            kind=BoxKind(kind),
+            state=BoxState(state),
+            display_name=self._sealing.unseal_text(box_id, name, _NAME),
+            red_list=bool(red_list),
+            ins=INS(local.upper(), ins_oid) if ins_oid else None,
+            traits=None if traits is None else Traits(*self._sealing.unseal_json(box_id, traits, _TRAITS)),
         )
 
     # -- accounts ------------------------------------------------------------------------------------------------
@@ -178,13 +181,12 @@ class Accounts:
         """Return the boxes that an account may act for now: its own first, then by address."""
         live = or_(delegations.c.ends_at.is_(None), delegations.c.ends_at > to_us(now))
         query = (
-            select(boxes, delegations.c.kind.label("delegation"))
+            select(*_BOX, delegations.c.kind.label("delegation"))
             .join(delegations, delegations.c.box_id == boxes.c.id)
             .where(and_(delegations.c.account_id == account_id, live))
             .order_by(delegations.c.kind != DelegationKind.OWNER, boxes.c.address_key)
         )
-        found = [(self._box(row), DelegationKind(row.delegation)) for row in self._connection.execute(query)]
-        return tuple((box, kind) for box, kind in found if box is not None)
+        return tuple((self._box(row), DelegationKind(row.delegation)) for row in self._connection.execute(query))
 
     def delegations_to(self, account_id: int, box_id: int) -> tuple[Delegation, ...]:
         """Return an account's delegation for a box, ended ones too."""

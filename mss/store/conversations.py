@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,11 @@ _SUBJECT, _FACTS, _CONTACT, _DRAFT = b"subject", b"letter facts", b"contact", b"
 _ADD = Hot.new(letters)
 _CREATE = Hot(insert(conversations).returning(conversations.c.id), ["box_id", "subject", "created_at", "last_at"])
 _TOUCH = Hot(update(conversations).where(conversations.c.id == bindparam("b_id")).values(last_at=bindparam("b_at")))
+_PERSON = [contacts.c[name] for name in ("id", "box_id", "address", "name", "state", "since")]
+_OF_BOX = contacts.c.box_id == bindparam("box_id")
+_CONTACTS = Hot(select(*_PERSON).where(_OF_BOX).order_by(contacts.c.id))
+_CONTACT_OF = Hot(select(*_PERSON).where(and_(_OF_BOX, contacts.c.address_digest == bindparam("digest"))))
+_CONTACT_BY_NUMBER = Hot(select(*_PERSON).where(and_(_OF_BOX, contacts.c.id == bindparam("number"))))
 _CONTACT_KEY = ["box_id", "address_digest"]
 _SET = Hot.upsert(contacts, _CONTACT_KEY, ["state", "since"])
 _SET_NAMED = Hot.upsert(contacts, _CONTACT_KEY, ["state", "since", "name"])
@@ -212,22 +217,23 @@ class Conversations:
 
     def contact(self, box_id: int, address: Address) -> Contact | None:
         """Return the state between a box and a professional address; None: never contacted."""
-        where = and_(contacts.c.box_id == box_id, contacts.c.address_digest == self._address(box_id, address))
-        return self._contact(self._connection.execute(select(contacts).where(where)).first())
+        values = {"box_id": box_id, "digest": self._address(box_id, address)}
+        return self._contact(_CONTACT_OF.run(self._connection, values).fetchone())
 
     def contact_number(self, box_id: int, address: Address) -> int | None:
         """Return the number that stands for an address in a box's pages."""
-        where = and_(contacts.c.box_id == box_id, contacts.c.address_digest == self._address(box_id, address))
-        return self._connection.execute(select(contacts.c.id).where(where)).scalar()
+        values = {"box_id": box_id, "digest": self._address(box_id, address)}
+        row = _CONTACT_OF.run(self._connection, values).fetchone()
+        return None if row is None else int(row[0])
 
     def contact_by_number(self, box_id: int, number: int) -> Contact | None:
         """Return a box's contact by its number."""
-        where = and_(contacts.c.box_id == box_id, contacts.c.id == number)
-        return self._contact(self._connection.execute(select(contacts).where(where)).first())
+        values = {"box_id": box_id, "number": number}
+        return self._contact(_CONTACT_BY_NUMBER.run(self._connection, values).fetchone())
 
     def contacts(self, box_id: int) -> tuple[Contact, ...]:
         """Return all contacts of a box."""
-        rows = self._connection.execute(select(contacts).where(contacts.c.box_id == box_id).order_by(contacts.c.id))
+        rows = _CONTACTS.run(self._connection, {"box_id": box_id}).fetchall()
         return tuple(contact for row in rows if (contact := self._contact(row)))
 
     def set_contact(self, box_id: int, address: Address, name: str, state: ContactState, now: datetime) -> None:
@@ -245,12 +251,14 @@ class Conversations:
     def _address(self, box_id: int, address: Address) -> bytes:
         return self._sealing.digest(b"contact", b"%d" % box_id, address.key.encode("utf-8", "replace"))
 
-    def _contact(self, row: Row[Any] | None) -> Contact | None:
+    def _contact(self, row: Sequence[Any] | None) -> Contact | None:
+        """Make a contact of the columns of `_PERSON`."""
         if row is None:
             return None
-        address = Address.parse(self._sealing.unseal_text(row.box_id, row.address, _CONTACT))
-        name = self._sealing.unseal_text(row.box_id, row.name, _CONTACT)
-        return Contact(address, name, ContactState(row.state), from_us(row.since))
+        _number, box_id, address, name, state, since = row
+        spec = self._sealing.unseal_text(box_id, address, _CONTACT)
+        shown = self._sealing.unseal_text(box_id, name, _CONTACT)
+        return Contact(Address.parse(spec), shown, ContactState(state), from_us(since))
 
     # -- drafts --------------------------------------------------------------------------------------------------
 

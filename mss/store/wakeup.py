@@ -57,6 +57,7 @@ class Wakeups:
         self._listeners: dict[Wake, set[Subscription]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: socket.socket | None = None
+        self._voice = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         # A sender in another thread must not use the folder's number once it is closed.
         self._sending = threading.Lock()
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}.wake"
@@ -80,6 +81,7 @@ class Wakeups:
         with self._sending:
             if self._directory >= 0:
                 os.close(self._directory)
+                self._voice.close()
             self._directory = -1
 
     def subscribe(self, channel: str, key: int) -> Subscription:
@@ -114,21 +116,20 @@ class Wakeups:
     def _tell_others(self, wakes: list[Wake]) -> None:
         # Too many for a datagram: the poll finds the rest.
         datagram = json.dumps(wakes[:_DATAGRAM_WAKES_MAX]).encode()
-        with contextlib.suppress(OSError), self._sending, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-            out.setblocking(False)
-            for other in self._folder.iterdir() if self._directory >= 0 else ():
-                if other.name.endswith(".wake") and other.name != self._name:
-                    self._send(out, other, datagram)
+        with contextlib.suppress(OSError), self._sending:
+            for other in os.listdir(self._directory) if self._directory >= 0 else ():
+                if other.endswith(".wake") and other != self._name:
+                    self._send(other, datagram)
 
     def _address(self, name: str) -> str:
         """Return a socket's address through the open folder: a Unix socket's name has 107 octets at most."""
         return f"/proc/self/fd/{self._directory}/{name}"
 
-    def _send(self, out: socket.socket, other: Path, datagram: bytes) -> None:
+    def _send(self, other: str, datagram: bytes) -> None:
         try:
-            out.sendto(datagram, self._address(other.name))
+            self._voice.sendto(datagram, self._address(other))
         except ConnectionRefusedError:
-            other.unlink(missing_ok=True)  # Its worker is gone.
+            (self._folder / other).unlink(missing_ok=True)  # Its worker is gone.
         except OSError:
             return
 

@@ -47,8 +47,19 @@ _GONE: Final = 499
 class Door:
     """Wraps an application; nothing that goes wrong inside comes out as more than a status and a number."""
 
-    def __init__(self, app: ASGIApp, *, room: str, secure: bool, timeout_s: int, draw_error: DrawError) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        room: str,
+        secure: bool,
+        timeout_s: float,
+        draw_error: DrawError,
+        log_well: bool = True,
+    ) -> None:
         self._app, self._secure, self._timeout_s, self._draw_error = app, secure, timeout_s, draw_error
+        # Probes come every few seconds for ever: their room writes down only what went wrong.
+        self._log_well = log_well
         self._log = get_logger(room)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +83,8 @@ class Door:
             line.status = _GONE
         except Exception as error:  # noqa: BLE001 – this is the door's map.
             await self._surprise(error, line, scope, receive, send_with_headers)
-        self._log.info("http.request", **line.fields())
+        if self._log_well or not 200 <= line.status < 300:
+            self._log.info("http.request", **line.fields())
 
     def _add_headers(self, headers: MutableHeaders) -> None:
         for name, value in _DEFAULTS.items():

@@ -18,7 +18,7 @@ import uvloop
 
 from mss.model.account import Box
 from mss.services import mailbox
-from tests.imap.imap_world import DOCTOR, LETTER, NESTED, NOW, PASSWORD, World, running
+from tests.imap.imap_world import DOCTOR, LETTER, NESTED, NOW, PASSWORD, Client, World, running
 
 pytestmark = pytest.mark.journey
 
@@ -36,6 +36,18 @@ class Reached:
     def ca_file(self) -> Path:
         """The authority that clients trust."""
         return self.world.config.root / "authority" / "ca.pem"
+
+    async def connect(self, *, tls: bool) -> Client:
+        """Open a connection with the tests' own client."""
+        port, context = (self.tls_port, self.context()) if tls else (self.starttls_port, None)
+        name = "imap.pro.example" if tls else None
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=context, server_hostname=name, limit=1 << 22
+        )
+        client = Client(reader, writer, self.context())
+        self.world.clients.append(client)
+        assert (await client.line()).startswith(b"* OK [CAPABILITY ")
+        return client
 
     def context(self) -> ssl.SSLContext:
         """Return what a careful client uses."""
@@ -199,13 +211,19 @@ async def test_curl_reads_and_writes(reached: Reached, tmp_path: Path) -> None:
 
 
 def test_the_door_on_the_loop_of_production(imap_template: Path, tmp_path: Path) -> None:
-    """STARTTLS, pausing and large letters go through other code on uvloop."""
+    """STARTTLS, implicit TLS, pausing and large letters go through other code on uvloop."""
     large = LETTER + b"0123456789abcdef\r\n" * 200_000
 
     async def work() -> None:
         async with running(imap_template, tmp_path / "operator") as world:
-            await world.account(DOCTOR, await world.box(DOCTOR))
-            client = await world.connect(implicit_tls=False)
+            box = await world.box(DOCTOR)
+            await world.account(DOCTOR, box)
+            bound = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+            ports = [each.getsockname()[1] for each in bound]
+            await world.server.listen(bound[:1], implicit_tls=False)
+            await world.server.listen(bound[1:], implicit_tls=True)
+            reached = Reached(world, box, *ports)
+            client = await reached.connect(tls=False)
             assert await client.ask("STARTTLS") == [b"OK Begin TLS now"]
             await client.starttls()
             await client.login()
@@ -214,10 +232,15 @@ def test_the_door_on_the_loop_of_production(imap_template: Path, tmp_path: Path)
             assert (await client.ask("FETCH 1 BODY.PEEK[]"))[0].endswith(large + b")")
             client.send(b"i IDLE\r\n")
             assert await client.line() == b"+ Idling"
-            await (await world.session()).append("INBOX", LETTER)
+            others = [await reached.connect(tls=True) for _ in range(10)]
+            await (await others[0].login()).append("INBOX", LETTER)
             assert await client.line() == b"* 2 EXISTS"
-            injecting = await world.connect(implicit_tls=False)
+            injecting = await reached.connect(tls=False)
             injecting.send(b"a STARTTLS\r\nb NOOP\r\n")
             assert await injecting.line() == b"* BYE Octets before TLS"
+            garbage = socket.create_connection(("127.0.0.1", ports[1]))
+            await asyncio.to_thread(garbage.sendall, b"a NOOP\r\n" * 10)
+            assert await asyncio.to_thread(garbage.recv, 100) != b"*"
+            garbage.close()
 
     uvloop.run(work())

@@ -6,8 +6,11 @@ import re
 
 import pytest
 
-from mss.imap import changing
+from mss.config import Limits
+from mss.imap import changing, reading
+from mss.mail import mime
 from mss.model.account import Box
+from mss.model.message import Message
 from mss.services import mailbox
 from tests.imap.imap_world import DOCTOR, LETTER, NESTED, NOW, Client, World
 
@@ -460,6 +463,35 @@ async def test_a_large_letter_goes_out_in_slices(world: World, inbox: Box) -> No
     assert told[1] == b"OK Done"
     part = await client.ask("FETCH 1 BODY.PEEK[]<1000000.1500000>")
     assert part[0] == b"* 1 FETCH (BODY[]<1000000> {1500000}\r\n%b)" % large[1_000_000:2_500_000]
+
+
+async def test_parts_of_a_large_letter_are_read_piece_by_piece(
+    world: World, inbox: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients ask for an attachment in many ranges: its letter is indexed once, and a range costs a range."""
+    monkeypatch.setattr(reading, "_BATCH_OCTETS", 1000)
+    attachment = bytes(range(65, 90)) * 1000
+    letter = NESTED.replace(b"JVBERg==", attachment)
+    await world.deliver(inbox, letter)
+    client = await world.session("INBOX")
+    indexed: list[int] = []
+    index = mime.index
+
+    def counted(octets: bytes, limits: Limits) -> Message:
+        indexed.append(len(octets))
+        return index(octets, limits)
+
+    monkeypatch.setattr(mime, "index", counted)
+    found = b""
+    for start in range(0, len(attachment) + 1, 5000):
+        told = (await client.ask(f"UID FETCH 1 (BODY.PEEK[3]<{start}.5000> BODY.PEEK[9])"))[0]
+        assert told.endswith(b" BODY[9] NIL)")
+        found += told.partition(b"}\r\n")[2].removesuffix(b" BODY[9] NIL)")
+    assert found == attachment
+    assert indexed == [len(letter)]
+    both = await client.ask("FETCH 1 (BODY.PEEK[1] BODY.PEEK[HEADER.FIELDS (From)])")
+    assert both[0].startswith(b"* 1 FETCH (BODY[1] {20}\r\n")
+    assert (await client.ask("FETCH 1 BODY.PEEK[]"))[0].endswith(letter + b")")
 
 
 async def test_the_header_of_a_letter_is_found_beyond_the_first_octets(world: World, inbox: Box) -> None:

@@ -139,6 +139,52 @@ async def test_garbage_instead_of_a_handshake(material: TlsMaterial) -> None:
     assert len(door.failures) == 1
 
 
+async def test_a_client_that_leaves_in_the_handshake(material: TlsMaterial) -> None:
+    door, counts = Recorder(), Counts()
+    async with serving(door, material, metrics=counts) as (server, port):
+        for octets in (b"", b"\x16\x03\x01"):
+            async with connected(port) as talk:
+                await talk.reply()
+                await talk.say(b"STARTTLS")
+                await talk.send(octets)
+                talk.writer.write_eof()
+                assert await talk.ended()
+        async with asyncio.timeout(5):
+            while server.connections:
+                await asyncio.sleep(0)
+    assert counts.seen == [("closed", "tls-failed")] * 2
+
+
+async def test_a_handshake_that_never_begins_is_cut_at_the_end(material: TlsMaterial) -> None:
+    door = Recorder()
+    async with serving(door, material) as (server, port):
+        async with connected(port) as gone, connected(port) as waiting:
+            for talk in (gone, waiting):
+                await talk.reply()
+                await talk.say(b"STARTTLS")
+            gone.writer.transport.abort()
+            async with asyncio.timeout(5):
+                while server.connections > 1:
+                    await asyncio.sleep(0)
+            await server.close(grace_s=0.05)
+            assert await waiting.ended()
+        async with asyncio.timeout(5):
+            while server.connections:
+                await asyncio.sleep(0)
+
+
+async def test_a_door_that_fails_at_a_failed_handshake_leaks_no_connection(material: TlsMaterial) -> None:
+    door = Recorder(answers={"insecure": Unavailable("disk full")})
+    async with serving(door, material) as (server, port), connected(port) as talk:
+        await talk.reply()
+        await talk.say(b"STARTTLS")
+        await talk.send(b"nothing of the kind\r\n")
+        assert await talk.ended()
+        async with asyncio.timeout(5):
+            while server.connections:
+                await asyncio.sleep(0)
+
+
 SMUGGLING = [
     b"\n.\n",
     b"\n.\r\n",

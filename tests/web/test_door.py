@@ -26,7 +26,7 @@ def draw(_request: Request, status: int, incident: str) -> Response:
 
 def door(endpoint: object, *, secure: bool = True, timeout_s: float = 10) -> Door:
     router = Router([Route("/people/{name}", endpoint)])  # type: ignore[arg-type]
-    return Door(router, room="test", secure=secure, timeout_s=timeout_s, draw_error=draw)  # type: ignore[arg-type]
+    return Door(router, room="test", secure=secure, timeout_s=timeout_s, draw_error=draw)
 
 
 async def get(application: Door, path: str = "/people/paul") -> httpx2.Response:

@@ -1,0 +1,186 @@
+"""The figures of one process, for Prometheus (names: USERS.md §1.5). The only module that names prometheus-client.
+
+The doors know small protocols; the classes here fit them. No label carries a person: a value that does not look like
+a static word of ours becomes "other".
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+OTHER: Final = "other"
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,30}(?:\.[a-z][a-z0-9-]{0,30})?\Z", re.ASCII)
+_FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SLOW: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_LETTER: Final = (2**10, 2**12, 2**14, 2**16, 2**18, 2**20, 2**22, 2**23, 2**24, 25 * 2**20)
+_INCOMING: Final = "mx"
+
+
+def word(value: str) -> str:
+    """Return a label's value when it is a word of ours; `other` for all else."""
+    return value if _WORD.match(value) else OTHER
+
+
+class SmtpCounts:
+    """What the SMTP doors and the relay count."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._sessions = Counter(
+            "mss_smtp_sessions", "SMTP connections that ended.", ("listener", "outcome"), registry=registry
+        )
+        self._open = Gauge("mss_smtp_sessions_open", "SMTP connections open now.", ("listener",), registry=registry)
+        self._commands = Histogram(
+            "mss_smtp_command_seconds",
+            "Time to answer a command.",
+            ("listener", "verb"),
+            buckets=_FAST,
+            registry=registry,
+        )
+        self._refused = Counter(
+            "mss_messages_refused", "Refusals by stage and rule.", ("stage", "rule"), registry=registry
+        )
+        self._accepted = Counter(
+            "mss_messages_accepted", "Letters accepted from outside (in) or from our people (out).", ("direction",),
+            registry=registry,
+        )  # fmt: skip
+        self._letters = Counter(
+            "mss_smtp_letters", "Letters answered after DATA.", ("listener", "outcome"), registry=registry
+        )
+        self._octets = Histogram(
+            "mss_message_octets", "Sizes of the letters answered.", ("direction",), buckets=_LETTER, registry=registry
+        )
+        self._attempts = Counter("mss_delivery_attempts", "Deliveries tried.", ("outcome",), registry=registry)
+        self._delivery = Histogram(
+            "mss_delivery_seconds", "Time of one try.", ("outcome",), buckets=_SLOW, registry=registry
+        )
+
+    def session_opened(self, listener: str) -> None:
+        """A connection was taken."""
+        self._open.labels(word(listener)).inc()
+
+    def session_closed(self, listener: str, outcome: str) -> None:
+        """A connection ended."""
+        self._open.labels(word(listener)).dec()
+        self._sessions.labels(word(listener), word(outcome)).inc()
+
+    def command(self, listener: str, verb: str, seconds: float) -> None:
+        """A known command was answered."""
+        self._commands.labels(word(listener), word(verb)).observe(seconds)
+
+    def refused(self, stage: str, rule: str) -> None:
+        """Something was refused."""
+        self._refused.labels(word(stage), word(rule)).inc()
+
+    def letter(self, listener: str, outcome: str, octets: int) -> None:
+        """A letter was answered."""
+        direction = "in" if listener == _INCOMING else "out"
+        self._letters.labels(word(listener), word(outcome)).inc()
+        self._octets.labels(direction).observe(octets)
+        if outcome == "accepted":
+            self._accepted.labels(direction).inc()
+
+    def auth(self, mechanism: str, outcome: str) -> None:
+        """A sign-in at an SMTP door, as its protocol has it; `signed_in` counts the same one in `mss_auth_total`."""
+
+    def attempt(self, outcome: str, seconds: float) -> None:
+        """A delivery was tried."""
+        self._attempts.labels(word(outcome)).inc()
+        self._delivery.labels(word(outcome)).observe(seconds)
+
+
+class ImapCounts:
+    """What the IMAP door counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._opened = Counter("mss_imap_connections", "IMAP connections taken.", registry=registry)
+        self._closed = Counter(
+            "mss_imap_connections_closed", "IMAP connections that ended.", ("outcome",), registry=registry
+        )
+        self._states = Gauge("mss_imap_sessions", "IMAP sessions by state.", ("state",), registry=registry)
+        self._commands = Histogram(
+            "mss_imap_command_seconds", "Time to answer a command.", ("command", "condition"), buckets=_FAST,
+            registry=registry,
+        )  # fmt: skip
+
+    def session_opened(self) -> None:
+        """A connection was taken."""
+        self._opened.inc()
+
+    def session_closed(self, outcome: str) -> None:
+        """A connection ended."""
+        self._closed.labels(word(outcome)).inc()
+
+    def state(self, before: str, after: str) -> None:
+        """A session went from one state to another; an empty name means none."""
+        if before:
+            self._states.labels(word(before)).dec()
+        if after:
+            self._states.labels(word(after)).inc()
+
+    def command(self, name: str, condition: str, seconds: float) -> None:
+        """A command was answered."""
+        self._commands.labels(word(name), word(condition)).observe(seconds)
+
+
+class Metrics:
+    """All figures of one process; `smtp` and `imap` are what the doors get, itself what signing in gets."""
+
+    def __init__(self) -> None:
+        # When each series began is of no use to anybody and doubles the text.
+        disable_created_metrics()
+        self._registry = CollectorRegistry()
+        self.smtp = SmtpCounts(self._registry)
+        self.imap = ImapCounts(self._registry)
+        self._auth = Counter("mss_auth", "Sign-ins.", ("mechanism", "outcome"), registry=self._registry)
+        self._queue = Gauge("mss_queue_messages", "Deliveries by state.", ("state",), registry=self._registry)
+        self._oldest = Gauge("mss_queue_oldest_seconds", "Age of the oldest due delivery.", registry=self._registry)
+        self._list_age = Gauge(
+            "mss_whitelist_age_seconds", "Since the trust list was last read well.", registry=self._registry
+        )
+        self._expiry = Gauge(
+            "mss_certificate_expiry_seconds", "Until the certificate ends.", ("name",), registry=self._registry
+        )
+        self._up = Gauge("mss_store_up", "Whether the store answers.", registry=self._registry)
+        build = Gauge("mss_build_info", "Always 1.", ("version",), registry=self._registry)
+        build.labels(_version()).set(1)
+
+    def signed_in(self, mechanism: str, outcome: str) -> None:
+        """Count one sign-in."""
+        self._auth.labels(word(mechanism), word(outcome)).inc()
+
+    def store(self, *, up: bool) -> None:
+        """Say whether the store answered when it was asked."""
+        self._up.set(up)
+
+    def queue(self, counts: dict[str, int], oldest_s: float) -> None:
+        """Say how many deliveries wait in which state."""
+        self._queue.clear()
+        for state, count in counts.items():
+            self._queue.labels(word(state)).set(count)
+        self._oldest.set(oldest_s)
+
+    def trust_list_age(self, seconds: float) -> None:
+        """Say how old the trust list is; not a number before there is one."""
+        self._list_age.set(seconds)
+
+    def certificate(self, name: str, seconds_left: float) -> None:
+        """Say how long a certificate of ours lasts."""
+        self._expiry.labels(word(name)).set(seconds_left)
+
+    def text(self) -> bytes:
+        """Return all figures in Prometheus' text form."""
+        return generate_latest(self._registry)
+
+
+def _version() -> str:
+    try:
+        return version("mss-server")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,243 @@
+"""The operator's port: alive, ready, well; and figures without persons."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from mss.console import app as console
+from mss.console.metrics import OTHER, ImapCounts, Metrics, SmtpCounts, word
+from mss.errors import Unavailable
+from mss.imap.metrics import Metrics as ImapProtocol
+from mss.model.peer import TrustList
+from mss.signin import SignIn, SignInMetrics
+from mss.smtp.metrics import Metrics as SmtpProtocol
+from tests.webmail.webmail_world import START, World, copy_of, make_template, open_world
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_template(tmp_path_factory.mktemp("console-template"))
+
+
+@pytest.fixture
+async def world(template: Path, tmp_path: Path) -> AsyncIterator[World]:
+    opened = await open_world(copy_of(template, tmp_path / "operator"))
+    yield opened
+    opened.sign_in.close()
+    await opened.store.close()
+
+
+class Port:
+    """The operator's port and what it looks at."""
+
+    def __init__(self, world: World) -> None:
+        self.metrics = Metrics()
+        self.trust: TrustList | None = TrustList(START, {}, START)
+        self.app = console.build(world.store, world.config, world.hands, self.metrics, lambda: self.trust)
+
+    async def get(self, path: str) -> httpx2.Response:
+        transport = httpx2.ASGITransport(self.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.get(path)
+
+
+@pytest.fixture
+def port(world: World, monkeypatch: pytest.MonkeyPatch) -> Port:
+    monkeypatch.setattr(console, "certificate_expiry", lambda _path: START + timedelta(days=100))
+    return Port(world)
+
+
+@pytest.fixture
+def broken_store(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_args: object) -> Any:
+        raise Unavailable("the store is away")
+
+    monkeypatch.setattr(world.store, "read", away)
+    monkeypatch.setattr(world.store, "at_head", away)
+
+
+async def test_a_process_that_answers_is_alive(port: Port) -> None:
+    response = await port.get("/livez")
+    assert (response.status_code, response.text) == (200, "ok\n")
+
+
+async def test_a_store_that_answers_in_its_newest_form_is_ready(port: Port) -> None:
+    response = await port.get("/readyz")
+    assert (response.status_code, response.text) == (200, "store: ok\nmigrations: ok\n")
+
+
+@pytest.mark.usefixtures("broken_store")
+async def test_without_its_store_a_node_lives_and_is_not_ready(port: Port) -> None:
+    assert (await port.get("/livez")).status_code == 200
+    response = await port.get("/readyz")
+    assert (response.status_code, response.text) == (503, "store: not ok\nmigrations: not ok\n")
+    figures = (await port.get("/metrics")).text
+    assert "mss_store_up 0.0" in figures
+
+
+async def test_an_older_form_of_the_store_is_not_ready(
+    port: Port, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def older() -> bool:
+        return False
+
+    monkeypatch.setattr(world.store, "at_head", older)
+    assert (await port.get("/readyz")).text == "store: ok\nmigrations: not ok\n"
+
+
+async def test_all_is_well(port: Port) -> None:
+    response = await port.get("/healthz")
+    assert response.status_code == 200
+    assert response.json()["ok"]
+    assert response.json()["checks"]["certificate-operator"] == {"ok": True, "value": "100 days left"}
+
+
+@pytest.mark.parametrize(("days", "well"), [(13.9, False), (14, False), (14.1, True)])
+async def test_a_certificate_that_ends_soon_needs_care(
+    port: Port, monkeypatch: pytest.MonkeyPatch, days: float, well: bool
+) -> None:
+    monkeypatch.setattr(console, "certificate_expiry", lambda _path: START + timedelta(days=days))
+    response = await port.get("/healthz")
+    assert response.status_code == (200 if well else 503)
+    assert response.json()["checks"]["certificate-operator"]["ok"] is well
+
+
+async def test_a_certificate_that_cannot_be_read_needs_care(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    response = await port.get("/healthz")
+    assert response.json()["checks"]["certificate-operator"]["value"] == "0 days left"
+
+
+@pytest.mark.parametrize(("over_s", "well"), [(-1, True), (0, True), (1, False)])
+async def test_a_trust_list_past_its_age_needs_care(port: Port, world: World, over_s: int, well: bool) -> None:
+    world.hands.move(seconds=world.config.trust_list.max_age_s + over_s)
+    response = await port.get("/healthz")
+    assert response.json()["checks"]["trust-list"]["ok"] is well
+
+
+async def test_no_trust_list_needs_care(port: Port) -> None:
+    port.trust = None
+    response = await port.get("/healthz")
+    assert (response.status_code, response.json()["checks"]["trust-list"]["value"]) == (503, "none")
+    assert "mss_whitelist_age_seconds NaN" in (await port.get("/metrics")).text
+
+
+async def test_the_figures_have_their_names(port: Port, world: World) -> None:
+    world.hands.move(seconds=7)
+    port.metrics.smtp.session_opened("mx")
+    port.metrics.smtp.command("mx", "MAIL", 0.002)
+    port.metrics.smtp.letter("mx", "accepted", 2000)
+    port.metrics.smtp.letter("submission", "refused", 2000)
+    port.metrics.smtp.refused("rcpt", "patient.unknown")
+    port.metrics.smtp.attempt("relayed", 0.2)
+    port.metrics.smtp.session_closed("mx", "quit")
+    port.metrics.imap.session_opened()
+    port.metrics.imap.state("", "selected")
+    port.metrics.imap.state("selected", "idle")
+    port.metrics.imap.command("UID FETCH", "OK", 0.01)
+    port.metrics.imap.session_closed("logout")
+    port.metrics.signed_in("PLAIN", "bad-credentials")
+    response = await port.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    for line in (
+        'mss_smtp_sessions_total{listener="mx",outcome="quit"} 1.0',
+        'mss_smtp_sessions_open{listener="mx"} 0.0',
+        'mss_smtp_command_seconds_count{listener="mx",verb="MAIL"} 1.0',
+        'mss_messages_accepted_total{direction="in"} 1.0',
+        'mss_messages_refused_total{rule="patient.unknown",stage="rcpt"} 1.0',
+        'mss_delivery_attempts_total{outcome="relayed"} 1.0',
+        'mss_delivery_seconds_count{outcome="relayed"} 1.0',
+        'mss_imap_sessions{state="idle"} 1.0',
+        'mss_imap_sessions{state="selected"} 0.0',
+        'mss_imap_command_seconds_count{command="UID FETCH",condition="OK"} 1.0',
+        'mss_auth_total{mechanism="PLAIN",outcome="bad-credentials"} 1.0',
+        "mss_queue_oldest_seconds 0.0",
+        "mss_whitelist_age_seconds 7.0",
+        'mss_certificate_expiry_seconds{name="operator"}',
+        "mss_store_up 1.0",
+        "mss_build_info{version=",
+    ):
+        assert line in response.text, line
+    assert 'mss_messages_accepted_total{direction="out"}' not in response.text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("quit", "quit"),
+        ("UID FETCH", "UID FETCH"),
+        ("box.closed", "box.closed"),
+        ("claire.martin@chu.fr", OTHER),
+        ("279035121518989", OTHER),
+        ("", OTHER),
+        ("x" * 31, "x" * 31),
+        ("x" * 32, OTHER),
+        ('a"b', OTHER),
+        ("a\nb", OTHER),
+        ("é", OTHER),
+    ],
+)
+def test_a_label_is_a_word_of_ours(value: str, shown: str) -> None:
+    assert word(value) == shown
+
+
+async def test_no_label_carries_a_person(port: Port) -> None:
+    person = "279035121518989@patient.mssante.fr"
+    port.metrics.smtp.session_opened(person)
+    port.metrics.smtp.session_closed(person, person)
+    port.metrics.smtp.command(person, person, 1)
+    port.metrics.smtp.refused(person, person)
+    port.metrics.smtp.letter(person, person, 1)
+    port.metrics.smtp.attempt(person, 1)
+    port.metrics.imap.session_closed(person)
+    port.metrics.imap.state(person, person)
+    port.metrics.imap.command(person, person, 1)
+    port.metrics.signed_in(person, person)
+    text = (await port.get("/metrics")).text
+    assert "patient.mssante" not in text
+    assert not re.search(r"\d{13}", text)
+
+
+def test_the_counts_fit_what_the_doors_ask_for() -> None:
+    metrics = Metrics()
+    smtp: SmtpProtocol = metrics.smtp
+    imap: ImapProtocol = metrics.imap
+    signing_in: SignInMetrics = metrics
+    assert isinstance(smtp, SmtpCounts)
+    assert isinstance(imap, ImapCounts)
+    assert signing_in is metrics
+
+
+async def test_sign_ins_are_counted_once(world: World, port: Port) -> None:
+    from mss.model.secret import Secret
+
+    sign_in = SignIn(world.store, world.hands, world.config.limits, port.metrics)
+    await sign_in.check("personne", Secret.of("x"), "PLAIN", "192.0.2.1")
+    sign_in.close()
+    assert 'mss_auth_total{mechanism="PLAIN",outcome="bad-credentials"} 1.0' in (await port.get("/metrics")).text
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"), [("/", "GET", 404), ("/metrics", "POST", 405), ("/x", "GET", 404)]
+)
+async def test_there_is_nothing_else(port: Port, path: str, method: str, status: int) -> None:
+    transport = httpx2.ASGITransport(port.app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        assert (await client.request(method, path)).status_code == status
+
+
+async def test_probes_leave_no_lines_until_something_is_wrong(
+    port: Port, capsys: pytest.CaptureFixture[str], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await port.get("/livez")
+    assert "http.request" not in "".join(capsys.readouterr())
+    port.trust = None
+    await port.get("/healthz")
+    assert "http.request" in "".join(capsys.readouterr())
