@@ -21,6 +21,7 @@ from mss.clock import system_clock
 from mss.commands import accounts, explain, journal, letters, shown, trust
 from mss.commands.output import complain, say, say_marked, when
 from mss.config import Config, load
+from mss.directory.trustlist import written_dn
 from mss.errors import Misconfigured, MssError, Unavailable, incident_number
 from mss.log import configure
 from mss.model.account import BoxState, DelegationKind
@@ -403,7 +404,7 @@ def operator_show(
 ) -> None:
     """Show which certificates may carry letters for a domain."""
     for subject in trust.subjects_of(trust.current(_settings(config), system_clock), domain):
-        say(str(subject))
+        say(written_dn(subject))
 
 
 @operator_app.command("read", epilog="Example: mss operator read listeblanchemssante.xml")

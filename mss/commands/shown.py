@@ -12,6 +12,7 @@ from mss.commands import letters
 from mss.commands.house import seconds_ago
 from mss.commands.output import say, say_marked, table, when
 from mss.commands.trust import Operator
+from mss.directory.trustlist import written_dn
 from mss.model.account import Account
 from mss.model.audit import AuditRecord
 from mss.model.party import BoxKind, Party
@@ -112,7 +113,7 @@ def parties(found: Iterable[Party]) -> None:
 
 def operators(listed: TrustList, found: Iterable[Operator]) -> None:
     """Print operators with some of their domains, and which list that is."""
-    rows = [(str(one.subject), str(len(one.domains)), ", ".join(one.domains[:3])) for one in found]
+    rows = [(written_dn(one.subject), str(len(one.domains)), ", ".join(one.domains[:3])) for one in found]
     table(("OPERATOR", "DOMAINS", "AMONG THEM"), rows, nothing="No operator has these words.")
     read = f"read {when(listed.fetched_at)}"
     say(f"Version {listed.version} of {when(listed.generated_at)}, {read}: {len(listed.domains)} domains.")
