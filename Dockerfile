@@ -23,8 +23,9 @@ COPY --from=build /opt/mss /opt/mss
 ENV PATH=/opt/mss/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 WORKDIR /etc/mss
-EXPOSE 25 143 443 465 587 993 9180
-HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9180/livez', timeout=4)"]
+# The ports that `mss init` gives: MX, submission, submissions, IMAP, IMAPS, webmail; the operator's own.
+EXPOSE 12500 12501 12502 12503 12504 12505 12510
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
+    CMD ["mss", "check", "--live", "-c", "/etc/mss/mss.toml"]
 ENTRYPOINT ["mss"]
 CMD ["serve", "-c", "/etc/mss/mss.toml"]

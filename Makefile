@@ -35,7 +35,7 @@ test: $(READY) packages
 endif
 
 soak: $(READY) packages ## Long runs: kills, power cuts, fail-over; T= for a part
-	@$(PYTEST) -s -m soak --timeout=7200 --hypothesis-profile=soak $(T)
+	@MSS_TESTS_ON_DISK=1 $(PYTEST) -s -m soak --timeout=7200 --hypothesis-profile=soak $(T)
 
 fuzz: $(READY) ## Every property with far more examples than usual; T= for a part
 	@$(PYTEST) $(PARALLEL) -m "hypothesis and not soak" --timeout=3600 --hypothesis-profile=soak $(T)

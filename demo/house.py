@@ -64,10 +64,16 @@ class Operator:
         }
         return int((listening.get(door) or (config.ops.listen,))[0].rpartition(":")[2])
 
-    def start(self) -> None:
+    @property
+    def subject(self) -> DN:
+        """The subject of the operator's certificate, as the trust list names it."""
+        config = self.config
+        return instance.subject_of(config.path(config.tls.certificate_file))
+
+    def start(self, *, workers: int = 1) -> None:
         """Start the server; its log goes to a file in its folder."""
         log = (self.folder / "server.log").open("ab")
-        command = [sys.executable, "-m", "mss", "serve", "-c", str(self.config_file)]
+        command = [sys.executable, "-m", "mss", "serve", "-c", str(self.config_file), "--workers", str(workers)]
         self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
         log.close()
 
@@ -188,7 +194,7 @@ def _make(operator: Operator, world: World, now: Any) -> None:
 
 
 def _list_each_other(world: World, now: Any) -> None:
-    domains = {parse_domain(one.domain): frozenset({subject_of(one)}) for one in world.operators}
+    domains = {parse_domain(one.domain): frozenset({one.subject}) for one in world.operators}
     octets = trustlist.render(TrustList(now - timedelta(minutes=1), domains, now))
     for operator in world.operators:
         file = operator.config.trust_list.file
@@ -198,11 +204,6 @@ def _list_each_other(world: World, now: Any) -> None:
             fresh = path.with_suffix(".new")
             fresh.write_bytes(octets)
             os.replace(fresh, path)
-
-
-def subject_of(operator: Operator) -> DN:
-    """Return the subject of an operator's certificate."""
-    return instance.subject_of(operator.config.path(operator.config.tls.certificate_file))
 
 
 def _make_people(world: World) -> None:

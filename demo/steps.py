@@ -13,7 +13,7 @@ import pyotp
 
 from demo.browser import Browser, Page
 from demo.clients import Login, context, expect, read_mailbox, submit, wait_for_letter
-from demo.house import HOSPITAL, PATIENTS, REGION, Operator, World, subject_of
+from demo.house import HOSPITAL, PATIENTS, REGION, Operator, World
 from demo.letters import Document, closing, sample_document, strangers_letter, welcome
 from mss import pki
 from mss.clock import system_clock
@@ -206,7 +206,7 @@ def hospital_reads(story: Story) -> str:
 
 
 def answer_after_fin(story: Story) -> str:
-    """The hospital ends the exchange with [FIN]: the page says why, before anything is typed, and a forced answer fails."""
+    """The hospital ends the exchange with [FIN]: the page says why before anything is typed; a forced answer fails."""
     world, people, browser = story.world, story.world.people, story.patient
     before = browser.get(story.conversation)
     form = before.form("text")
@@ -286,7 +286,7 @@ def rogue_is_refused(story: Story) -> str:
     world = story.world
     now = system_clock()
     foreign = pki.make_authority(world.folder / "rogue-authority", now=now, name="ROGUE")
-    subject = [(kind, value) for kind, value in subject_of(world.hospital).attributes]
+    subject = list(world.hospital.subject.attributes)
     certificate, key = pki.issue(world.folder / "rogue", foreign, subject, [f"mx.{HOSPITAL}", "localhost"], now=now)
     try:
         answer = _try_mx(story, certificate, key, f"accueil@{HOSPITAL}")

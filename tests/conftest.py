@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support import postgres, sockets
+from tests.support import memory, postgres, sockets
 
 _ANY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("fast", _ANY, max_examples=50)
@@ -17,6 +18,22 @@ settings.register_profile("soak", _ANY, max_examples=20_000)
 settings.load_profile("ci" if os.environ.get("CI") else "fast")
 
 sockets.install_guard()
+_made_here = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put `tmp_path` into memory, unless --basetemp says where or MSS_TESTS_ON_DISK is set."""
+    folder = None if os.environ.get("MSS_TESTS_ON_DISK") else memory.roomy()
+    if folder is not None and not config.option.basetemp:
+        memory.sweep(folder)
+        config.option.basetemp = config.stash[_made_here] = str(memory.fresh_folder(folder))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remove the files of a good run; those of a failed one stay to be looked at until the next."""
+    made = session.config.stash.get(_made_here, None)
+    if made is not None and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from mss.imap import commands as c
 from mss.imap import responses, units
 from mss.imap.folders import located
 from mss.imap.reading import NO_SUCH_NUMBER, SOME_GONE
+from mss.imap.responses import Runs
 from mss.imap.session import Answer, Session, done
 from mss.imap.view import View
 from mss.model.mailbox import SYSTEM_FLAGS
 from mss.services import mailbox
-from mss.services.mailbox import FlagAction, Placed, Runs, Stored
+from mss.services.mailbox import FlagAction, Placed, Stored
 
+# A unit of work lasts 20 ms at most.
+_SLICE_LETTERS: Final = 1000
 _READ_ONLY: Final = Answer("NO", "The mailbox is open for reading only", "CANNOT")
 _ACTIONS: Final = {
     c.StoreMode.REPLACE: FlagAction.REPLACE,
@@ -40,14 +44,20 @@ async def store(session: Session, command: c.Store) -> Answer:
         return NO_SUCH_NUMBER
     if view.read_only:
         return _READ_ONLY
-    stored = await session.write(
-        mailbox.store_flags, view.mailbox.id, runs, _ACTIONS[command.mode], settable(command.flags),
-        command.unchanged_since, session.actor, session.house.clock(),
-    )  # fmt: skip
-    for modseq in {modseq for _, modseq, _ in stored.rows}:
-        view.own(modseq)
-    _tell_stored(session, command, stored)
-    return _stored_answer(view, command, runs, stored)
+    flags, modified, found = settable(command.flags), list[tuple[int, int]](), 0
+    for part in view.slices(runs, _SLICE_LETTERS):
+        stored = await session.write(
+            mailbox.store_flags, view.mailbox.id, part, _ACTIONS[command.mode], flags, command.unchanged_since,
+            session.actor, session.house.clock(),
+        )  # fmt: skip
+        view.own(stored.modseq)
+        _tell_stored(session, command, stored)
+        modified.extend(stored.modified)
+        found += len(stored.rows)
+    if modified:
+        return done("Some were changed meanwhile", f"MODIFIED {_named(view, tuple(modified), uid=command.uid)}")
+    wanted = sum(1 for _ in view.numbered(runs))
+    return SOME_GONE if found < wanted and not command.uid else done()
 
 
 def _tell_stored(session: Session, command: c.Store, stored: Stored) -> None:
@@ -65,7 +75,6 @@ def _tell_stored(session: Session, command: c.Store, stored: Stored) -> None:
             told.append(b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (number, uid, modseq))
     _tell_keywords(session, stored)
     session.stream.write(b"".join(told))
-    view.forget_flags(uid for uid, _, _ in stored.rows)
 
 
 def _tell_keywords(session: Session, stored: Stored) -> None:
@@ -74,13 +83,6 @@ def _tell_keywords(session: Session, stored: Stored) -> None:
     if stored.mailbox.keywords != here.told_keywords:
         here.told_keywords = stored.mailbox.keywords
         session.stream.write(responses.mailbox_flags(stored.mailbox.keywords, read_only=here.view.read_only))
-
-
-def _stored_answer(view: View, command: c.Store, runs: Runs, stored: Stored) -> Answer:
-    if stored.modified:
-        return done("Some were changed meanwhile", f"MODIFIED {_named(view, stored.modified, uid=command.uid)}")
-    wanted = sum(1 for _ in view.numbered(runs))
-    return SOME_GONE if len(stored.rows) < wanted and not command.uid else done()
 
 
 def _named(view: View, runs: Runs, *, uid: bool) -> str:
@@ -92,7 +94,7 @@ def _named(view: View, runs: Runs, *, uid: bool) -> str:
 
 
 async def copy(session: Session, command: c.Copy) -> Answer:
-    """Copy or move letters, all or none."""
+    """Copy letters, all or none; or move them, each whole."""
     view = session.here.view
     runs = view.resolve(command.messages, uid=command.uid)
     if runs is None:
@@ -100,21 +102,32 @@ async def copy(session: Session, command: c.Copy) -> Answer:
     if command.move and view.read_only:
         return _READ_ONLY
     place, name = located(session, command.mailbox, to_change=True)
-    service = units.move if command.move else units.copy
     target = units.Target(place.box.id, name)
-    placed = await session.write(service, view.mailbox.id, runs, target, session.actor, session.house.clock())
-    if not placed.source:
+    return await (_move if command.move else _copy)(session, runs, target)
+
+
+async def _copy(session: Session, runs: Runs, target: units.Target) -> Answer:
+    mailbox_id = session.here.view.mailbox.id
+    placed = await session.write(units.copy, mailbox_id, runs, target, session.actor, session.house.clock())
+    return done(code=_copyuid([placed])) if placed.source else done("Nothing to do")
+
+
+async def _move(session: Session, runs: Runs, target: units.Target) -> Answer:
+    view, moved = session.here.view, list[Placed]()
+    for part in view.slices(runs, _SLICE_LETTERS):
+        now = session.house.clock()
+        moved.append(await session.write(units.move, view.mailbox.id, part, target, session.actor, now))
+    if not any(placed.source for placed in moved):
         return done("Nothing to do")
-    code = _copyuid(placed)
-    if not command.move:
-        return done(code=code)
     # The client learns the new UIDs before the old numbers go (RFC 6851 §4.3).
-    session.stream.write(responses.tagged("*", "OK", "Moved", code))
+    session.stream.write(responses.tagged("*", "OK", "Moved", _copyuid(moved)))
     return done()
 
 
-def _copyuid(placed: Placed) -> str:
-    return f"COPYUID {placed.uidvalidity} {responses.runs(placed.source)} {responses.runs(placed.target)}"
+def _copyuid(placed: Sequence[Placed]) -> str:
+    source = [run for each in placed for run in each.source]
+    target = [run for each in placed for run in each.target]
+    return f"COPYUID {placed[0].uidvalidity} {responses.runs(source)} {responses.runs(target)}"
 
 
 # --- EXPUNGE ---

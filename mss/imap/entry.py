@@ -50,12 +50,13 @@ async def logout(session: Session, _: c.Logout) -> Answer:
     return done()
 
 
-async def start_tls(session: Session, tag: str) -> None:
+async def start_tls(session: Session, tag: str) -> Answer | None:
     """Answer, then shake hands; octets that came in the clear with the command end the connection."""
     if session.stream.wire.pending:
         raise Gone("injected", "Octets before TLS")
     session.stream.write(responses.tagged(tag, "OK", "Begin TLS now"))
     await session.start_tls()
+    return None
 
 
 async def login(session: Session, command: c.Login) -> Answer:

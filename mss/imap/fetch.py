@@ -17,7 +17,7 @@ from mss.imap.commands import Item, Section, Text
 from mss.imap.structure import without_extensions
 from mss.mail import sections
 from mss.mail.sections import What
-from mss.model.message import Message
+from mss.model.message import Message, Span, Structure
 
 
 class Row(Protocol):
@@ -161,6 +161,34 @@ def _item(section: Section, message: Message) -> bytes:
     if section.count is not None:
         octets = octets[section.start : section.start + section.count]
     return section.label + b" " + responses.literal(octets)
+
+
+Spans = list[tuple[int, int] | None]
+
+
+def spans(wanted: Sequence[Section], structure: Structure) -> Spans | None:
+    """Return the octets [start, end) that sections are in an indexed letter, None for a part that does not exist.
+
+    None altogether when a section is no single run of octets (chosen header fields).
+    """
+    if any(section.text in (Text.HEADER_FIELDS, Text.HEADER_FIELDS_NOT) for section in wanted):
+        return None
+    return [_span(section, Message(b"", structure)) for section in wanted]
+
+
+def _span(section: Section, message: Message) -> tuple[int, int] | None:
+    found = sections.section(message, sections.Section(section.part, _WHAT[section.text]))
+    if not isinstance(found, Span):
+        return None
+    start = min(found.start + section.start, found.end)
+    return start, found.end if section.count is None else min(start + section.count, found.end)
+
+
+def announced(section: Section, span: tuple[int, int] | None) -> bytes:
+    """Return the beginning of a section's item: what stands before its octets."""
+    if span is None:
+        return section.label + b" NIL"
+    return b"%b {%d}\r\n" % (section.label, span[1] - span[0])
 
 
 def header_end(octets: bytes) -> int | None:

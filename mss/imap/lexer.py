@@ -94,11 +94,6 @@ class Cursor:
         if self.at != len(self._text):
             raise Malformed("Too many arguments")
 
-    @property
-    def at_end(self) -> bool:
-        """Whether nothing is left."""
-        return self.at == len(self._text)
-
     def count(self) -> None:
         """Count one element against the limit of a command."""
         if self._arguments_left <= 0:

@@ -1,12 +1,17 @@
-"""Handlers that read letters: FETCH and SEARCH. Rows come in chunks, octets in batches, and go out with back-pressure."""
+"""Handlers that read letters: FETCH and SEARCH.
+
+Rows come in chunks and octets in batches, each in a unit of its own, and go out with back-pressure.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
+from mss.config import Limits
 from mss.imap import commands as c
 from mss.imap import fetch, responses, search, units
 from mss.imap.commands import Item
@@ -17,7 +22,7 @@ from mss.mail import mime
 from mss.model.mailbox import SEEN
 from mss.model.message import Message
 from mss.services import mailbox
-from mss.services.mailbox import Columns, FlagAction, NoSuchMailbox, Row, Runs
+from mss.services.mailbox import Columns, FlagAction, Row
 
 _CHUNK_ROWS: Final = 500
 _BATCH_OCTETS: Final = 1024 * 1024
@@ -26,6 +31,7 @@ _INDEX_IN_THREAD_OCTETS: Final = 256 * 1024
 NO_SUCH_NUMBER: Final = Answer("BAD", "No such message number")
 SOME_GONE: Final = Answer("NO", "Some of these letters are gone", "EXPUNGEISSUED")
 
+Chunk = Sequence[tuple[int, int]]
 Numbered = list[tuple[int, Row]]
 
 
@@ -40,13 +46,11 @@ async def fetch_letters(session: Session, command: c.Fetch) -> Answer:
     if runs is None:
         return NO_SUCH_NUMBER
     plan = fetch.plan(command.items, command.sections, condstore=session.condstore, read_only=view.read_only)
+    send = _send_rows if plan.need is Need.NOTHING else _send_letters
     complete = True
     for chunk in view.chunks(runs, _CHUNK_ROWS):
-        rows = await _rows(session, chunk, _columns(command.items))
-        complete = complete and len(rows) == len(chunk)
-        if command.changed_since is not None:
-            rows = [pair for pair in rows if pair[1].modseq > command.changed_since]
-        await _send(session, plan, rows)
+        sent = await send(session, plan, chunk, command.changed_since or 0)
+        complete = complete and sent == len(chunk)
     return done() if complete or command.uid else SOME_GONE
 
 
@@ -59,39 +63,61 @@ def _columns(items: Item) -> Columns:
     return columns
 
 
-async def _rows(session: Session, chunk: Sequence[tuple[int, int]], columns: Columns) -> Numbered:
+async def _rows(session: Session, chunk: Chunk, columns: Columns) -> Numbered:
     """Return (number, row) of the letters of a chunk that still exist."""
-    runs = responses.as_runs(uid for _, uid in chunk)
     mailbox_id = session.here.view.mailbox.id
-    rows = await session.read(mailbox.rows, mailbox_id, runs, columns, session.house.clock())
+    return _numbered(chunk, await session.read(mailbox.rows, mailbox_id, _runs(chunk), columns, session.house.clock()))
+
+
+def _runs(chunk: Chunk) -> responses.Runs:
+    return responses.as_runs(uid for _, uid in chunk)
+
+
+def _numbered(chunk: Chunk, rows: Sequence[Row]) -> Numbered:
     if len(rows) == len(chunk):
         return [(number, row) for (number, _), row in zip(chunk, rows, strict=True)]
     numbers = {uid: number for number, uid in chunk}
     return [(numbers[row.uid], row) for row in rows if row.uid in numbers]
 
 
-async def _send(session: Session, plan: Plan, rows: Numbered) -> None:
-    if plan.need is Need.NOTHING:
-        keywords = session.here.view.mailbox.keywords
-        session.stream.write(fetch.render_rows(rows, plan.items, keywords))
-        await session.stream.drain()
-        return
-    fresh = await _mark_seen(session, rows) if plan.marks_seen else {}
-    for batch in _batches(rows, plan):
-        await _send_batch(session, plan, [(number, fresh.get(row.uid, row)) for number, row in batch], fresh)
+async def _send_rows(session: Session, plan: Plan, chunk: Chunk, changed_since: int) -> int:
+    """Send what rows tell of a chunk; returns how many of its letters exist."""
+    rows = await _rows(session, chunk, _columns(plan.items))
+    chosen = [pair for pair in rows if pair[1].modseq > changed_since] if changed_since else rows
+    session.stream.write(fetch.render_rows(chosen, plan.items, session.here.view.mailbox.keywords))
+    await session.stream.drain()
+    return len(rows)
 
 
-def _batches(rows: Numbered, plan: Plan) -> Iterator[Numbered]:
-    """Yield letters whose octets are read in one go."""
+async def _send_letters(session: Session, plan: Plan, chunk: Chunk, changed_since: int) -> int:
+    """Send a chunk with octets: those of the first letters come with the rows, the others in batches."""
+    here = session.here
+    is_indexed = len(chunk) == 1 and chunk[0][1] == here.indexed_uid
+    octets_max = 0 if changed_since or is_indexed else _BATCH_OCTETS
+    rows, octets = await session.read(
+        units.letters, here.place.box.id, here.view.mailbox.id, _runs(chunk), _columns(plan.items),
+        partial(_range, plan), octets_max, session.house.clock(),
+    )  # fmt: skip
+    chosen = _numbered(chunk, [row for row in rows if row.modseq > changed_since])
+    fresh = await _mark_seen(session, chosen) if plan.marks_seen else {}
+    renewed = [(number, fresh.get(row.uid, row)) for number, row in chosen]
+    await _send_found(session, plan, renewed[: len(octets)], octets, fresh)
+    for batch in _batches(renewed[len(octets) :], partial(_wanted_octets, plan)):
+        await _send_batch(session, plan, batch, fresh)
+    return len(rows)
+
+
+def _batches(rows: Numbered, size: Callable[[Row], int]) -> Iterator[Numbered]:
+    """Yield letters whose octets are read in one go; `size` says how many of each."""
     batch: Numbered = []
     octets = 0
     for pair in rows:
-        size = _wanted_octets(plan, pair[1])
-        if batch and octets + size > _BATCH_OCTETS:
+        wanted = size(pair[1])
+        if batch and octets + wanted > _BATCH_OCTETS:
             yield batch
             batch, octets = [], 0
         batch.append(pair)
-        octets += size
+        octets += wanted
     if batch:
         yield batch
 
@@ -123,26 +149,33 @@ async def _mark_seen(session: Session, rows: Numbered) -> dict[int, Row]:
         mailbox.store_flags, view.mailbox.id, responses.as_runs(unseen), FlagAction.ADD, ("\\Seen",), None,
         session.actor, session.house.clock(),
     )  # fmt: skip
-    for _, modseq, _ in stored.rows:
-        view.own(modseq)
+    view.own(stored.modseq)
     return {
         uid: replace(unseen[uid], modseq=modseq, flags=flags) for uid, modseq, flags in stored.rows if uid in unseen
     }
 
 
 async def _send_batch(session: Session, plan: Plan, batch: Numbered, fresh: dict[int, Row]) -> None:
+    if len(batch) == 1:
+        number, row = batch[0]
+        spans = await _spans(session, plan, row)
+        if spans is not None:
+            await _send_spans(session, plan, number, row, spans, marked=row.uid in fresh)
+            return
+    found = await _octets(session, [(row.uid, *_range(plan, row)) for _, row in batch])
+    await _send_found(session, plan, batch, found, fresh)
+
+
+async def _send_found(
+    session: Session, plan: Plan, batch: Numbered, found: Sequence[bytes | None], fresh: dict[int, Row]
+) -> None:
+    """Send letters whose octets are here; those that are gone (None) are passed over."""
     view, stream = session.here.view, session.stream
-    if len(batch) == 1 and plan.need is Need.RANGE and _wanted_octets(plan, batch[0][1]) > _BATCH_OCTETS:
-        await _send_slowly(session, plan, *batch[0], marked=batch[0][1].uid in fresh)
-        return
-    try:
-        found = await _octets(session, [(row.object_id, *_range(plan, row)) for _, row in batch])
-    except NoSuchMailbox:
-        await _send_one_by_one(session, plan, batch, fresh)
-        return
     usual = fetch.writers(plan.items, view.mailbox.keywords)
     marked = fetch.writers(_with_flags(plan.items, session.condstore), view.mailbox.keywords)
     for (number, row), octets in zip(batch, found, strict=True):
+        if octets is None:
+            continue
         opening = fetch.opening(number, row, marked if row.uid in fresh else usual)
         items = await _section_items(session, plan, row, octets)
         stream.write(b"".join([opening, b" ".join(items), fetch.CLOSING]))
@@ -154,40 +187,59 @@ def _with_flags(items: Item, condstore: bool) -> Item:
     return items | Item.FLAGS | (Item.MODSEQ if condstore else Item.NONE)
 
 
-async def _send_one_by_one(session: Session, plan: Plan, batch: Numbered, fresh: dict[int, Row]) -> None:
-    """Send a batch of which some letters are gone: those that are left."""
-    if len(batch) == 1:
-        return
-    for pair in batch:
-        await _send_batch(session, plan, [pair], fresh)
+async def _octets(session: Session, wanted: Sequence[units.Range]) -> list[bytes | None]:
+    here = session.here
+    box_id, mailbox_id = here.place.box.id, here.view.mailbox.id
+    return await session.read(units.octets, box_id, mailbox_id, tuple(wanted), session.house.clock())
 
 
-async def _octets(session: Session, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
-    mailbox_id = session.here.view.mailbox.id
-    return await session.read(units.octets, mailbox_id, tuple(wanted), session.house.clock())
+async def _some_octets(session: Session, row: Row, start: int, end: int) -> bytes | None:
+    return (await _octets(session, [(row.uid, start, end)]))[0]
 
 
-async def _send_slowly(session: Session, plan: Plan, number: int, row: Row, *, marked: bool) -> None:
-    """Send a large letter in slices: neither it nor its reader's slowness fills the memory."""
+async def _spans(session: Session, plan: Plan, row: Row) -> fetch.Spans | None:
+    """Return where the sections of a letter lie, when its index is at hand or the letter is large."""
+    if plan.need is Need.RANGE:
+        return [_range(plan, row)]
+    if plan.need is not Need.ALL:
+        return None
+    here = session.here
+    if here.indexed_uid != row.uid and row.size_octets > _BATCH_OCTETS:
+        octets = await _some_octets(session, row, 0, row.size_octets)
+        if octets is None:
+            return None
+        await _indexed(session, row, octets)
+    return fetch.spans(plan.sections, here.structure) if here.indexed_uid == row.uid and here.structure else None
+
+
+async def _send_spans(session: Session, plan: Plan, number: int, row: Row, spans: fetch.Spans, *, marked: bool) -> None:
+    """Send ranges of a letter in slices: neither it nor its reader's slowness fills the memory."""
     stream, keywords = session.stream, session.here.view.mailbox.keywords
-    start, end = _range(plan, row)
     items = _with_flags(plan.items, session.condstore) if marked else plan.items
-    try:
-        first = await _octets(session, [(row.object_id, start, start + _BATCH_OCTETS)])
-    except NoSuchMailbox:
-        return
-    opening = fetch.opening(number, row, fetch.writers(items, keywords))
-    stream.write(b"%b%b {%d}\r\n%b" % (opening, plan.sections[0].label, end - start, first[0]))
-    for at in range(start + _BATCH_OCTETS, end, _BATCH_OCTETS):
-        await stream.drain()
-        try:
-            stream.write((await _octets(session, [(row.object_id, at, min(at + _BATCH_OCTETS, end))]))[0])
-        except NoSuchMailbox:
-            # The literal was promised: the client must not take what follows for its rest.
-            stream.abort()
-            raise Gone("letter-gone") from None
-    stream.write(fetch.CLOSING)
+    unsent = fetch.opening(number, row, fetch.writers(items, keywords))
+    promised = False
+    for section, span in zip(plan.sections, spans, strict=True):
+        space = b"" if section is plan.sections[0] else b" "
+        unsent += space + fetch.announced(section, span)
+        for start, end in _slices(span):
+            octets = await _some_octets(session, row, start, end)
+            if octets is None:
+                if promised:
+                    # A literal was announced: the client must not take what follows for its rest.
+                    stream.abort()
+                    raise Gone("letter-gone")
+                return
+            stream.write(unsent + octets)
+            unsent, promised = b"", True
+            await stream.drain()
+    stream.write(unsent + fetch.CLOSING)
     await stream.drain()
+
+
+def _slices(span: tuple[int, int] | None) -> Iterator[tuple[int, int]]:
+    if span is not None:
+        start, end = span
+        yield from ((at, min(at + _BATCH_OCTETS, end)) for at in range(start, end, _BATCH_OCTETS))
 
 
 async def _section_items(session: Session, plan: Plan, row: Row, octets: bytes) -> list[bytes]:
@@ -195,7 +247,8 @@ async def _section_items(session: Session, plan: Plan, row: Row, octets: bytes) 
         return [plan.sections[0].label + b" " + responses.literal(octets)]
     if plan.need is Need.HEADER:
         octets = await _header(session, row, octets)
-    return fetch.found_sections(plan.sections, await _indexed(session, octets))
+        return fetch.found_sections(plan.sections, mime.index(octets, session.house.limits))
+    return fetch.found_sections(plan.sections, await _indexed(session, row, octets))
 
 
 async def _header(session: Session, row: Row, prefix: bytes) -> bytes:
@@ -205,14 +258,18 @@ async def _header(session: Session, row: Row, prefix: bytes) -> bytes:
         return prefix[:end]
     if len(prefix) == row.size_octets:
         return prefix
-    return (await _octets(session, [(row.object_id, 0, row.size_octets)]))[0]
+    return await _some_octets(session, row, 0, row.size_octets) or b""
 
 
-async def _indexed(session: Session, octets: bytes) -> Message:
+async def _indexed(session: Session, row: Row, octets: bytes) -> Message:
+    """Index a letter; the index is kept, for clients ask for one part after another."""
     limits = session.house.limits
     if len(octets) <= _INDEX_IN_THREAD_OCTETS:
-        return mime.index(octets, limits)
-    return await asyncio.to_thread(mime.index, octets, limits)
+        message = mime.index(octets, limits)
+    else:
+        message = await asyncio.to_thread(mime.index, octets, limits)
+    session.here.indexed_uid, session.here.structure = row.uid, message.structure
+    return message
 
 
 # --- SEARCH ---
@@ -237,37 +294,34 @@ async def search_letters(session: Session, command: c.Search) -> Answer:
     return done()
 
 
-def _bare_rows(chunk: Sequence[tuple[int, int]]) -> Numbered:
+def _bare_rows(chunk: Chunk) -> Numbered:
     return [(number, Row(uid, 0, 0, 0, 0, 0)) for number, uid in chunk]
 
 
 async def _matching(session: Session, plan: search.Plan, rows: Numbered) -> Numbered:
-    found: Numbered = []
-    for pair in rows:
-        truth = plan.test(pair[1])
-        if truth is None:
-            truth = await _decide(session, plan, pair[1])
-        if truth:
-            found.append(pair)
+    truths = [(pair, plan.test(pair[1])) for pair in rows]
+    undecided = [pair for pair, truth in truths if truth is None]
+    if not undecided:
+        return [pair for pair, truth in truths if truth]
+    decided = await _decided(session, plan, undecided)
+    return [pair for pair, truth in truths if truth or (truth is None and pair[1].uid in decided)]
+
+
+async def _decided(session: Session, plan: search.Plan, rows: Numbered) -> set[int]:
+    """Decide from the letters' octets, in a thread, for the loop has others to serve; returns the UIDs that match."""
+
+    def size(row: Row) -> int:
+        return row.size_octets if plan.needs_body else min(_HEADER_OCTETS, row.size_octets)
+
+    found: set[int] = set()
+    for batch in _batches(rows, size):
+        octets = await _octets(session, [(row.uid, 0, size(row)) for _, row in batch])
+        letters = [(row, some) for (_, row), some in zip(batch, octets, strict=True) if some is not None]
+        if not plan.needs_body:
+            letters = [(row, await _header(session, row, some)) for row, some in letters]
+        found |= await asyncio.to_thread(_decide, plan, letters, session.house.limits)
     return found
 
 
-async def _decide(session: Session, plan: search.Plan, row: Row) -> bool:
-    """Decide from a letter's octets, in a thread: the loop has others to serve."""
-    end = row.size_octets if plan.needs_body else min(_HEADER_OCTETS, row.size_octets)
-    try:
-        octets = (await _octets(session, [(row.object_id, 0, end)]))[0]
-        if not plan.needs_body:
-            octets = await _header(session, row, octets)
-    except NoSuchMailbox:
-        return False
-    return await asyncio.to_thread(_decided, plan, row, octets, session)
-
-
-def _decided(plan: search.Plan, row: Row, octets: bytes, session: Session) -> bool:
-    return search.decide(plan, row, mime.index(octets, session.house.limits))
-
-
-def runs_of(numbered: Numbered) -> Runs:
-    """Return the UIDs of rows as runs."""
-    return responses.as_runs(row.uid for _, row in numbered)
+def _decide(plan: search.Plan, letters: list[tuple[Row, bytes]], limits: Limits) -> set[int]:
+    return {row.uid for row, octets in letters if search.decide(plan, row, mime.index(octets, limits))}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -16,8 +15,9 @@ from mss.imap.handlers import handle
 from mss.imap.house import House, Memory
 from mss.imap.metrics import Metrics
 from mss.imap.session import Session
-from mss.imap.stream import Stream
+from mss.imap.stream import HANDSHAKE_TIMEOUT_S, Stream
 from mss.imap.wire import WireLimits
+from mss.log import get_logger
 from mss.services.reading import Reading, read_letter
 from mss.signin import SignIn
 from mss.store import Store
@@ -30,7 +30,10 @@ _BACKLOG: Final = 512
 _LARGE_LETTERS: Final = 8
 # One address may hold this share of the places for those who have not logged in.
 _STRANGERS_SHARE: Final = 4
+_NO_SOCKETS_PAUSE_S: Final = 1
 _FULL: Final = b"* BYE [UNAVAILABLE] Too many connections\r\n"
+
+_log = get_logger("imap")
 
 
 class Server:
@@ -39,49 +42,86 @@ class Server:
     def __init__(self, house: House) -> None:
         self.house = house
         self._sessions: dict[Session, asyncio.Task[None]] = {}
-        self._by_ip: Counter[str] = Counter()
         self._listeners: list[asyncio.Server] = []
+        self._acceptors: set[asyncio.Task[None]] = set()
+        self._handshakes: set[asyncio.Task[None]] = set()
 
     async def listen(self, sockets: Iterable[socket.socket], *, implicit_tls: bool) -> None:
         """Take connections from sockets that are bound already."""
         loop = asyncio.get_running_loop()
-        limits = WireLimits.before_login(self.house.limits)
-        opened = partial(self._opened, implicit_tls=implicit_tls)
         for bound in sockets:
             bound.setblocking(False)
-            listener = await loop.create_server(lambda: Stream(limits, opened), sock=bound, backlog=_BACKLOG)
-            self._listeners.append(listener)
+            if implicit_tls:
+                bound.listen(_BACKLOG)
+                self._acceptors.add(loop.create_task(self._accept(bound)))
+            else:
+                self._listeners.append(await loop.create_server(self._protocol, sock=bound, backlog=_BACKLOG))
 
-    def _opened(self, stream: Stream, *, implicit_tls: bool) -> None:
+    async def _accept(self, bound: socket.socket) -> None:
+        """Accept by hand under implicit TLS, so that handshakes count as connections."""
+        loop = asyncio.get_running_loop()
+        with bound:
+            while True:
+                try:
+                    accepted, address = await loop.sock_accept(bound)
+                except OSError as error:
+                    _log.error("imap.accept_failed", errno=error.errno)
+                    await asyncio.sleep(_NO_SOCKETS_PAUSE_S)
+                    continue
+                if self._is_full(str(address[0]) if address else ""):
+                    accepted.close()
+                    self.house.metrics.session_closed("full")
+                    continue
+                task = loop.create_task(self.adopt(accepted, implicit_tls=True))
+                self._handshakes.add(task)
+                task.add_done_callback(self._handshakes.discard)
+
+    async def adopt(self, connected: socket.socket, *, implicit_tls: bool) -> None:
+        """Serve a connection that is accepted already, once hands are shaken."""
+        loop = asyncio.get_running_loop()
+        connected.setblocking(False)
+        if not implicit_tls:
+            await loop.connect_accepted_socket(self._protocol, connected)
+            return
+        try:
+            await loop.connect_accepted_socket(
+                self._protocol,
+                connected,
+                ssl=self.house.tls_context(),
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+            )
+        except OSError as error:
+            _log.info("imap.tls_failed", reason=str(getattr(error, "reason", None) or type(error).__name__))
+            self.house.metrics.session_closed("tls-failed")
+            connected.close()
+
+    def _protocol(self) -> Stream:
+        return Stream(WireLimits.before_login(self.house.limits), self._opened)
+
+    def _opened(self, stream: Stream) -> None:
         self.house.metrics.session_opened()
-        if self._is_full(stream.ip):
-            if not implicit_tls:
-                stream.write(_FULL)
+        if self._is_full(stream.ip, at_the_door=stream.tls):
+            stream.write(_FULL)
             stream.hang_up()
             self.house.metrics.session_closed("full")
             return
         session = Session(self.house, stream, handle)
         self.house.metrics.state("", session.state.name.lower())
-        task = asyncio.get_running_loop().create_task(session.run(implicit_tls=implicit_tls))
+        task = asyncio.get_running_loop().create_task(session.run())
         self._sessions[session] = task
-        self._by_ip[stream.ip] += 1
-        task.add_done_callback(lambda _: self._ended(session))
+        task.add_done_callback(lambda _: self._sessions.pop(session))
 
-    def _ended(self, session: Session) -> None:
-        del self._sessions[session]
-        self._by_ip[session.stream.ip] -= 1
-        if not self._by_ip[session.stream.ip]:
-            del self._by_ip[session.stream.ip]
-
-    def _is_full(self, ip: str) -> bool:
+    def _is_full(self, ip: str, *, at_the_door: bool = False) -> bool:
+        """Say whether there is no place; `at_the_door`: this very connection is still among the handshakes."""
         limits = self.house.limits
-        if len(self._sessions) >= limits.imap_connections_max:
+        shaking = max(0, len(self._handshakes) - at_the_door)
+        if len(self._sessions) + shaking >= limits.imap_connections_max:
             return True
         share = max(1, limits.imap_unauthenticated_max // _STRANGERS_SHARE)
-        if len(self._sessions) < share:
+        if len(self._sessions) + shaking < share:
             return False
         strangers = [s.stream.ip for s in self._sessions if s.state is State.NOT_AUTHENTICATED]
-        return len(strangers) >= limits.imap_unauthenticated_max or strangers.count(ip) >= share
+        return len(strangers) + shaking >= limits.imap_unauthenticated_max or strangers.count(ip) >= share
 
     @property
     def sessions(self) -> int:
@@ -92,6 +132,8 @@ class Server:
         """Stop listening, let commands under way be answered, say BYE; past the grace, cut."""
         for listener in self._listeners:
             listener.close()
+        for task in (*self._acceptors, *self._handshakes):
+            task.cancel()
         for session in self._sessions:
             session.leave()
         if self._sessions:

@@ -24,9 +24,11 @@ from mss.imap.view import View
 from mss.imap.wire import Frame, GoAhead, Reason, Refused, WireLimits
 from mss.log import get_logger
 from mss.model.account import Account
+from mss.model.message import Structure
 from mss.services import mailbox
 from mss.services.mailbox import LimitReached, MailboxExists, NoSuchMailbox, NotPermitted
-from mss.store import Subscription, Uow
+from mss.store import Uow
+from mss.store.store import Subscription
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,14 +59,16 @@ Handlers = Callable[["Session", c.Request], Awaitable[Answer | None]]
 
 
 class Selected:
-    """The selected mailbox: its numbering, its place, and the wake-ups of its box."""
+    """The selected mailbox: its numbering, its place, the wake-ups of its box, and the last letter's index."""
 
-    __slots__ = ("caught_up_at", "place", "subscription", "told_keywords", "view")
+    __slots__ = ("caught_up_at", "indexed_uid", "place", "structure", "subscription", "told_keywords", "view")
 
     def __init__(self, view: View, place: Place, subscription: Subscription) -> None:
         self.view, self.place, self.subscription = view, place, subscription
         self.told_keywords = view.mailbox.keywords
         self.caught_up_at = monotonic()
+        self.indexed_uid = 0
+        self.structure: Structure | None = None
 
 
 class Session:
@@ -91,12 +95,10 @@ class Session:
 
     # --- life ---
 
-    async def run(self, *, implicit_tls: bool) -> None:
+    async def run(self) -> None:
         """Serve the client until one side ends it; never raises."""
         outcome = "logout"
         try:
-            if implicit_tls:
-                await self.start_tls()
             self._greet()
             while self.state is not State.LOGOUT:
                 await self._step()
@@ -104,7 +106,7 @@ class Session:
             outcome = gone.reason
             if gone.bye:
                 self.stream.write(responses.tagged("*", "BYE", gone.bye))
-        except Exception:
+        except Exception:  # noqa: BLE001 – the session's supervisor.
             outcome = "incident"
             _log.exception("imap.session_failed", incident=incident_number())
         finally:
@@ -124,7 +126,7 @@ class Session:
             "imap.session",
             outcome=outcome,
             ip=stream.ip,
-            tls=stream.tls_version() if stream.tls else "",
+            tls=stream.tls_version,
             account=self.account.id if self.account else None,
             commands=self._commands,
             errors=self._errors,
@@ -185,9 +187,18 @@ class Session:
         """Let a literal come, once there is memory for it."""
         if size_octets > _LARGE_OCTETS:
             if not await self.house.memory.take(size_octets, _MEMORY_TIMEOUT_S):
-                raise Gone("busy", "Too many letters at once, try again")
+                self._decline()
+                return
             self._held_octets += size_octets
         self.stream.write(responses.go_ahead())
+
+    def _decline(self) -> None:
+        """Refuse a literal for want of memory; a client that sent it unasked is cut off."""
+        tag = self.stream.wire.decline()
+        self._give_back()
+        self.stream.write(responses.tagged(tag, "NO", "Too many letters at once, try again", "UNAVAILABLE"))
+        if self.stream.wire.pending:
+            raise Gone("refused", "Goodbye")
 
     def _give_back(self) -> None:
         if self._held_octets:
@@ -237,13 +248,15 @@ class Session:
             await self._catch_up_after(request.command)
         except Gone:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 – the door's error map.
             return self._failed(error, request.command)
         return answer
 
     def _failed(self, error: Exception, command: c.Command) -> Answer:
         """Map an error to its answer."""
         match error:
+            case Malformed() if isinstance(command, c.Create | c.Rename):
+                return Answer("NO", "Not a name for a mailbox", "CANNOT")
             case Malformed():
                 return Answer("BAD", "That cannot be")
             case NoSuchMailbox():

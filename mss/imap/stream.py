@@ -36,6 +36,7 @@ class Stream(asyncio.Protocol):
     def __init__(self, limits: WireLimits, opened: Callable[[Stream], None]) -> None:
         self.wire = Wire(limits)
         self.tls = False
+        self.tls_version = ""
         self.ip = ""
         self.octets_in = 0
         self.octets_out = 0
@@ -46,20 +47,25 @@ class Stream(asyncio.Protocol):
         self._writable.set()
         self._ended = asyncio.Event()
         self._waiting = False
-        self._paused = True
+        self._paused = False
         self._eof = False
         self._poked = False
 
     # --- what asyncio tells ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, without reading: implicit TLS comes first."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.pause_reading()
-        self._transport.set_write_buffer_limits(high=_UNSENT_MAX_OCTETS)
+        """Begin; under implicit TLS the handshake is done."""
+        self._take(cast(asyncio.Transport, transport))
         peer = transport.get_extra_info("peername")
         self.ip = str(peer[0]) if peer else ""
         self._opened(self)
+
+    def _take(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_UNSENT_MAX_OCTETS)
+        end = transport.get_extra_info("ssl_object")
+        self.tls = end is not None
+        self.tls_version = str(end.version() or "") if end is not None else ""
 
     def data_received(self, data: bytes) -> None:
         """Keep octets until they are asked for; stop reading when too many wait."""
@@ -71,10 +77,10 @@ class Stream(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Note that the client sends no more; what it asked is still answered under plain TCP."""
+        """Note that the client sends no more; without TLS, what it asked is still answered."""
         self._eof = True
         self._arrived.set()
-        return False
+        return not self.tls
 
     def pause_writing(self) -> None:
         """Note that the client reads too slowly."""
@@ -157,15 +163,8 @@ class Stream(asyncio.Protocol):
             raise Gone("tls-failed") from None
         if secured is None:
             raise Gone("lost")
-        self._transport = secured
-        self._transport.set_write_buffer_limits(high=_UNSENT_MAX_OCTETS)
         self._paused = False
-        self.tls = True
-
-    def tls_version(self) -> str:
-        """Return the protocol's version, empty without TLS."""
-        end = self._transport.get_extra_info("ssl_object")
-        return str(end.version() or "") if end is not None else ""
+        self._take(secured)
 
     def hang_up(self) -> None:
         """End without a session."""

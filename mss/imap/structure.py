@@ -101,13 +101,30 @@ ENVELOPE_FIELDS: Final = frozenset(_FIELDS)
 
 def envelope_field(envelope: bytes, name: str) -> str | None:
     """Return a field of an envelope as text, encoded words decoded; None when the letter has none."""
-    tree = read_tree(envelope)
-    index = _FIELDS.index(name)
-    node = tree[index] if index < len(tree) else b"NIL"
-    if isinstance(node, bytes):
-        value = _string(node)
+    written = _element(envelope, _FIELDS.index(name))
+    if not written.startswith(b"("):
+        value = _string(written)
         return None if value is None else headers.decode_text(value)
-    return ", ".join(_address(each) for each in node if isinstance(each, list)) if name in _ADDRESSES else None
+    people = read_tree(written) if name in _ADDRESSES else []
+    return ", ".join(_address(each) for each in people if isinstance(each, list)) or None
+
+
+def _element(envelope: bytes, wanted: int) -> bytes:
+    """Return one element of a list as written, reading no further than needed; NIL when there is none."""
+    at, depth, start = 1, 0, 1
+    while match := _TOKEN.match(envelope, at):
+        token = match.group()
+        if depth == 0:
+            start = at
+        at = match.end() + int(match.group(1) or 0)
+        depth += (token == b"(") - (token == b")")
+        if depth < 0:
+            break
+        if depth == 0 and token != b" ":
+            if wanted == 0:
+                return envelope[start:at]
+            wanted -= 1
+    return b"NIL"
 
 
 def _address(node: Node) -> str:

@@ -5,16 +5,18 @@ A mailbox is always found again by its name in the unit that reads or writes it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from mss.imap.places import Places, arrange
+from mss.imap.responses import Runs, as_runs
 from mss.model.account import Account, Delegation
 from mss.model.mailbox import Mailbox, MailboxStatus
 from mss.policy import access
 from mss.policy.access import Action
 from mss.services import accounts, mailbox
-from mss.services.mailbox import Opened, Placed, Runs
+from mss.services.mailbox import Columns, Opened, Placed, Row
 from mss.services.reading import Reading
 from mss.store import Uow
 
@@ -46,6 +48,10 @@ def status_by_name(uow: Uow, box_id: int, name: str, now: datetime) -> MailboxSt
 def mailboxes_of(uow: Uow, box_ids: tuple[int, ...], now: datetime) -> tuple[tuple[Mailbox, ...], ...]:
     """Return the mailboxes of each box."""
     return tuple(mailbox.mailboxes(uow, box_id, now) for box_id in box_ids)
+
+
+# UID, and octets [start, end) of its letter.
+Range = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,33 @@ def move(uow: Uow, mailbox_id: int, uids: Runs, target: Target, actor: str, now:
     return mailbox.move(uow, mailbox_id, uids, found.id, actor, now)[0]
 
 
-def octets(uow: Uow, mailbox_id: int, wanted: tuple[tuple[int, int, int], ...], now: datetime) -> list[bytes]:
-    """Return octets [start, end) of several letters, each given as (object id, start, end)."""
-    return [mailbox.octets(uow, mailbox_id, number, start, end, now) for number, start, end in wanted]
+def octets(uow: Uow, box_id: int, mailbox_id: int, wanted: tuple[Range, ...], now: datetime) -> list[bytes | None]:
+    """Return octets of letters that a mailbox of the box holds, None for those that are gone.
+
+    Many letters in one unit: what `mailbox.octets` asks for each is asked once here.
+    """
+    uids = as_runs(sorted({uid for uid, _, _ in wanted}))
+    objects = {row.uid: row.object_id for row in mailbox.rows(uow, mailbox_id, uids, Columns.PLAIN, now)}
+    return [uow.objects.get(box_id, objects[uid], start, end) if uid in objects else None for uid, start, end in wanted]
+
+
+def letters(
+    uow: Uow,
+    box_id: int,
+    mailbox_id: int,
+    uids: Runs,
+    columns: Columns,
+    span: Callable[[Row], tuple[int, int]],
+    octets_max: int,
+    now: datetime,
+) -> tuple[list[Row], list[bytes]]:
+    """Return rows, and the octets [start, end) that `span` wants of the first of them, so many at most in all."""
+    rows = mailbox.rows(uow, mailbox_id, uids, columns, now)
+    found: list[bytes] = []
+    for row in rows:
+        start, end = span(row)
+        octets_max -= end - start
+        if octets_max < 0:
+            break
+        found.append(uow.objects.get(box_id, row.object_id, start, end))
+    return rows, found

@@ -63,6 +63,11 @@ class View:
         while chunk := list(islice(numbered, size)):
             yield chunk
 
+    def slices(self, runs: Runs, size: int) -> Iterator[Runs]:
+        """Yield the runs cut to known UIDs, so many letters at a time."""
+        for chunk in self.chunks(runs, size):
+            yield responses.as_runs(uid for _, uid in chunk)
+
     def resolve(self, wanted: SequenceSet, *, uid: bool) -> Runs | None:
         """Return the runs of UIDs that a set means, merged and ascending; None when a number is out of range.
 
@@ -112,13 +117,18 @@ class View:
         self._own.add(modseq)
 
     def apply(self, mailbox: Mailbox, log: Iterable[Change], flags: Iterable[tuple[int, int, int]]) -> None:
-        """Take what happened since the last time; nothing is told yet."""
-        told_modseq = self.mailbox.modseq
+        """Take what happened since the last time; nothing is told yet.
+
+        A letter whose flags somebody else changed is told, even when this session changed it after that.
+        """
+        foreign: list[tuple[int, int]] = []
         for change in log:
             self._apply_change(change)
-        for uid, modseq, bits in flags:
-            if modseq > told_modseq and modseq not in self._own and self.number_of(uid) is not None:
-                self._stale[uid] = modseq, bits
+            if change.kind is ChangeKind.FLAGS and change.modseq not in self._own:
+                foreign.append((change.uid_first, change.uid_last))
+        if foreign:
+            known = {uid for _, uid in self.numbered(_merged(foreign))}
+            self._stale.update((uid, (modseq, bits)) for uid, modseq, bits in flags if uid in known)
         self.mailbox = mailbox
         self._own = {modseq for modseq in self._own if modseq > mailbox.modseq}
 
@@ -136,11 +146,6 @@ class View:
         self._gone.update(uid for _, uid in self.numbered(((first, last),)))
         if self._added and self._added[-1] >= first:
             self._added = [uid for uid in self._added if not first <= uid <= last]
-
-    @property
-    def has_gone(self) -> bool:
-        """Whether an EXPUNGE waits to be told."""
-        return bool(self._gone)
 
     def forget_flags(self, uids: Iterable[int]) -> None:
         """Drop untold flags of letters whose flags were just told."""

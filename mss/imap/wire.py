@@ -123,15 +123,11 @@ class Wire:
         """Octets that were fed and are not yet part of an event."""
         return len(self._buffer)
 
-    @property
-    def between_commands(self) -> bool:
-        """Whether no part of a command has been read."""
-        return self._state is _State.TEXT and not self._text and not self._buffer
-
-    def decline(self) -> None:
-        """Give up the command whose `GoAhead` was just returned: the client sends nothing before it hears one."""
-        if self._state is _State.LITERAL:
-            self._start_over()
+    def decline(self) -> str:
+        """Give up the command whose `GoAhead` was just returned, for its client waits; returns its tag."""
+        tag = self._tag
+        self._start_over()
+        return tag
 
     def feed(self, octets: bytes) -> None:
         """Take octets from the peer; after a fatal refusal they are dropped."""

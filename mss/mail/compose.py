@@ -23,7 +23,8 @@ from mss.model.address import Address, Domain
 
 _BASE64_LINE: Final = 76
 _LINE_PREFERRED: Final = 78
-_MESSAGE_ID = re.compile(r"<[^<>\s\x00-\x1f\x7f]{1,990}>\Z")
+# A longer one would not fit in a line with its field's name.
+_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,900}>\Z")
 _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\Z")
 _REFERENCES_MAX: Final = 30
 # Fields that compose writes itself: a caller's extra fields may not double them.
@@ -54,7 +55,8 @@ class Attachment:
 class Draft:
     """A letter to be made. `extra` are further header fields (X-MSS-*, Auto-Submitted…) in order.
 
-    `message_id`, `in_reply_to` and `references` carry their angle brackets.
+    `message_id`, `in_reply_to` and `references` carry their angle brackets. Those of the two latter come from
+    others' letters: what cannot be written again is left out.
     """
 
     sender: Correspondent
@@ -93,9 +95,9 @@ def header_of(draft: Draft) -> bytes:
         _people("To", draft.to) or header_field("To", b"undisclosed-recipients:;"),
         _people("Cc", draft.cc),
         text_field("Subject", draft.subject),
-        _ids("Message-ID", [draft.message_id]),
-        _ids("In-Reply-To", [draft.in_reply_to] if draft.in_reply_to else []),
-        _ids("References", _bounded(draft.references)),
+        _ids("Message-ID", [_checked_id(draft.message_id)]),
+        _ids("In-Reply-To", _writable([draft.in_reply_to])),
+        _ids("References", _bounded(_writable(draft.references))),
         text_field("Auto-Submitted", draft.auto_submitted) if draft.auto_submitted else b"",
         *(text_field(name, value) for name, value in _checked_extra(draft.extra)),
         header_field("MIME-Version", b"1.0"),
@@ -122,17 +124,25 @@ def mailbox(person: Correspondent) -> bytes:
     return encode_phrase(person.name) + b" <" + spec + b">" if person.name else spec
 
 
-def _ids(name: str, ids: Sequence[str]) -> bytes:
-    if not all(map(_MESSAGE_ID.match, ids)):
+def _checked_id(message_id: str) -> str:
+    if not _MESSAGE_ID.match(message_id):
         raise Malformed("not a message identifier")
+    return message_id
+
+
+def _writable(ids: Iterable[str]) -> list[str]:
+    return [item for item in ids if _MESSAGE_ID.match(item)]
+
+
+def _ids(name: str, ids: Sequence[str]) -> bytes:
     return header_field(name, "\r\n ".join(ids).encode()) if ids else b""
 
 
-def _bounded(references: tuple[str, ...]) -> Sequence[str]:
+def _bounded(references: list[str]) -> list[str]:
     """Keep the first reference and the latest ones of a long thread (RFC 5322 §3.6.4 asks for the thread's root)."""
     if len(references) <= _REFERENCES_MAX:
         return references
-    return (references[0], *references[1 - _REFERENCES_MAX :])
+    return [references[0], *references[1 - _REFERENCES_MAX :]]
 
 
 def message_id(unique: str, domain: Domain) -> str:

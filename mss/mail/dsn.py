@@ -14,7 +14,7 @@ from enum import StrEnum
 from mss.config import Limits
 from mss.mail import report_texts
 from mss.mail.fields import text_field
-from mss.mail.headers import format_date
+from mss.mail.headers import format_date, printable
 from mss.mail.report_parts import (
     Frame,
     fields_entity,
@@ -33,6 +33,7 @@ from mss.model.address import Address
 from mss.model.envelope import Ret
 from mss.model.message import Message
 
+_NAME_MAX = 200
 _TOO_LARGE = ("5.2.3", "5.3.4")
 
 
@@ -119,7 +120,7 @@ def _in_language(recipients: Sequence[RecipientReport], language: int, discreet:
 
 
 def _about(item: RecipientReport, language: int, discreet: bool) -> list[str]:
-    who = _who(item) if discreet else " ".join(filter(None, (item.name, f"<{item.final.spec}>")))
+    who = _who(item) if discreet else f"{printable(item.name)} <{printable(item.final.spec)}>".strip()
     lines = [f"  - {who}"]
     if item.action in (Action.FAILED, Action.DELAYED):
         lines.append(f"    {report_texts.reason_of(item.status)[language]}")
@@ -127,7 +128,7 @@ def _about(item: RecipientReport, language: int, discreet: bool) -> list[str]:
 
 
 def _who(item: RecipientReport) -> str:
-    return item.name or "…"
+    return printable(item.name)[:_NAME_MAX] or "…"
 
 
 def _message_fields(reporting_mta: str, envid: str | None, arrival: datetime | None) -> list[bytes]:

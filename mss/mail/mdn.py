@@ -34,6 +34,7 @@ from mss.model.message import Message
 _AUTOMATIC_PROCESSING = "automatic-action/MDN-sent-automatically"
 # The patient's act of opening displays the letter; that the receipt goes out is not asked (MSSANTE.md §4.3).
 _MANUAL_DISPLAY = "manual-action/MDN-sent-automatically"
+_SUBJECT_MAX = 500
 _ERROR = re.compile(r"(?<!\d)(90[0-6])(?:\^([^\^|]*))?")
 _DISPOSITION = re.compile(r"\s*([a-z-]+)\s*/\s*([a-z-]+)\s*;\s*([a-z-]+)\s*(?:/\s*([^:;\s]+))?", re.IGNORECASE)
 
@@ -110,7 +111,7 @@ def _disposition_fields(disposition: Disposition, error: ErrorCode | None) -> li
 
 
 def _subject(original: Message, error: ErrorCode | None) -> str:
-    subject = decode_text(original.header("subject") or b"")
+    subject = decode_text(original.header("subject") or b"")[:_SUBJECT_MAX]
     return f"{report_texts.SUBJECT_ERROR_PREFIX}[{error.value}] {subject}".rstrip() if error else subject
 
 

@@ -263,6 +263,18 @@ def _delimiters(octets: bytes, body: Span, boundary: bytes) -> Iterator[tuple[in
         at = match.end() - 1
 
 
+def every_field(message: Message) -> Iterator[tuple[str, Span]]:
+    """Yield name (lower case) and span of every header field of the letter, also of those past the limits."""
+    header = message.structure.root.header
+    for match in _FIELD.finditer(message.octets, header.start, header.end):
+        yield match[1].decode("ascii").lower(), Span(*match.span())
+
+
+def header_is_whole(message: Message) -> bool:
+    """Whether the index holds every header field of the letter: none is hidden behind a limit."""
+    return len(message.structure.root.fields) == sum(1 for _ in every_field(message))
+
+
 def read_parameters(value: bytes, limits: Limits) -> list[parameters.RawParameter]:
     """Return the parameters of a Content-Type or Content-Disposition value, as written."""
     return parameters.read_raw(value, limits.mime_parameters_max)[0]

@@ -64,9 +64,8 @@ def report(
 
 
 def original_ids(original: Message) -> list[str]:
-    """Return the letter's Message-ID, alone or not at all; only one that may be written again."""
-    found = message_ids(original.header("message-id") or b"")[:1]
-    return [item for item in found if item.isascii() and item.isprintable()]
+    """Return the letter's Message-ID, alone or not at all."""
+    return message_ids(original.header("message-id") or b"")[:1]
 
 
 def human(text: str) -> bytes:

@@ -16,8 +16,9 @@ from mss.config import Limits
 from mss.errors import Malformed
 from mss.mail.fields import field, refuse_controls
 from mss.mail.headers import format_date, unfold
+from mss.mail.mime import every_field
 from mss.model.address import Address
-from mss.model.message import Message
+from mss.model.message import Message, Span
 
 # A letter may pass our own host more than once (submission, then delivery); more often it turns in circles.
 OWN_HOPS_MAX: Final = 4
@@ -122,11 +123,11 @@ def without_forged_results(message: Message, authserv_id: str) -> bytes:
     """Return the octets without Authentication-Results that claim to be ours (RFC 8601 §5)."""
     own = authserv_id.lower().encode()
     forged = [
-        entry.field
-        for entry in message.structure.root.fields
-        if entry.name == "authentication-results" and _claims(message.slice(entry.value), own)
+        span
+        for name, span in every_field(message)
+        if name == "authentication-results" and _claims(message.slice(span).partition(b":")[2], own)
     ]
-    return _cut(message.octets, [(span.start, span.end) for span in forged])
+    return _cut(message.octets, forged)
 
 
 def _claims(value: bytes, own: bytes) -> bool:
@@ -155,16 +156,15 @@ def add_missing(message: Message, *, message_id: str, date: datetime) -> bytes:
 
 
 def remove(message: Message, names: Collection[str]) -> bytes:
-    """Return the octets without the header fields of those names (any letter case)."""
+    """Return the octets without the header fields of those names (any letter case), also those past the limits."""
     unwanted = {name.lower() for name in names}
-    spans = [entry.field for entry in message.structure.root.fields if entry.name in unwanted]
-    return _cut(message.octets, [(span.start, span.end) for span in spans])
+    return _cut(message.octets, [span for name, span in every_field(message) if name in unwanted])
 
 
-def _cut(octets: bytes, spans: list[tuple[int, int]]) -> bytes:
+def _cut(octets: bytes, spans: list[Span]) -> bytes:
     """Return the octets without the given spans, which are in order."""
     pieces, at = [], 0
-    for start, end in spans:
-        pieces.append(octets[at:start])
-        at = end
+    for span in spans:
+        pieces.append(octets[at : span.start])
+        at = span.end
     return b"".join([*pieces, octets[at:]])

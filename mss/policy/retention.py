@@ -76,7 +76,7 @@ def inactivity(
 
     Nothing is deleted without a notice that came after the last sign-in and is old enough to have been answered.
     """
-    if notified_at is not None and notified_at < last_sign_in:
+    if notified_at is not None and notified_at <= last_sign_in:
         notified_at = None
     if notified_at is None:
         return Inactivity.NOTIFY if now - last_sign_in >= inactive.keep - notice.keep else Inactivity.KEEP

@@ -6,6 +6,7 @@ names that cannot be, `MailboxExists`, `LimitReached`.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +38,7 @@ from mss.store.objects import Forms
 NAME_MAX_CHARACTERS: Final = 255
 LEVELS_MAX: Final = 10
 MAILBOXES_MAX: Final = 1000
+KEYWORD_MAX_CHARACTERS: Final = 255
 _ALL_BITS: Final = (1 << 62) - 1
 
 
@@ -98,10 +100,15 @@ def _canonical(name: str) -> str:
 
 def _checked(name: str) -> str:
     levels = name.split("/")
-    bad = any(not level or level != level.strip() or any(ord(c) < 32 or c in "*%" for c in level) for level in levels)
+    bad = any(not level or level != level.strip() or not all(map(_fit, level)) for level in levels)
     if bad or len(name) > NAME_MAX_CHARACTERS or len(levels) > LEVELS_MAX:
         raise Malformed("not a fit name for a mailbox")
     return _canonical(name)
+
+
+def _fit(character: str) -> bool:
+    """Say whether a character may stand in a name: no wildcard, control character or lone surrogate."""
+    return character not in "*%" and unicodedata.category(character) not in ("Cc", "Cs")
 
 
 def _by_id(uow: Uow, mailbox_id: int, *, lock: bool = False) -> Mailbox:
@@ -121,15 +128,13 @@ def create(uow: Uow, box_id: int, name: str, actor: str, now: datetime) -> Mailb
     name = _checked(name.removesuffix("/"))
     if uow.mailboxes.by_name(box_id, name) is not None:
         raise MailboxExists("the name is taken")
-    existing = uow.mailboxes.all_of(box_id)
-    if len(existing) >= MAILBOXES_MAX:
-        raise LimitReached("the box has too many mailboxes")
-    names = {mailbox.name for mailbox in existing}
+    names = {mailbox.name for mailbox in uow.mailboxes.all_of(box_id)}
     levels = name.split("/")
-    for depth in range(1, len(levels) + 1):
-        level = "/".join(levels[:depth])
-        if level not in names:
-            uow.mailboxes.create(box_id, level, "", now)
+    new = [level for depth in range(len(levels)) if (level := "/".join(levels[: depth + 1])) not in names]
+    if len(names) + len(new) > MAILBOXES_MAX:
+        raise LimitReached("the box has too many mailboxes")
+    for level in new:
+        uow.mailboxes.create(box_id, level, "", now)
     made = find(uow, box_id, name, now)
     _journal(uow, actor, "mailbox.create", made, now)
     return made
@@ -163,7 +168,7 @@ def rename(uow: Uow, box_id: int, old: str, new: str, actor: str, now: datetime)
         create(uow, box_id, parent, actor, now)
     for other in uow.mailboxes.all_of(box_id):
         if other.id == mailbox.id or other.name.startswith(mailbox.name + "/"):
-            uow.mailboxes.rename(other.id, target + other.name[len(mailbox.name) :])
+            uow.mailboxes.rename(other.id, _checked(target + other.name[len(mailbox.name) :]))
     _journal(uow, actor, "mailbox.rename", mailbox, now)
 
 
@@ -260,6 +265,8 @@ class Stored:
     mailbox: Mailbox
     rows: tuple[tuple[int, int, int], ...]
     modified: Runs
+    # 0 when nothing changed.
+    modseq: int = 0
 
 
 def store_flags(
@@ -286,7 +293,8 @@ def store_flags(
         uow.wake("mailbox", mailbox.box_id)
     after = uow.mailboxes.rows(mailbox_id, mailbox.box_id, uids, envelope=False, bodystructure=False)
     failed = () if unchanged_since is None else _left_alone(after, unchanged_since, set(changed))
-    return Stored(_by_id(uow, mailbox_id), tuple((row[0], row[1], row[2]) for row in after), failed)
+    told = tuple((row[0], row[1], row[2]) for row in after)
+    return Stored(_by_id(uow, mailbox_id), told, failed, modseq if changed else 0)
 
 
 def _left_alone(rows_after: Sequence[Any], unchanged_since: int, changed: set[int]) -> Runs:
@@ -319,8 +327,8 @@ def _bits(uow: Uow, mailbox: Mailbox, flags: tuple[str, ...], *, create: bool) -
         if key not in known:
             if not create:
                 continue
-            if len(known) >= KEYWORDS_MAX:
-                raise LimitReached("the mailbox has too many keywords")
+            if len(known) >= KEYWORDS_MAX or len(flag) > KEYWORD_MAX_CHARACTERS:
+                raise LimitReached("the mailbox has too many keywords, or this one is too long")
             uow.mailboxes.add_keyword(mailbox.id, flag, len(known))
             known[key] = len(known)
         bits |= 1 << (FIRST_KEYWORD_BIT + known[key])

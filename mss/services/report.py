@@ -176,16 +176,25 @@ def after_acceptance(
     to = envelope.reverse_path
     if to is None:
         return
-    items = [item for outcome in outcomes if (item := _item(outcome))]
-    if items:
-        frame = _frame(_reporter(house), to, reading, now)
-        octets = reports.dsn(
-            frame, items, reporting_mta=house.hostname, ret=envelope.ret, envid=envelope.envid, arrival=now
-        )
-        send(uow, house, to, octets, now)
+    box = uow.accounts.box_by_address(to) if to.domain in house.domains else None
+    # A patient reads names only: no address of a professional, nothing that another system said.
+    patient = box if box is not None and box.kind is BoxKind.PATIENT else None
+    items = [item for outcome in outcomes if (item := _item(uow, outcome, patient))]
+    if not items:
+        return
+    octets = reports.dsn(
+        _frame(_reporter(house), to, reading, now),
+        items,
+        reporting_mta=house.hostname,
+        ret=envelope.ret,
+        envid=envelope.envid,
+        arrival=now,
+        discreet=patient is not None,
+    )
+    send(uow, house, to, octets, now)
 
 
-def _item(outcome: RecipientOutcome) -> reports.RecipientReport | None:
+def _item(uow: Uow, outcome: RecipientOutcome, patient: Box | None) -> reports.RecipientReport | None:
     recipient, decision = outcome.recipient, outcome.decision
     wishes = recipient.notify
     if decision.accepted and Notify.SUCCESS in wishes and outcome.box_id is not None:
@@ -195,7 +204,8 @@ def _item(outcome: RecipientOutcome) -> reports.RecipientReport | None:
         text = f"{decision.rule.code} {status} {decision.public_text}"
     else:
         return None
-    return reports.RecipientReport(recipient.address, action, status, text, original=recipient.orcpt)
+    name = _shown_name(uow, patient, recipient.address) if patient else ""
+    return reports.RecipientReport(recipient.address, action, status, text, original=recipient.orcpt, name=name)
 
 
 # -- filing notices and receipts -------------------------------------------------------------------------------------

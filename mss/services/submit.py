@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,7 +19,7 @@ from mss.model.envelope import Envelope, Recipient
 from mss.policy import access, conversing, exchange, routing, rules
 from mss.policy.decision import Decision, reject
 from mss.policy.decision import accept as accepted
-from mss.services import deliver, receive
+from mss.services import deliver, receive, report
 from mss.services.deliver import Incoming
 from mss.services.house import Hosted
 from mss.services.reading import Reading, read_letter
@@ -58,7 +57,9 @@ def accept(
     outcomes = tuple(_send(uow, hosted, outside, letter, envelope, one, source, now) for one in envelope.recipients)
     receipt = Receipt(number, outcomes)
     receive.journal(uow, receipt, letter, now)
-    if not receipt.accepted:
+    if receipt.accepted:
+        report.after_acceptance(uow, hosted.house, envelope, outcomes, reading, now)
+    else:
         uow.objects.forget(letter.stored)
     return receipt
 
@@ -342,8 +343,9 @@ def _dispatch(
     uow.conversations.add_letter(box.id, answer.conversation_id, new, now)
     outcomes = tuple(_send(uow, hosted, outside, letter, envelope, one, box, now) for one in envelope.recipients)
     uow.conversations.drop_draft(box.id, answer.conversation_id)
-    receipt = Receipt(hashlib.sha256(reading.message_id.encode()).hexdigest()[:16], outcomes)
+    receipt = Receipt(secrets.token_hex(8), outcomes)
     receive.journal(uow, receipt, letter, now)
+    report.after_acceptance(uow, hosted.house, envelope, outcomes, reading, now)
     return receipt
 
 

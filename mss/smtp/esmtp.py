@@ -62,7 +62,7 @@ class Connection(SMTP):
         self._errors = self._commands = 0
         self._farewell: Reply | None = None
         self._outcome = "lost"
-        self._resting = self._going = self._stopped = self._gone = False
+        self._resting = self._going = self._stopped = self._gone = self._shaking_hands = False
         self._abort_handle: asyncio.TimerHandle | None = None
         super().__init__(
             None,
@@ -118,6 +118,9 @@ class Connection(SMTP):
         """Say goodbye and close; a client that does not read it is cut off."""
         if self._stopped or self._gone:
             return
+        if self._shaking_hands:
+            self.abort()  # Words in clear would be no TLS.
+            return
         self._stopped = True
         if self._outcome == "lost":
             self._outcome = "quit" if farewell is reply.BYE else "closed"
@@ -128,6 +131,9 @@ class Connection(SMTP):
     def abort(self) -> None:
         """Cut the connection."""
         self._writer.transport.abort()
+        if self._shaking_hands and self._handler_coroutine:
+            # uvloop's TLS layer wakes nobody when we end a handshake ourselves.
+            self._handler_coroutine.cancel()
 
     # The command loop ----------------------------------------------------------------------------------------
 
@@ -285,6 +291,7 @@ class Connection(SMTP):
         if dropped:
             _log.warning("smtp.octets_before_tls", session=self.facts.id, ip=self.facts.ip, octets=dropped)
         self._reset_timeout(2 * _BEFORE_TLS_TIMEOUT_S)
+        self._shaking_hands = True
         try:
             transport = await self.loop.start_tls(
                 self._writer.transport,
@@ -293,21 +300,30 @@ class Connection(SMTP):
                 server_side=True,
                 ssl_handshake_timeout=min(_BEFORE_TLS_TIMEOUT_S, self._house.limits.smtp_timeout_s),
             )
+            if transport is None:
+                raise ConnectionResetError  # The client left in the middle of the handshake.
         except OSError as error:  # ssl.SSLError is one; a timeout is a ConnectionAbortedError.
             await self._insecure(error)
             raise ConnectionAbortedError from error
-        if transport is None:
-            raise ConnectionResetError
+        except asyncio.CancelledError:
+            self.connection_lost(None)
+            raise
+        finally:
+            self._shaking_hands = False
         self._adopt(transport)
         await self._secure(transport.get_extra_info("ssl_object"))
 
     async def _insecure(self, error: OSError) -> None:
         reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or type(error).__name__
         _log.warning("smtp.tls_failed", session=self.facts.id, ip=self.facts.ip, reason=str(reason))
-        await self._house.door.insecure(self.facts, str(reason))
         self._outcome = "tls-failed"
-        # The TLS layer does not tell a protocol that was never connected through it.
-        self.connection_lost(error)
+        try:
+            await self._house.door.insecure(self.facts, str(reason))
+        except Exception as failure:  # noqa: BLE001  # The door's map: the books are closed whatever happens.
+            self._incident(failure)
+        finally:
+            # The TLS layer does not tell a protocol that was never connected through it.
+            self.connection_lost(error)
 
     def _adopt(self, transport: asyncio.Transport) -> None:
         self.transport = self._transport = transport

@@ -23,9 +23,6 @@ class Metrics(Protocol):
     def letter(self, listener: str, outcome: str, octets: int) -> None:
         """A letter was answered: "accepted", "duplicate", "deferred" or "refused"."""
 
-    def auth(self, mechanism: str, outcome: str) -> None:
-        """A sign-in: "success", "failure" or "locked"."""
-
     def attempt(self, outcome: str, seconds: float) -> None:
         """A delivery was tried; the outcome as in `OutcomeKind`."""
 
@@ -46,9 +43,6 @@ class Silence:
         """Count nothing."""
 
     def letter(self, listener: str, outcome: str, octets: int) -> None:
-        """Count nothing."""
-
-    def auth(self, mechanism: str, outcome: str) -> None:
         """Count nothing."""
 
     def attempt(self, outcome: str, seconds: float) -> None:

@@ -7,19 +7,21 @@ answers 250 only when the unit that holds the letter is on disk.
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, cast
 
 from mss.clock import Clock
 from mss.config import Limits
 from mss.errors import Malformed, Unavailable
 from mss.log import get_logger
-from mss.mail import trace
+from mss.mail import mime, trace
 from mss.model.envelope import Envelope, Recipient
 from mss.model.peer import Peer, TrustList
 from mss.policy import admission
-from mss.policy.decision import Decision
+from mss.policy.decision import Decision, Rule, reject
 from mss.services import receive
 from mss.services.reading import Reading
 from mss.services.receive import Hosted, Origin, Receipt
@@ -35,7 +37,15 @@ if TYPE_CHECKING:
     import ssl
 
 _UNVERIFIABLE: Final = Reply(421, "4.7.0", "We cannot verify your certificate now, try again later")
-_LOOP: Final = Reply(554, "5.4.6", "The letter turns in circles: too many Received fields")
+_FAILURES_EVERY: Final = timedelta(minutes=1)
+_ADDRESSES_MAX: Final = 1000
+_REASON_MAX: Final = 100
+# Two rules that only a listener can meet.
+TLS_FAILED: Final = Rule("peer.tls-failed", 554, "5.7.0", "The TLS handshake failed.")
+HEADER_HIDDEN: Final = Rule(
+    "letter.header-too-large", 552, "5.3.4", "The letter's header has more fields or octets than we read. Send less."
+)
+LOOP: Final = Rule("letter.loop", 554, "5.4.6", "The letter turns in circles: too many Received fields.")
 
 _log = get_logger("smtp")
 
@@ -62,6 +72,7 @@ class MxDoor:
 
     def __init__(self, house: MxHouse) -> None:
         self._house = house
+        self._failures = _News()
 
     async def secured(self, session: Session, end: object) -> Session | Reply:
         """Find out who the peer is; what is wrong with it is said at MAIL, where it can be read."""
@@ -77,7 +88,12 @@ class MxDoor:
         return replace(session, peer=peer)
 
     async def insecure(self, session: Session, reason: str) -> None:
-        """Nothing more than the log line: no transaction was begun."""
+        """Write a failed handshake into the journal, one a minute for each address: anybody can make them fail."""
+        now = self._house.clock()
+        if not self._failures.is_news(session.ip, now):
+            return
+        decision = reject(TLS_FAILED, ip=session.ip, reason=reason[:_REASON_MAX])
+        await self._house.store.write(receive.note_refusal, f"ip:{session.ip}", "tls", decision, now)
 
     async def sign_in(self, session: Session, mechanism: str, given: Credentials) -> Session | Reply:
         """Nobody signs in here."""
@@ -89,8 +105,18 @@ class MxDoor:
         trust = self._house.trust()
         if decision.accepted and session.peer and trust:
             decision = admission.may_speak_for(session.peer, trust, transaction.sender)
+        return await self._said(session, transaction, "mail", decision, reply.SENDER_OK)
+
+    async def _said(
+        self, session: Session, transaction: Transaction, stage: str, decision: Decision, yes: Reply
+    ) -> Reply:
+        """Return what a decision says; a refusal is in the journal before its peer hears it."""
         transaction.note(decision)
-        return reply.of_decision(decision, reply.SENDER_OK)
+        answer = reply.of_decision(decision, yes)
+        if not answer.positive:
+            actor = f"peer:{session.peer.common_name}" if session.peer else f"ip:{session.ip}"
+            await self._house.store.write(receive.note_refusal, actor, stage, decision, self._house.clock())
+        return answer
 
     def _admission(self, peer: Peer | None) -> Decision:
         house = self._house
@@ -102,28 +128,33 @@ class MxDoor:
         decision, _ = await house.store.read(
             receive.judge, house.hosted, transaction.sender, recipient.address, size, house.clock()
         )
-        transaction.note(decision)
-        return reply.of_decision(decision, reply.RECIPIENT_OK)
+        return await self._said(session, transaction, "rcpt", decision, reply.RECIPIENT_OK)
 
     async def data(self, session: Session, transaction: Transaction, octets: bytes) -> Reply:
         """Read the letter, judge its author, and store it: the reply is the receipt."""
         peer, trust = session.peer, self._house.trust()
         decision = self._admission(peer)
         if not decision.accepted or peer is None or trust is None:
-            transaction.note(decision)
-            return reply.of_decision(decision, reply.TEMPORARY_FAULT)
+            return await self._said(session, transaction, "data", decision, reply.TEMPORARY_FAULT)
         envelope = transaction.envelope()
         letter = await self._read(session, transaction, envelope, octets)
-        if trace.has_loop(letter.message, self._house.hosted.hostname, self._house.limits):
-            transaction.rule = transaction.rule or "letter.loop"
-            return _LOOP
-        authors = [named.address for named in letter.author]
-        decision = admission.may_author(peer, trust, authors, reverse_path=transaction.sender)
+        decision = self._author(peer, trust, letter, envelope)
         if not decision.accepted:
-            transaction.note(decision)
-            return reply.of_decision(decision)
+            return await self._said(session, transaction, "data", decision, reply.TEMPORARY_FAULT)
         origin = Origin(f"peer:{peer.common_name}", trust.domains_of(peer.subject))
-        return answer(transaction, await self._store(origin, envelope, letter))
+        house = self._house
+        receipt = await house.store.write(receive.accept, house.hosted, origin, envelope, letter, house.clock())
+        return answer(transaction, receipt)
+
+    def _author(self, peer: Peer, trust: TrustList, letter: Reading, envelope: Envelope) -> Decision:
+        """Judge the From field, and whether the letter turns in circles."""
+        if not mime.header_is_whole(letter.message):
+            # A second From behind the limit would be read by mail programs, and by nobody here.
+            return reject(HEADER_HIDDEN, fields=len(letter.message.structure.root.fields))
+        if trace.has_loop(letter.message, self._house.hosted.hostname, self._house.limits):
+            return reject(LOOP, hops=trace.count_received(letter.message))
+        authors = [named.address for named in letter.author]
+        return admission.may_author(peer, trust, authors, reverse_path=envelope.reverse_path)
 
     async def _read(self, session: Session, transaction: Transaction, envelope: Envelope, octets: bytes) -> Reading:
         house = self._house
@@ -134,13 +165,28 @@ class MxDoor:
             certificate=session.peer.common_name if session.peer else "",
         )
         received = trace.received(hop, by=house.hosted.hostname, queue_id=transaction.id, at=house.clock())
+        top = (trace.return_path(envelope.reverse_path), received)
         to_patient = any(house.hosted.domains.get(r.address.domain) == "patient" for r in envelope.recipients)
-        letter = await house.readers.read(octets, Preparation(received), documents=to_patient)
+        letter = await house.readers.read(octets, Preparation(top), documents=to_patient)
         return with_digest(letter, hashlib.sha256(octets).hexdigest())
 
-    async def _store(self, origin: Origin, envelope: Envelope, letter: Reading) -> Receipt:
-        house = self._house
-        return await house.store.write(receive.accept, house.hosted, origin, envelope, letter, house.clock())
+
+class _News:
+    """Remembers who was written down lately."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[str, datetime] = OrderedDict()
+
+    def is_news(self, ip: str, now: datetime) -> bool:
+        """Whether nothing was written down about the address for a while; notes that it is now."""
+        last = self._last.get(ip)
+        if last is not None and (now - last) < _FAILURES_EVERY:
+            return False
+        self._last[ip] = now
+        self._last.move_to_end(ip)
+        if len(self._last) > _ADDRESSES_MAX:
+            self._last.popitem(last=False)
+        return True
 
 
 def answer(transaction: Transaction, receipt: Receipt) -> Reply:

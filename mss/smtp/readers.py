@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import re
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,29 +26,60 @@ _PATIENCE_S: Final = 60
 # What submission takes out of a letter: blind recipients, and traces that only we may write.
 _PRIVATE: Final = frozenset({"bcc", "resent-bcc", "return-path"})
 
+_RETURN_PATH: Final = re.compile(rb"^return-path[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
 _log = get_logger("smtp")
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What is done to the octets before they are read: `received` goes on top; the rest is for submission only."""
+    """What is done to the octets before they are read: `trace` fields go on top; the rest is for submission only."""
 
-    received: bytes
+    trace: tuple[bytes, ...]
     message_id: str = ""
     date: datetime | None = None
 
 
 def prepare(octets: bytes, wanted: Preparation, limits: Limits) -> bytes:
-    """Return the final octets of a letter: trace on top, and at submission Bcc gone, Message-ID and Date there."""
+    """Return the final octets of a letter: our trace on top and no other's Return-Path; at submission also Bcc gone,
+    Message-ID and Date there."""
     if wanted.date is not None:
         octets = trace.remove(mime.index(octets, limits), _PRIVATE)
         octets = trace.add_missing(mime.index(octets, limits), message_id=wanted.message_id, date=wanted.date)
-    return trace.prepend(octets, [wanted.received])
+    elif _RETURN_PATH.search(octets, 0, octets.find(b"\r\n\r\n") + 1 or len(octets)):
+        octets = trace.remove(mime.index(octets, limits), {"return-path"})
+    return trace.prepend(octets, wanted.trace)
 
 
 def read(octets: bytes, wanted: Preparation, limits: Limits, *, documents: bool) -> Reading:
     """Prepare a letter and read it."""
     return reading.read_letter(prepare(octets, wanted, limits), limits, documents=documents)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    """A reading on its way between processes, without the octets that the other side has: `head` goes before them.
+
+    `changed` are the whole octets where more was done than putting fields on top.
+    """
+
+    reading: Reading
+    head: bytes
+    changed: bytes | None
+
+    def opened(self, octets: bytes) -> Reading:
+        """Return the reading with its octets."""
+        final = self.head + octets if self.changed is None else self.changed
+        return replace(self.reading, message=replace(self.reading.message, octets=final))
+
+
+def read_aside(octets: bytes, wanted: Preparation, limits: Limits, *, documents: bool) -> _Parcel:
+    """Read in another process: a large letter travels there once, and not back."""
+    found = read(octets, wanted, limits, documents=documents)
+    bare = replace(found, message=replace(found.message, octets=b""))
+    if found.octets.endswith(octets):
+        return _Parcel(bare, found.octets[: len(found.octets) - len(octets)], None)
+    return _Parcel(bare, b"", found.octets)
 
 
 class Readers:
@@ -59,16 +91,17 @@ class Readers:
 
     async def read(self, octets: bytes, wanted: Preparation, *, documents: bool) -> Reading:
         """Return what `read` returns; Unavailable when the process failed."""
-        work = partial(read, octets, wanted, self._limits, documents=documents)
         if len(octets) <= self._limits.index_in_process_max_octets:
-            return work()
-        loop = asyncio.get_running_loop()
+            return read(octets, wanted, self._limits, documents=documents)
+        work = partial(read_aside, octets, wanted, self._limits, documents=documents)
+        pool = self._process()
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                return await loop.run_in_executor(self._process(), work)
+                return (await asyncio.get_running_loop().run_in_executor(pool, work)).opened(octets)
         except (BrokenExecutor, TimeoutError) as error:
             _log.error("smtp.reader_failed", kind=type(error).__name__, octets=len(octets))
-            self.close()
+            if pool is self._pool:  # Another letter may have replaced it already.
+                self.close()
             raise Unavailable("a letter could not be read in time") from error
 
     def _process(self) -> ProcessPoolExecutor:

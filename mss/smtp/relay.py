@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -85,6 +85,8 @@ class Relay:
         self._slots = asyncio.Semaphore(self._concurrency)
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._ended.set()
 
     @property
     def _concurrency(self) -> int:
@@ -92,6 +94,7 @@ class Relay:
 
     async def run(self) -> None:
         """Relay until `stop`; no failure of the store or of a peer ends it."""
+        self._ended.clear()
         subscription = self._house.store.subscribe("queue")
         try:
             while not self._stopping.is_set():
@@ -106,17 +109,38 @@ class Relay:
                     await self._rest(subscription, rest_s)
         finally:
             subscription.close()
+            await self._wind_up()
+            self._ended.set()
 
     async def stop(self, grace_s: float = 30) -> None:
-        """Let letters under way end, begin no other; past the grace, cut. Their leases run out by themselves."""
+        """Let letters under way end, begin no other, give the rest back; past the grace, cut."""
         self._stopping.set()
         self._changed.set()
-        sessions = {task for lane in self._lanes.values() for task in lane.sessions}
-        if sessions:
-            _, late = await asyncio.wait(sessions, timeout=grace_s)
-            for task in late:
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._ended.wait()
+        except TimeoutError:
+            for task in self._sessions():
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await self._ended.wait()
+
+    def _sessions(self) -> set[asyncio.Task[None]]:
+        return {task for lane in self._lanes.values() for task in lane.sessions}
+
+    async def _wind_up(self) -> None:
+        """Wait for the sessions, then give back the leases of letters that nobody tried."""
+        self._stopping.set()
+        if sessions := self._sessions():
+            await asyncio.wait(sessions)
+        untried = tuple(
+            one.id for lane in self._lanes.values() for letter, _ in lane.waiting for one in letter.deliveries
+        )
+        house = self._house
+        if untried:
+            try:
+                await house.store.write(outbound.release, house.worker, untried, house.clock())
+            except MssError as error:  # They are claimable again when their leases end.
+                _incident("relay.release_failed", error)
 
     # Claiming ------------------------------------------------------------------------------------------------
 
@@ -142,7 +166,7 @@ class Relay:
     def _staff(self, lane: _Lane) -> None:
         """Give a lane the sessions that its length deserves, at most half of all."""
         wanted = min(max(1, self._concurrency // 2), 1 + len(lane.waiting) // _LETTERS_PER_SESSION)
-        if lane.waiting and len(lane.sessions) < wanted:
+        if lane.waiting and len(lane.sessions) < wanted and not self._stopping.is_set():
             task = asyncio.get_running_loop().create_task(self._session(lane))
             lane.sessions.add(task)
             task.add_done_callback(lambda done: self._session_ended(lane, done))
@@ -154,10 +178,8 @@ class Relay:
             return
         if lane.waiting and not self._stopping.is_set():
             self._staff(lane)  # A letter came while the last session said goodbye.
-            return
-        # Letters that nobody takes any more are claimable again when their lease ends.
-        self._in_flight -= sum(len(letter.deliveries) for letter, _ in lane.waiting)
-        self._lanes.pop(lane.domain, None)
+        elif not lane.waiting:
+            self._lanes.pop(lane.domain, None)
 
     async def _until_due(self) -> float:
         """Return how long to rest: until something is due, at most a poll; a full house waits for its sessions."""
@@ -294,10 +316,11 @@ class Relay:
     async def _record_one(self, delivery: Delivery, outcome: Outcome) -> None:
         """Write one outcome down; try hard, for a lost record sends the letter again."""
         house = self._house
+        plan = replace(house.plan, peer_speaks_dsn=outcome.dsn_handed_on)
         for pause_s in (*_RECORD_PAUSES_S, None):
             try:
                 await house.store.write(
-                    outbound.record, house.worker, delivery.id, outcome, house.plan, house.jitter(), house.clock()
+                    outbound.record, house.worker, delivery.id, outcome, plan, house.jitter(), house.clock()
                 )
                 return
             except Unavailable:

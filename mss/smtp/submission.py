@@ -16,10 +16,9 @@ from mss.mail import trace
 from mss.model.account import Account
 from mss.model.address import Address
 from mss.model.envelope import Recipient
-from mss.policy import admission, routing, rules
+from mss.policy import admission, rules
 from mss.policy.decision import Decision, reject
-from mss.policy.routing import Destination
-from mss.services import receive, submit
+from mss.services import submit
 from mss.services.reading import Reading
 from mss.services.receive import Hosted
 from mss.services.submit import Outside
@@ -88,14 +87,10 @@ class SubmissionDoor:
 
     async def rcpt(self, session: Session, transaction: Transaction, recipient: Recipient) -> Reply:
         """Judge a recipient on what is stored now; the unit that writes judges again."""
-        house = self._house
-        way = routing.route_within(recipient.address, house.hosted.domains, house.outside().reachable)
-        decision = way.decision
-        if way.destination in (Destination.LOCAL_PROFESSIONAL, Destination.LOCAL_PATIENT):
-            size = transaction.mail.size_octets
-            decision, _ = await house.store.read(
-                receive.judge, house.hosted, transaction.sender, recipient.address, size, house.clock()
-            )
+        house, size = self._house, transaction.mail.size_octets
+        decision = await house.store.read(
+            submit.judge, house.hosted, house.outside(), transaction.sender, recipient.address, size, house.clock()
+        )
         transaction.note(decision)
         return reply.of_decision(decision, reply.RECIPIENT_OK)
 
@@ -127,7 +122,7 @@ class SubmissionDoor:
         received = trace.received(hop, by=house.hosted.hostname, queue_id=transaction.id, at=now)
         message_id = f"<{transaction.id}.{int(now.timestamp())}@{house.hosted.hostname}>"
         to_patient = any(house.hosted.domains.get(r.address.domain) == "patient" for r in transaction.recipients)
-        return await house.readers.read(octets, Preparation(received, message_id, now), documents=to_patient)
+        return await house.readers.read(octets, Preparation((received,), message_id, now), documents=to_patient)
 
 
 def _author(own: tuple[Address, ...], letter: Reading) -> Decision:

@@ -13,15 +13,21 @@ from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, o
 
 from mss.clock import from_us, to_us
 from mss.model.account import Account, AccountKind, Box, BoxState, Delegation, DelegationKind
-from mss.model.address import Address, parse_domain
+from mss.model.address import Address, Domain
 from mss.model.ins import INS, Traits
 from mss.model.party import BoxKind
-from mss.store.engine import insert_new, upsert
+from mss.store.hot import Hot
 from mss.store.sealing import OPERATOR, Sealing
 from mss.store.tables import accounts, boxes, delegations, login_failures, recovery_codes, web_sessions
 
-_BOX_BY_KEY = select(boxes).where(boxes.c.address_key == bindparam("address_key"))
-_BOX_BY_ID = select(boxes).where(boxes.c.id == bindparam("box_id"))
+_DELEGATE = Hot.upsert(delegations, ["account_id", "box_id"], ["kind", "ends_at"])
+_ADD_SESSION = Hot.new(web_sessions)
+_BOX = [
+    boxes.c[name]
+    for name in ("id", "local", "domain", "kind", "state", "display_name", "red_list", "ins_oid", "traits")
+]
+_BOX_BY_KEY = Hot(select(*_BOX).where(boxes.c.address_key == bindparam("address_key")))
+_BOX_BY_ID = Hot(select(*_BOX).where(boxes.c.id == bindparam("box_id")))
 _NAME, _TRAITS, _ACCOUNT_NAME, _TOTP = b"box name", b"box traits", b"account name", b"totp secret"
 
 
@@ -57,6 +63,7 @@ class Accounts:
             "red_list": red_list,
             "ins_oid": ins.oid if ins else None,
             "traits": None,
+            "uidvalidity": 0,
             "created_at": to_us(now),
         }
         box_id = int(self._connection.execute(insert(boxes).returning(boxes.c.id), row).scalar_one())
@@ -74,31 +81,30 @@ class Accounts:
 
     def box_by_address(self, address: Address) -> Box | None:
         """Return the box of an address."""
-        return self._box(self._connection.execute(_BOX_BY_KEY, {"address_key": address.key}).first())
+        row = _BOX_BY_KEY.run(self._connection, {"address_key": address.key}).fetchone()
+        return None if row is None else self._box(row)
 
     def box_by_id(self, box_id: int) -> Box | None:
         """Return a box."""
-        return self._box(self._connection.execute(_BOX_BY_ID, {"box_id": box_id}).first())
+        row = _BOX_BY_ID.run(self._connection, {"box_id": box_id}).fetchone()
+        return None if row is None else self._box(row)
 
     def set_state(self, box_id: int, state: BoxState) -> None:
         """Set a box's state."""
         self._connection.execute(update(boxes).where(boxes.c.id == box_id).values(state=state))
 
-    def _box(self, row: Row[Any] | None) -> Box | None:
-        if row is None:
-            return None
-        traits = None
-        if row.traits is not None:
-            traits = Traits(*self._sealing.unseal_json(row.id, row.traits, _TRAITS))
+    def _box(self, row: Sequence[Any]) -> Box:
+        """Make a box of the columns of `_BOX`."""
+        box_id, local, domain, kind, state, name, red_list, ins_oid, traits = row[: len(_BOX)]
         return Box(
-            id=row.id,
-            address=Address(row.local, parse_domain(row.domain)),
-            kind=BoxKind(row.kind),
-            state=BoxState(row.state),
-            display_name=self._sealing.unseal_text(row.id, row.display_name, _NAME),
-            red_list=row.red_list,
-            ins=INS(row.local.upper(), row.ins_oid) if row.ins_oid else None,
-            traits=traits,
+            id=box_id,
+            address=Address(local, Domain(domain)),
+            kind=BoxKind(kind),
+            state=BoxState(state),
+            display_name=self._sealing.unseal_text(box_id, name, _NAME),
+            red_list=bool(red_list),
+            ins=INS(local.upper(), ins_oid) if ins_oid else None,
+            traits=None if traits is None else Traits(*self._sealing.unseal_json(box_id, traits, _TRAITS)),
         )
 
     # -- accounts ------------------------------------------------------------------------------------------------
@@ -169,21 +175,18 @@ class Accounts:
             "kind": delegation.kind,
             "ends_at": None if delegation.ends_at is None else to_us(delegation.ends_at),
         }
-        self._connection.execute(
-            upsert(self._connection, delegations, ["account_id", "box_id"], ["kind", "ends_at"]), row
-        )
+        _DELEGATE.run(self._connection, row)
 
     def delegations_of(self, account_id: int, now: datetime) -> tuple[tuple[Box, DelegationKind], ...]:
         """Return the boxes that an account may act for now: its own first, then by address."""
         live = or_(delegations.c.ends_at.is_(None), delegations.c.ends_at > to_us(now))
         query = (
-            select(boxes, delegations.c.kind.label("delegation"))
+            select(*_BOX, delegations.c.kind.label("delegation"))
             .join(delegations, delegations.c.box_id == boxes.c.id)
             .where(and_(delegations.c.account_id == account_id, live))
             .order_by(delegations.c.kind != DelegationKind.OWNER, boxes.c.address_key)
         )
-        found = [(self._box(row), DelegationKind(row.delegation)) for row in self._connection.execute(query)]
-        return tuple((box, kind) for box, kind in found if box is not None)
+        return tuple((self._box(row), DelegationKind(row.delegation)) for row in self._connection.execute(query))
 
     def delegations_to(self, account_id: int, box_id: int) -> tuple[Delegation, ...]:
         """Return an account's delegation for a box, ended ones too."""
@@ -254,7 +257,7 @@ class Accounts:
 
     def add_session(self, values: dict[str, Any]) -> None:
         """Store a web session (columns of the table)."""
-        self._connection.execute(insert_new(self._connection, web_sessions), values)
+        _ADD_SESSION.run(self._connection, values)
 
     def session(self, token_hash: str) -> Row[Any] | None:
         """Return a session's row."""

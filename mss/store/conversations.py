@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
 
 from mss.clock import from_us, to_us
 from mss.model.address import Address
 from mss.model.conversation import Contact, ContactState, Conversation, Direction, Letter, Participant, Role
-from mss.store.engine import insert_new, upsert
+from mss.store.hot import Hot
 from mss.store.sealing import Sealing
 from mss.store.tables import contacts, conversations, drafts, letters
 
 _SUBJECT, _FACTS, _CONTACT, _DRAFT = b"subject", b"letter facts", b"contact", b"draft"
+
+_ADD = Hot.new(letters)
+_CREATE = Hot(insert(conversations).returning(conversations.c.id), ["box_id", "subject", "created_at", "last_at"])
+_TOUCH = Hot(update(conversations).where(conversations.c.id == bindparam("b_id")).values(last_at=bindparam("b_at")))
+_PERSON = [contacts.c[name] for name in ("id", "box_id", "address", "name", "state", "since")]
+_OF_BOX = contacts.c.box_id == bindparam("box_id")
+_CONTACTS = Hot(select(*_PERSON).where(_OF_BOX).order_by(contacts.c.id))
+_CONTACT_OF = Hot(select(*_PERSON).where(and_(_OF_BOX, contacts.c.address_digest == bindparam("digest"))))
+_CONTACT_BY_NUMBER = Hot(select(*_PERSON).where(and_(_OF_BOX, contacts.c.id == bindparam("number"))))
+_CONTACT_KEY = ["box_id", "address_digest"]
+_SET = Hot.upsert(contacts, _CONTACT_KEY, ["state", "since"])
+_SET_NAMED = Hot.upsert(contacts, _CONTACT_KEY, ["state", "since", "name"])
+_SAVE_DRAFT = Hot.upsert(drafts, ["box_id", "conversation_id"], ["content", "saved_at"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,7 @@ class Conversations:
             "created_at": to_us(now),
             "last_at": to_us(now),
         }
-        return int(self._connection.execute(insert(conversations).returning(conversations.c.id), row).scalar_one())
+        return int(_CREATE.run(self._connection, row).fetchone()[0])
 
     def add_letter(self, box_id: int, conversation_id: int, letter: NewLetter, now: datetime) -> None:
         """Put a letter into a conversation; the same letter again changes nothing."""
@@ -87,9 +100,8 @@ class Conversations:
             "unread": letter.unread,
             "facts": self._sealing.seal_json(box_id, facts, _FACTS),
         }
-        self._connection.execute(insert_new(self._connection, letters), row)
-        where = conversations.c.id == conversation_id
-        self._connection.execute(update(conversations).where(where).values(last_at=to_us(now)))
+        _ADD.run(self._connection, row)
+        _TOUCH.run(self._connection, {"b_id": conversation_id, "b_at": to_us(now)})
 
     def _message(self, box_id: int, message_id: str) -> bytes:
         return self._sealing.digest(b"message", b"%d" % box_id, message_id.strip().encode("utf-8", "replace"))
@@ -205,27 +217,27 @@ class Conversations:
 
     def contact(self, box_id: int, address: Address) -> Contact | None:
         """Return the state between a box and a professional address; None: never contacted."""
-        where = and_(contacts.c.box_id == box_id, contacts.c.address_digest == self._address(box_id, address))
-        return self._contact(self._connection.execute(select(contacts).where(where)).first())
+        values = {"box_id": box_id, "digest": self._address(box_id, address)}
+        return self._contact(_CONTACT_OF.run(self._connection, values).fetchone())
 
     def contact_number(self, box_id: int, address: Address) -> int | None:
         """Return the number that stands for an address in a box's pages."""
-        where = and_(contacts.c.box_id == box_id, contacts.c.address_digest == self._address(box_id, address))
-        return self._connection.execute(select(contacts.c.id).where(where)).scalar()
+        values = {"box_id": box_id, "digest": self._address(box_id, address)}
+        row = _CONTACT_OF.run(self._connection, values).fetchone()
+        return None if row is None else int(row[0])
 
     def contact_by_number(self, box_id: int, number: int) -> Contact | None:
         """Return a box's contact by its number."""
-        where = and_(contacts.c.box_id == box_id, contacts.c.id == number)
-        return self._contact(self._connection.execute(select(contacts).where(where)).first())
+        values = {"box_id": box_id, "number": number}
+        return self._contact(_CONTACT_BY_NUMBER.run(self._connection, values).fetchone())
 
     def contacts(self, box_id: int) -> tuple[Contact, ...]:
         """Return all contacts of a box."""
-        rows = self._connection.execute(select(contacts).where(contacts.c.box_id == box_id).order_by(contacts.c.id))
+        rows = _CONTACTS.run(self._connection, {"box_id": box_id}).fetchall()
         return tuple(contact for row in rows if (contact := self._contact(row)))
 
     def set_contact(self, box_id: int, address: Address, name: str, state: ContactState, now: datetime) -> None:
         """Set the state (and the name, when one is given) between a box and an address."""
-        changed = ["state", "since"] + (["name"] if name else [])
         row = {
             "box_id": box_id,
             "address_digest": self._address(box_id, address),
@@ -234,17 +246,19 @@ class Conversations:
             "state": state,
             "since": to_us(now),
         }
-        self._connection.execute(upsert(self._connection, contacts, ["box_id", "address_digest"], changed), row)
+        (_SET_NAMED if name else _SET).run(self._connection, row)
 
     def _address(self, box_id: int, address: Address) -> bytes:
         return self._sealing.digest(b"contact", b"%d" % box_id, address.key.encode("utf-8", "replace"))
 
-    def _contact(self, row: Row[Any] | None) -> Contact | None:
+    def _contact(self, row: Sequence[Any] | None) -> Contact | None:
+        """Make a contact of the columns of `_PERSON`."""
         if row is None:
             return None
-        address = Address.parse(self._sealing.unseal_text(row.box_id, row.address, _CONTACT))
-        name = self._sealing.unseal_text(row.box_id, row.name, _CONTACT)
-        return Contact(address, name, ContactState(row.state), from_us(row.since))
+        _number, box_id, address, name, state, since = row
+        spec = self._sealing.unseal_text(box_id, address, _CONTACT)
+        shown = self._sealing.unseal_text(box_id, name, _CONTACT)
+        return Contact(Address.parse(spec), shown, ContactState(state), from_us(since))
 
     # -- drafts --------------------------------------------------------------------------------------------------
 
@@ -256,8 +270,7 @@ class Conversations:
             "content": self._sealing.seal_json(box_id, content, _DRAFT),
             "saved_at": to_us(now),
         }
-        keys = ["box_id", "conversation_id"]
-        self._connection.execute(upsert(self._connection, drafts, keys, ["content", "saved_at"]), row)
+        _SAVE_DRAFT.run(self._connection, row)
 
     def draft(self, box_id: int, conversation_id: int) -> tuple[Any, datetime] | None:
         """Return the draft's content and when it was saved."""

@@ -18,11 +18,12 @@ from mss.model.document import (
     PatientIdentity,
 )
 from mss.model.ins import Traits
-from mss.store.engine import insert_new
+from mss.store.hot import Hot
 from mss.store.sealing import Sealing
 from mss.store.tables import documents
 
 _ENTRY = b"document entry"
+_FILE = Hot.new(documents, documents.c.id)
 
 
 class Dossiers:
@@ -51,7 +52,8 @@ class Dossiers:
             "masked": document.masked,
             "replaced_by": None,
         }
-        return self._connection.execute(insert_new(self._connection, documents).returning(documents.c.id), row).scalar()
+        new = _FILE.run(self._connection, row).fetchone()
+        return None if new is None else int(new[0])
 
     def _unique(self, box_id: int, unique_id: str) -> bytes:
         return self._sealing.digest(b"document", b"%d" % box_id, unique_id.encode())

@@ -10,18 +10,19 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, Table, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, Select, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import QueuePool
 
-from mss.errors import Conflict, MssError, Unavailable
+from mss.errors import Conflict, Unavailable
 
-__all__ = ["IntegrityError", "claimable", "insert_new", "is_sqlite", "locked", "mapped", "open_engine", "upsert"]
+__all__ = ["IntegrityError", "claimable", "is_sqlite", "locked", "mapped", "open_engine", "sqlite_path"]
 
 _BUSY_TIMEOUT_MS = 10_000
-_RETRYABLE_PG = frozenset({"40001", "40P01", "23505", "55P03"})
+_RETRYABLE_PG = frozenset({"40001", "40P01", "23505"})
+# Lock not available in time; a server that only reads (a standby); both pass.
+_PASSING_PG = frozenset({"55P03", "25006"})
 
 
 def is_sqlite(url: str) -> bool:
@@ -34,11 +35,16 @@ def sqlite_path(url: str) -> Path:
     return Path(make_url(url).database or "")
 
 
-def open_engine(url: str, *, connections: int, read_only: bool = False) -> Engine:
-    """Open an engine; `connections` is how many threads will use it at once."""
+def open_engine(url: str, *, connections: int, read_only: bool = False, mostly_read: bool = False) -> Engine:
+    """Open an engine; `connections` is how many threads will use it at once.
+
+    `mostly_read`: a transaction takes SQLite's write lock at its first change only, not at its beginning.
+    """
     if is_sqlite(url):
-        return _open_sqlite(url, connections, read_only=read_only)
+        begin = "BEGIN" if read_only or mostly_read else "BEGIN IMMEDIATE"
+        return _open_sqlite(url, connections, begin, read_only=read_only)
     isolation: Any = "REPEATABLE READ" if read_only else "READ COMMITTED"
+    options = f"-c lock_timeout={_BUSY_TIMEOUT_MS} -c default_transaction_read_only={'on' if read_only else 'off'}"
     return create_engine(
         url,
         pool_size=connections,
@@ -46,18 +52,25 @@ def open_engine(url: str, *, connections: int, read_only: bool = False) -> Engin
         isolation_level=isolation,
         pool_pre_ping=True,
         poolclass=QueuePool,
-        connect_args={"connect_timeout": 10, "prepare_threshold": 3},
+        hide_parameters=True,
+        connect_args={"connect_timeout": 10, "prepare_threshold": 3, "options": options},
     )
 
 
-def _open_sqlite(url: str, connections: int, *, read_only: bool) -> Engine:
+def _open_sqlite(url: str, connections: int, begin: str, *, read_only: bool) -> Engine:
     sqlite_path(url).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
         poolclass=QueuePool,
-        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000},
+        hide_parameters=True,
+        connect_args={
+            "isolation_level": None,
+            "check_same_thread": False,
+            "timeout": _BUSY_TIMEOUT_MS / 1000,
+            "cached_statements": 512,
+        },
     )
 
     @event.listens_for(engine, "connect")
@@ -66,8 +79,6 @@ def _open_sqlite(url: str, connections: int, *, read_only: bool) -> Engine:
         for pragma in _pragmas(read_only=read_only):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
-
-    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -91,37 +102,23 @@ def _pragmas(*, read_only: bool) -> list[str]:
     ]
 
 
-def mapped(error: DBAPIError) -> MssError:
-    """Turn the engine's error into one of ours; its text is kept out, it may hold values."""
-    if isinstance(error, IntegrityError):
+def mapped(error: Exception) -> Exception:
+    """Turn the engine's error into one of ours, without its text, which may hold values; others stay as they are."""
+    orig = error.orig if isinstance(error, DBAPIError) else error
+    # The driver's own classes bear the names of PEP 249, whichever driver it is.
+    names = {kind.__name__ for kind in type(orig).__mro__}
+    state = getattr(orig, "sqlstate", None)
+    if "IntegrityError" in names or state in _RETRYABLE_PG:
         return Conflict("two units of work met")
-    state = getattr(error.orig, "sqlstate", None)
-    if state in _RETRYABLE_PG:
-        return Conflict("two units of work met")
-    if isinstance(error, OperationalError) or error.connection_invalidated:
-        return Unavailable(f"the store is away: {_reason(error)}")
-    raise error
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if "OperationalError" in names or lost or state in _PASSING_PG:
+        return Unavailable(f"the store is away: {_reason(orig)}")
+    return error
 
 
-def _reason(error: DBAPIError) -> str:
-    name = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
-    return str(name or type(error.orig).__name__)
-
-
-def insert_new(connection: Connection, table: Table) -> Any:
-    """Return an INSERT that leaves an existing row as it is (ON CONFLICT DO NOTHING)."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return postgresql.insert(table).on_conflict_do_nothing()
-
-
-def upsert(connection: Connection, table: Table, key: list[str], changed: list[str]) -> Any:
-    """Return an INSERT that sets the columns `changed` of an existing row with the same `key`."""
-    if connection.dialect.name == "sqlite":
-        lite = sqlite.insert(table)
-        return lite.on_conflict_do_update(index_elements=key, set_={name: lite.excluded[name] for name in changed})
-    post = postgresql.insert(table)
-    return post.on_conflict_do_update(index_elements=key, set_={name: post.excluded[name] for name in changed})
+def _reason(error: BaseException | None) -> str:
+    name = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None)
+    return str(name or type(error).__name__)
 
 
 def claimable(connection: Connection, query: Select[Any]) -> Select[Any]:

@@ -6,8 +6,11 @@ flushed. Names are random and never reused; a file without a row is an orphan to
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from mss.errors import Unavailable
@@ -38,6 +41,18 @@ class FileStore:
                 return file.read(end - start)
         except OSError as error:
             raise Unavailable(f"cannot read octets aside: {os.strerror(error.errno or 0)}") from error
+
+    def older_than(self, age_s: float) -> Iterator[str]:
+        """Yield the names of files that are that old; what a crash left half written is removed on the way."""
+        before = time.time() - age_s
+        for path in self._root.glob("[0-9a-f][0-9a-f]/*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime > before:
+                    continue
+                if path.name.startswith("."):
+                    path.unlink()
+                else:
+                    yield path.name
 
     def delete(self, name: str) -> None:
         """Remove a file; a missing one is fine."""

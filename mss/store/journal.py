@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select
+from sqlalchemy import Connection, Row, or_, select
 
 from mss.clock import from_us, to_us
 from mss.model.audit import AuditEvent, AuditRecord
+from mss.store.hot import Hot
 from mss.store.tables import journal, journal_segments
 
 _START = bytes(32)
-_INSERT = insert(journal)
-_SEAL = insert(journal_segments)
+_INSERT = Hot.insert(journal)
+_SEAL = Hot.insert(journal_segments)
 
 
 @dataclass(slots=True)
@@ -38,6 +40,11 @@ class Chain:
     def restore(self, state: tuple[int, bytes]) -> None:
         """Go back to an earlier place, after a rollback."""
         self.number, self.head = state
+
+    def renew(self) -> None:
+        """Begin another chain: nobody knows whether the last commit of this one came to be."""
+        self.writer = f"{self.writer.partition('.')[0]}.{secrets.token_hex(3)}"
+        self.number, self.head = 0, _START
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +71,14 @@ class Journal:
         values = _values(event, chain, now)
         chain.number += 1
         chain.head = _hash(chain.head, values)
-        self._connection.execute(_INSERT, {**values, "hash": chain.head})
+        _INSERT.run(self._connection, {**values, "hash": chain.head})
         if chain.number % self._segment_records == 0:
             self._seal(chain, now)
 
     def _seal(self, chain: Chain, now: datetime) -> None:
         first = chain.number - self._segment_records + 1
         values = {"writer": chain.writer, "last_number": chain.number, "first_number": first}
-        self._connection.execute(_SEAL, {**values, "head": chain.head, "sealed_at": to_us(now)})
+        _SEAL.run(self._connection, {**values, "head": chain.head, "sealed_at": to_us(now)})
 
     def about_box(self, box_id: int, limit: int) -> tuple[AuditRecord, ...]:
         """Return the newest records about a box or its dossier."""
@@ -96,26 +103,32 @@ class Journal:
         """Check all chains; returns how many records were read and those that are broken."""
         broken: list[Broken] = []
         count = 0
+        sealed = self._sealed()
         heads: dict[str, tuple[int, bytes]] = {}
         query = select(journal).order_by(journal.c.writer, journal.c.number).execution_options(yield_per=1000)
         for row in self._connection.execute(query):
             count += 1
-            number, head = heads.get(row.writer, (row.number - 1, None if row.number > 1 else _START))
-            expected = _hash(head, _row_values(row)) if head is not None else bytes(row.hash)
-            if row.number != number + 1 or expected != bytes(row.hash):
+            number, head = heads.get(row.writer) or _beginning(row, sealed)
+            expected = _hash(head, _row_values(row))
+            end = sealed.pop((row.writer, row.number), expected)
+            if row.number != number + 1 or not expected == end == bytes(row.hash):
                 broken.append(Broken(row.writer, row.number))
             heads[row.writer] = (row.number, bytes(row.hash))
-        return count, tuple(broken) + self._segments_broken(heads)
+        # A sealed segment whose end is gone while its beginning is there, or what came before it.
+        missing = (Broken(*end) for end in sealed if end[1] > heads.get(end[0], (0, b""))[0])
+        return count, (*broken, *missing)
 
-    def _segments_broken(self, heads: dict[str, tuple[int, bytes]]) -> tuple[Broken, ...]:
-        missing = []
-        for segment in self._connection.execute(select(journal_segments)):
-            where = and_(journal.c.writer == segment.writer, journal.c.number == segment.last_number)
-            found = self._connection.execute(select(journal.c.hash).where(where)).scalar()
-            trimmed = segment.last_number > heads.get(segment.writer, (0, b""))[0]
-            if (found is None and trimmed) or (found is not None and bytes(found) != bytes(segment.head)):
-                missing.append(Broken(segment.writer, segment.last_number))
-        return tuple(missing)
+    def _sealed(self) -> dict[tuple[str, int], bytes]:
+        """Return (writer, last number) → hash of the last record, of all sealed segments."""
+        rows = self._connection.execute(select(journal_segments))
+        return {(row.writer, row.last_number): bytes(row.head) for row in rows}
+
+
+def _beginning(row: Row[Any], sealed: dict[tuple[str, int], bytes]) -> tuple[int, bytes]:
+    """Return what came before a chain's first record: nothing, or the sealed segment that was trimmed."""
+    if row.number == 1:
+        return 0, _START
+    return (row.number - 1, head) if (head := sealed.get((row.writer, row.number - 1))) else (0, _START)
 
 
 def _values(event: AuditEvent, chain: Chain, now: datetime) -> dict[str, Any]:

@@ -21,24 +21,35 @@ from mss.model.mailbox import (
     Mailbox,
 )
 from mss.store.engine import locked
-from mss.store.tables import changes, holdings, keywords, mailboxes, messages
+from mss.store.hot import Hot
+from mss.store.tables import boxes, changes, holdings, keywords, mailboxes, messages
 
 Runs = tuple[tuple[int, int], ...]
 
-_BUMP = (
+_BUMP = Hot(
     update(mailboxes)
     .where(mailboxes.c.id == bindparam("b_id"))
     .values(uidnext=mailboxes.c.uidnext + bindparam("b_uids"), modseq=mailboxes.c.modseq + 1)
-    .returning(mailboxes.c.uidnext, mailboxes.c.modseq, mailboxes.c.uidvalidity, mailboxes.c.box_id)
+    .returning(mailboxes.c.uidnext, mailboxes.c.modseq)
 )
-_BUMP_NAMED = (
+_BUMP_NAMED = Hot(
     update(mailboxes)
     .where(and_(mailboxes.c.box_id == bindparam("b_box_id"), mailboxes.c.name == bindparam("b_name")))
-    .values(uidnext=mailboxes.c.uidnext + bindparam("b_uids"), modseq=mailboxes.c.modseq + 1)
+    .values(uidnext=mailboxes.c.uidnext + 1, modseq=mailboxes.c.modseq + 1)
     .returning(mailboxes.c.id, mailboxes.c.uidnext, mailboxes.c.modseq)
 )
-_LOG = insert(changes)
-_ADD = insert(messages)
+_VALIDITY = (
+    update(boxes)
+    .where(boxes.c.id == bindparam("b_id"))
+    .values(
+        uidvalidity=case(
+            (boxes.c.uidvalidity < bindparam("second"), bindparam("second")), else_=boxes.c.uidvalidity + 1
+        )
+    )
+    .returning(boxes.c.uidvalidity)
+)
+_LOG = Hot.insert(changes)
+_ADD = Hot.insert(messages)
 
 
 def runs_of(uids: Iterable[int]) -> Runs:
@@ -81,14 +92,13 @@ class Mailboxes:
             self.create(box_id, name, special_use, now)
 
     def create(self, box_id: int, name: str, special_use: str, now: datetime) -> int:
-        """Create a mailbox and return its id. UIDVALIDITY is the second of its creation, greater than any before."""
-        before = self._connection.execute(
-            select(func.max(mailboxes.c.uidvalidity)).where(mailboxes.c.box_id == box_id)
-        ).scalar()
+        """Create a mailbox and return its id. UIDVALIDITY is the second of its creation, greater than any before in
+        this box, those of deleted mailboxes included."""
+        second = to_us(now) // 1_000_000
         row = {
             "box_id": box_id,
             "name": name,
-            "uidvalidity": max(to_us(now) // 1_000_000, (before or 0) + 1),
+            "uidvalidity": self._connection.execute(_VALIDITY, {"b_id": box_id, "second": second}).scalar_one(),
             "uidnext": 1,
             "modseq": 1,
             "special_use": special_use,
@@ -148,13 +158,14 @@ class Mailboxes:
 
     def bump(self, mailbox_id: int, uids: int = 0) -> tuple[int, int]:
         """Take one MODSEQ and so many UIDs; returns (first UID taken, MODSEQ)."""
-        row = self._connection.execute(_BUMP, {"b_id": mailbox_id, "b_uids": uids}).one()
-        return row.uidnext - uids, row.modseq
+        uidnext, modseq = _BUMP.run(self._connection, {"b_id": mailbox_id, "b_uids": uids}).fetchone()
+        return uidnext - uids, modseq
 
     def bump_inbox(self, box_id: int, name: str = "INBOX") -> tuple[int, int, int]:
         """Take one UID and one MODSEQ of a box's mailbox; returns (mailbox id, UID, MODSEQ)."""
-        row = self._connection.execute(_BUMP_NAMED, {"b_box_id": box_id, "b_name": name, "b_uids": 1}).one()
-        return row.id, row.uidnext - 1, row.modseq
+        values = {"b_box_id": box_id, "b_name": name}
+        mailbox_id, uidnext, modseq = _BUMP_NAMED.run(self._connection, values).fetchone()
+        return mailbox_id, uidnext - 1, modseq
 
     def log(self, mailbox_id: int, modseq: int, runs: Runs, kind: ChangeKind) -> None:
         """Write runs of UIDs into the change log."""
@@ -162,8 +173,7 @@ class Mailboxes:
             {"mailbox_id": mailbox_id, "modseq": modseq, "uid_first": first, "uid_last": last, "kind": int(kind)}
             for first, last in runs
         ]
-        if rows:
-            self._connection.execute(_LOG, rows)
+        _LOG.many(self._connection, rows)
 
     # -- messages ------------------------------------------------------------------------------------------------
 
@@ -171,7 +181,7 @@ class Mailboxes:
         """Add messages (uid, flags, internal_date, size, object_id) at one MODSEQ, and log them."""
         saved_at = to_us(now)
         full = [{"mailbox_id": mailbox_id, "modseq": modseq, "saved_at": saved_at, **row} for row in rows]
-        self._connection.execute(_ADD, full)
+        _ADD.many(self._connection, full)
         self.log(mailbox_id, modseq, runs_of(row["uid"] for row in rows), ChangeKind.ADDED)
 
     def uids(self, mailbox_id: int) -> list[int]:

@@ -6,6 +6,7 @@ digest that recognises equal octets is the operator's own: nothing is shared bet
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,14 +14,16 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
 from mss.clock import to_us
 from mss.store import crypto
-from mss.store.engine import insert_new
 from mss.store.files import FileStore
+from mss.store.hot import Hot
 from mss.store.keys import KeyRing
 from mss.store.tables import holdings, objects
 
 _CONTENT_KEY = b"content key"
 _ENVELOPE, _BODYSTRUCTURE, _PREVIEW = b"envelope", b"bodystructure", b"preview"
 
+_PUT = Hot.new(objects, objects.c.id)
+_HOLD = Hot.new(holdings)
 _BY_DIGEST = select(objects.c.id).where(objects.c.digest == bindparam("digest"))
 _ANY_HOLDING = (
     select(holdings.c.box_id, holdings.c.content_key).where(holdings.c.object_id == bindparam("object_id")).limit(1)
@@ -50,6 +53,21 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """The files below one unit: those staged for it, by digest, and the names of those that it wrote itself."""
+
+    files: FileStore
+    staged: Mapping[bytes, Staged]
+    written: set[str]
+
+    def put(self, sealed: bytes) -> str:
+        """Write sealed octets aside inside the unit."""
+        name = self.files.put(sealed)
+        self.written.add(name)
+        return name
+
+
+@dataclass(frozen=True, slots=True)
 class Forms:
     """What IMAP sends of a letter, computed once at delivery."""
 
@@ -70,19 +88,11 @@ class Stored:
 class Objects:
     """Octets inside one unit."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        keys: KeyRing,
-        files: FileStore,
-        inline_max_octets: int,
-        staged: dict[bytes, Staged],
-    ) -> None:
+    def __init__(self, connection: Connection, keys: KeyRing, aside: Aside, inline_max_octets: int) -> None:
         self._connection = connection
         self._keys = keys
-        self._files = files
+        self._aside = aside
         self._inline_max_octets = inline_max_octets
-        self._staged = staged
 
     def digest(self, octets: bytes) -> bytes:
         """Return the keyed digest that recognises equal octets."""
@@ -93,10 +103,9 @@ class Objects:
         digest = digest or self.digest(octets)
         key, values = self._sealed(octets, digest)
         row = {"digest": digest, "size": len(octets), "created_at": to_us(now), **values}
-        new = insert_new(self._connection, objects).returning(objects.c.id)
-        object_id = self._connection.execute(new, row).scalar()
-        if object_id is not None:
-            return Stored(object_id, key, is_new=True)
+        new = _PUT.run(self._connection, row).fetchone()
+        if new is not None:
+            return Stored(new[0], key, is_new=True)
         return self._existing(digest, key, values)
 
     def forget(self, stored: Stored) -> None:
@@ -105,13 +114,13 @@ class Objects:
             self._connection.execute(delete(objects).where(objects.c.id == stored.id))
 
     def _sealed(self, octets: bytes, digest: bytes) -> tuple[bytes, dict[str, object]]:
-        staged = self._staged.get(digest)
+        staged = self._aside.staged.get(digest)
         if staged is not None:
             return staged.content_key, {"file": staged.file, "octets": None}
         key = crypto.new_key()
         sealed = crypto.seal_octets(key, octets)
         if len(octets) > self._inline_max_octets:
-            return key, {"file": self._files.put(sealed), "octets": None}
+            return key, {"file": self._aside.put(sealed), "octets": None}
         return key, {"file": None, "octets": sealed}
 
     def _existing(self, digest: bytes, fresh_key: bytes, fresh_values: dict[str, object]) -> Stored:
@@ -132,7 +141,7 @@ class Objects:
             "content_key": crypto.seal(key, stored.content_key, _CONTENT_KEY + context),
         }
         sealed = _sealed_forms(key, forms, context) if forms else {}
-        result = self._connection.execute(insert_new(self._connection, holdings), {**_NO_FORMS, **row, **sealed})
+        result = _HOLD.run(self._connection, {**_NO_FORMS, **row, **sealed})
         if forms and result.rowcount == 0:
             where = {"b_box_id": box_id, "b_object_id": stored.id}
             self._connection.execute(_FORMS.values({n: bindparam(n) for n in sealed}), {**where, **sealed})
@@ -175,15 +184,17 @@ class Objects:
             return b""
         first, sealed_start, sealed_end = crypto.sealed_range(row.size, start, end)
         sealed = self._sealed_octets(object_id, row.file, sealed_start, sealed_end)
+        if len(sealed) != sealed_end - sealed_start:
+            raise crypto.Damaged("sealed octets are cut off")
         plain = crypto.open_segments(self._unwrap(box_id, object_id, row.content_key), sealed, row.size, first)
         offset = first * crypto.SEGMENT_OCTETS
         return plain[start - offset : end - offset]
 
     def _sealed_octets(self, object_id: int, file: str | None, start: int, end: int) -> bytes:
         if file is not None:
-            return self._files.get(file, start, end)
+            return self._aside.files.get(file, start, end)
         values = {"object_id": object_id, "start": start + 1, "length": end - start}
-        return bytes(self._connection.execute(_INLINE, values).scalar_one())
+        return bytes(self._connection.execute(_INLINE, values).scalar_one() or b"")
 
     def forms(self, box_id: int, object_id: int) -> Forms | None:
         """Return the IMAP forms of a letter; None for an object that is no letter."""

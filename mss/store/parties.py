@@ -13,19 +13,32 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
 from mss.clock import from_us, to_us
 from mss.model.address import Address, parse_domain
 from mss.model.party import BoxKind, Party
 from mss.model.peer import DN, TrustList
 from mss.model.search import search_key
-from mss.store.engine import insert_new
+from mss.store.hot import Hot
 from mss.store.tables import generations, leases, parties, party_words, trust_lists
 
 _WORD = re.compile(r"[a-z0-9]+")
 _TEXTS = [f.name for f in fields(Party) if f.name not in ("address", "kind", "red_list")]
 _HISTORY = 30
+_WORD_MAX = 64
+_ADD = Hot.new(parties, parties.c.id)
+_ADD_WORD = Hot.insert(party_words)
+_FORGET_WORD = Hot(
+    delete(party_words).where(
+        and_(
+            party_words.c.generation == bindparam("b_generation"),
+            party_words.c.word == bindparam("b_word"),
+            party_words.c.party_id == bindparam("b_party"),
+        )
+    )
+)
+_LEASE = Hot.new(leases)
 
 
 def words_of(text: str) -> list[str]:
@@ -82,15 +95,13 @@ class Parties:
 
     def add(self, generation: int, some: Sequence[Party]) -> None:
         """Add parties to a generation; an address that comes again replaces nothing (the first stays)."""
-        statement = insert_new(self._connection, parties).returning(parties.c.id)
         found_words: list[dict[str, Any]] = []
         for party in some:
-            party_id = self._connection.execute(statement, _party_row(generation, party)).scalar()
-            if party_id is not None:
-                words = {word[:64] for word in _party_words(party)}
-                found_words += [{"generation": generation, "word": word, "party_id": party_id} for word in words]
-        if found_words:
-            self._connection.execute(insert(party_words), found_words)
+            new = _ADD.run(self._connection, _party_row(generation, party)).fetchone()
+            if new is not None:
+                words = _words(party)
+                found_words += [{"generation": generation, "word": word, "party_id": new[0]} for word in words]
+        _ADD_WORD.many(self._connection, found_words)
 
     def publish(self, generation: int, now: datetime) -> int:
         """Make a generation visible; returns how many parties it holds."""
@@ -117,14 +128,12 @@ class Parties:
                 (generations.c.published_at.is_not(None)) | (generations.c.begun_at < to_us(abandoned_before)),
             )
         )
-        ids = self._connection.execute(
-            select(parties.c.id, parties.c.generation).where(parties.c.generation.in_(old)).limit(limit)
-        ).all()
-        for party_id, generation in ids:
-            where = and_(party_words.c.generation == generation, party_words.c.party_id == party_id)
-            self._connection.execute(delete(party_words).where(where))
-        self._connection.execute(delete(parties).where(parties.c.id.in_([row.id for row in ids])))
-        return len(ids)
+        gone = self._connection.execute(select(parties).where(parties.c.generation.in_(old)).limit(limit)).all()
+        words = [{"b_generation": row.generation, "b_word": word, "b_party": row.id} for row in gone
+                 for word in _words(_party(row))]  # fmt: skip
+        _FORGET_WORD.many(self._connection, words)
+        self._connection.execute(delete(parties).where(parties.c.id.in_([row.id for row in gone])))
+        return len(gone)
 
     def by_address(self, address: Address) -> Party | None:
         """Return the visible party of an address, red list included (for delivery, never for a search)."""
@@ -145,8 +154,8 @@ class Parties:
             found = select(party_words.c.party_id).where(
                 and_(
                     party_words.c.generation == current[0],
-                    party_words.c.word >= word[:64],
-                    party_words.c.word < word[:64] + "\x7f",
+                    party_words.c.word >= word[:_WORD_MAX],
+                    party_words.c.word < word[:_WORD_MAX] + "\x7f",
                 )
             )
             where = and_(where, parties.c.id.in_(found))
@@ -163,7 +172,7 @@ class Parties:
     def lease(self, name: str, owner: str, length: timedelta, now: datetime) -> bool:
         """Take or renew a named lease; False while another owner has it."""
         row = {"name": name, "owner": owner, "until": to_us(now + length)}
-        if self._connection.execute(insert_new(self._connection, leases), row).rowcount:
+        if _LEASE.run(self._connection, row).rowcount:
             return True
         free = (leases.c.owner == owner) | (leases.c.until <= to_us(now))
         statement = update(leases).where(and_(leases.c.name == name, free)).values(owner=owner, until=row["until"])
@@ -190,9 +199,9 @@ def _party_row(generation: int, party: Party) -> dict[str, Any]:
     }
 
 
-def _party_words(party: Party) -> list[str]:
+def _words(party: Party) -> set[str]:
     texts = (party.name, party.first_name, party.structure, party.service, party.address.key, party.speciality)
-    return [word for text in texts for word in words_of(text)]
+    return {word[:_WORD_MAX] for text in texts for word in words_of(text)}
 
 
 def _party(row: Any) -> Party:

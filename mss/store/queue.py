@@ -11,9 +11,11 @@ from mss.clock import from_us, to_us
 from mss.model.address import Address, parse_domain
 from mss.model.delivery import Attempt, Delivery, DeliveryState, Outcome, OutcomeKind
 from mss.model.envelope import Notify, Ret
-from mss.store.engine import claimable, insert_new
+from mss.store.engine import claimable, locked
+from mss.store.hot import Hot
 from mss.store.tables import arrivals, attempts, deliveries
 
+_ARRIVE = Hot.new(arrivals)
 _ARRIVAL = select(arrivals.c.receipt).where(arrivals.c.digest == bindparam("digest"))
 _TEXT_MAX = 1000
 
@@ -27,7 +29,7 @@ class Queue:
     def recognise(self, digest: bytes, receipt: str, now: datetime) -> str | None:
         """Note a letter's digest; returns the earlier receipt when it was here before."""
         row = {"digest": digest, "receipt": receipt, "at": to_us(now)}
-        if self._connection.execute(insert_new(self._connection, arrivals), row).rowcount:
+        if _ARRIVE.run(self._connection, row).rowcount:
             return None
         return self._connection.execute(_ARRIVAL, {"digest": digest}).scalar()
 
@@ -71,7 +73,7 @@ class Queue:
             deliveries.c.lease_owner == worker,
             deliveries.c.state == DeliveryState.DUE,
         )
-        row = self._connection.execute(claimable(self._connection, select(deliveries).where(where))).first()
+        row = self._connection.execute(locked(self._connection, select(deliveries).where(where))).first()
         return None if row is None else _delivery(row)
 
     def holding(self, delivery_id: int) -> tuple[int, int] | None:
@@ -89,8 +91,8 @@ class Queue:
             "kind": outcome.kind,
             "code": outcome.code,
             "enhanced": outcome.enhanced,
-            "text": outcome.text[:_TEXT_MAX],
-            "remote": outcome.remote[:255],
+            "text": _plain(outcome.text, _TEXT_MAX),
+            "remote": _plain(outcome.remote, 255),
         }
         self._connection.execute(insert(attempts), row)
 
@@ -114,8 +116,8 @@ class Queue:
             "last_kind": outcome.kind,
             "last_code": outcome.code,
             "last_enhanced": outcome.enhanced,
-            "last_text": outcome.text[:_TEXT_MAX],
-            "last_remote": outcome.remote[:255],
+            "last_text": _plain(outcome.text, _TEXT_MAX),
+            "last_remote": _plain(outcome.remote, 255),
         }
         self._connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(values))
 
@@ -161,6 +163,11 @@ class Queue:
         return self._connection.execute(delete(arrivals).where(arrivals.c.at < to_us(before))).rowcount
 
 
+def _plain(text: str, most: int) -> str:
+    """Return a stranger's text as both engines can keep it: no NUL, no lone surrogate, so long at most."""
+    return text[:most].replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def _values(delivery: Delivery) -> dict[str, Any]:
     return {
         "object_id": delivery.object_id,
@@ -168,7 +175,7 @@ def _values(delivery: Delivery) -> dict[str, Any]:
         "destination": delivery.destination,
         "reverse_path": delivery.reverse_path.spec if delivery.reverse_path else None,
         "recipient": delivery.recipient.spec,
-        "message_id": delivery.message_id[:998],
+        "message_id": _plain(delivery.message_id, 998),
         "size": delivery.size_octets,
         "state": delivery.state,
         "created_at": to_us(delivery.created_at),

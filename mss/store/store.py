@@ -7,31 +7,34 @@ across the network: it never awaits. It does not know what the services do.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import socket
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mss.clock import Clock, system_clock
 from mss.config import Config
-from mss.errors import Conflict, Misconfigured
+from mss.errors import Conflict, Misconfigured, MssError, Unavailable
 from mss.store import crypto, schema
 from mss.store.engine import is_sqlite, mapped, open_engine, sqlite_path
 from mss.store.files import FileStore
 from mss.store.journal import Chain
 from mss.store.keys import KeyRing, make_master_key, read_master_key
 from mss.store.objects import Staged
+from mss.store.server_writers import ServerWriters
+from mss.store.turns import Turns
 from mss.store.unit import Shared, Uow
 from mss.store.wakeup import Subscription, Wakeups
-from mss.store.writer import GroupWriter, Work
+from mss.store.work import Work
+from mss.store.writer import GroupWriter
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,7 +42,6 @@ T = TypeVar("T")
 __all__ = ["Store", "Subscription", "Uow", "create"]
 
 
-@runtime_checkable
 class Heavy(Protocol):
     """A value with octets that may be too large for a row: they are written aside before the unit begins."""
 
@@ -73,7 +75,7 @@ class Store:
         self._url = config.sqlite_url(settings.url)
         if is_sqlite(self._url) and not sqlite_path(self._url).exists():
             raise Misconfigured(f"there is no store at {sqlite_path(self._url)}: run “mss init” first")
-        self._key_engine = open_engine(config.sqlite_url(settings.keys_url), connections=4)
+        self._key_engine = open_engine(config.sqlite_url(settings.keys_url), connections=4, mostly_read=True)
         self._read_engine = open_engine(self._url, connections=settings.readers, read_only=True)
         keys = KeyRing(read_master_key(config.path(settings.master_key_file)), self._key_engine)
         files = FileStore(config.path(settings.blobs_dir))
@@ -83,16 +85,19 @@ class Store:
         self._staging = ThreadPoolExecutor(2, "store-staging")
         self.name = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
         self._write_engine: Engine
-        self._writer: GroupWriter | _ServerWriters
+        self._writer: GroupWriter | ServerWriters
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+        waiting_max = config.limits.write_queue_max
         if is_sqlite(self._url):
             self._write_engine = open_engine(self._url, connections=1)
-            lock = sqlite_path(self._url).with_suffix(".lock")
+            turns = Turns(sqlite_path(self._url).with_suffix(".lock"))
             chain = Chain(self.name)
-            waiting_max = config.limits.write_queue_max
-            self._writer = GroupWriter(self._write_engine, self._shared, self._wakeups, lock, chain, waiting_max)
+            self._writer = GroupWriter(self._write_engine, self._shared, self._wakeups, turns, chain, waiting_max)
         else:
             self._write_engine = open_engine(self._url, connections=settings.writers)
-            self._writer = _ServerWriters(self._write_engine, self._shared, self._wakeups, settings.writers, self.name)
+            chains = [Chain(f"{self.name}-{number}") for number in range(settings.writers)]
+            self._writer = ServerWriters(self._write_engine, self._shared, self._wakeups, chains, waiting_max)
 
     @property
     def commits(self) -> int:
@@ -104,9 +109,11 @@ class Store:
         self._wakeups.start()
 
     async def close(self) -> None:
-        """Finish what waits and let go of everything."""
-        self._wakeups.close()
+        """Finish what waits and let go of everything; a second time does nothing."""
+        self._closed = True
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._close_threads)
+        self._wakeups.close()
 
     def _close_threads(self) -> None:
         self._writer.close()
@@ -120,33 +127,67 @@ class Store:
 
         A unit that met another (Conflict) is run once more. Unavailable: nothing was written, try later.
         """
-        staged = await self._stage([arg for arg in args if isinstance(arg, Heavy)])
         call: Callable[[Uow], T] = partial(_call, service, args, kwargs)
-        try:
-            return await self._write(call, staged)
-        except Conflict:
-            return await self._write(call, staged)
-        finally:
-            if staged:
-                await self._drop_unused(staged)
+        heavy = [octets for arg in args if hasattr(arg, "heavy") for octets in self._too_large(cast(Heavy, arg))]
+        if not heavy:
+            return await self._write(call, {})
+        staged = await self._stage(heavy)
+        return await self._outliving(self._write(call, staged))
 
     async def _write(self, call: Callable[[Uow], T], staged: dict[bytes, Staged]) -> T:
+        files = {one.file for one in staged.values()}
+        try:
+            try:
+                return await self._attempt(call, staged, files)
+            except Conflict:
+                return await self._attempt(call, staged, files)
+        except asyncio.CancelledError:
+            files.clear()  # The unit may still come to its end, and name them.
+            raise
+        finally:
+            if files:
+                await self._in_staging(self._drop_unnamed, files)
+
+    async def _attempt(self, call: Callable[[Uow], T], staged: dict[bytes, Staged], files: set[str]) -> T:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._writer.submit(Work(call, staged, loop, future))
-        return await future
+        work = Work(call, staged, loop, future)
+        self._writer.submit(work)
+        try:
+            return await future
+        except Unavailable:
+            if not is_sqlite(self._url):
+                files.clear()  # The server may have committed before it went away: the sweep finds what is unused.
+            raise
+        finally:
+            files |= work.written
+
+    async def _outliving(self, work: Coroutine[Any, Any, T]) -> T:
+        """Let work come to its end though its caller goes away: files must not vanish under a unit that names them."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_heard)
+        return await asyncio.shield(task)
 
     async def read(self, service: Callable[Concatenate[Uow, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a service on one snapshot."""
         call: Callable[[Uow], T] = partial(_call, service, args, kwargs)
+        if self._closed:
+            raise Unavailable("the store is closed")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, call)
 
     def _read(self, call: Callable[[Uow], T]) -> T:
         try:
             with self._read_engine.connect() as connection, connection.begin():
                 return call(Uow(connection, self._shared, None, {}))
-        except DBAPIError as error:
-            raise mapped(error) from error
+        except PoolTimeout:
+            raise Unavailable("all readers are busy") from None
+        except Exception as error:
+            known = mapped(error)
+            if known is error:
+                raise
+            raise known from None
 
     def subscribe(self, channel: str, key: int = 0) -> Subscription:
         """Listen for wake-ups: channel "mailbox" with a box id, or "queue"."""
@@ -158,28 +199,45 @@ class Store:
 
     # -- octets aside --------------------------------------------------------------------------------------------
 
-    async def _stage(self, heavy: list[Heavy]) -> dict[bytes, Staged]:
-        inline_max = self._shared.inline_max_octets
-        large = [octets for value in heavy for octets in value.heavy() if len(octets) > inline_max]
-        if not large:
-            return {}
-        loop = asyncio.get_running_loop()
-        return dict([await loop.run_in_executor(self._staging, self._stage_one, octets) for octets in large])
+    def _too_large(self, value: Heavy) -> list[bytes]:
+        return [octets for octets in value.heavy() if len(octets) > self._shared.inline_max_octets]
+
+    async def _in_staging(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._staging, function, *args)
+
+    async def _stage(self, large: list[bytes]) -> dict[bytes, Staged]:
+        staged: dict[bytes, Staged] = {}
+        try:
+            for octets in dict.fromkeys(large):
+                digest, one = await self._in_staging(self._stage_one, octets)
+                staged[digest] = one
+        except MssError:
+            await self._in_staging(self._drop_unnamed, {one.file for one in staged.values()})
+            raise
+        return staged
 
     def _stage_one(self, octets: bytes) -> tuple[bytes, Staged]:
         digest = crypto.keyed_digest(self._shared.keys.digest_key, b"object", octets)
         key = crypto.new_key()
         return digest, Staged(key, self._shared.files.put(crypto.seal_octets(key, octets)))
 
-    async def _drop_unused(self, staged: dict[bytes, Staged]) -> None:
-        """Remove files that no row names: the octets were here already, or the unit failed."""
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._staging, self._drop_files, [one.file for one in staged.values()])
+    def _drop_unnamed(self, files: Iterable[str]) -> int:
+        """Remove files that no row names: the octets were here already, or the unit failed; returns how many."""
+        dropped = 0
+        with contextlib.suppress(MssError, OSError):  # What stays is found by the sweep.
+            for file in files:
+                if not self._read(partial(_names_file, file)):
+                    self._shared.files.delete(file)
+                    dropped += 1
+        return dropped
 
-    def _drop_files(self, files: list[str]) -> None:
-        for file in files:
-            if not self._read(partial(_names_file, file)):
-                self._shared.files.delete(file)
+    async def sweep_files(self, age_s: float = 86_400) -> int:
+        """Remove files that no row names, left behind by units that were cut off; returns how many went.
+
+        Only files that old are looked at: a younger one may belong to a unit that is about to name it.
+        """
+        files = await self._in_staging(lambda: list(self._shared.files.older_than(age_s)))
+        return await self._in_staging(self._drop_unnamed, files)
 
 
 def _names_file(file: str, uow: Uow) -> bool:
@@ -187,73 +245,18 @@ def _names_file(file: str, uow: Uow) -> bool:
 
 
 def _call(service: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], uow: Uow) -> T:
-    return service(uow, *args, **kwargs)
+    result = service(uow, *args, **kwargs)
+    if isinstance(result, Coroutine):
+        result.close()
+        raise TypeError("a service must not await")
+    return result
 
 
 def _wakeup_folder(config: Config) -> Path:
     return config.path(config.store.blobs_dir).parent / "wakeup"
 
 
-class _ServerWriters:
-    """PostgreSQL's writers: one transaction per service on a pool; the server groups the flushes."""
-
-    def __init__(self, engine: Engine, shared: Shared, wakeups: Wakeups, threads: int, name: str) -> None:
-        self._engine = engine
-        self._shared = shared
-        self._wakeups = wakeups
-        self._name = name
-        self._local = threading.local()
-        self._pool = ThreadPoolExecutor(threads, "store-writer")
-        self.commits = 0
-
-    def submit(self, work: Work) -> None:
-        """Queue a service."""
-        self._pool.submit(self._run, work)
-
-    def close(self) -> None:
-        """Finish what waits and stop."""
-        self._pool.shutdown()
-
-    def _chain(self) -> Chain:
-        chain: Chain | None = getattr(self._local, "chain", None)
-        if chain is None:
-            chain = self._local.chain = Chain(f"{self._name}-{threading.get_ident() % 100_000}")
-        return chain
-
-    def _run(self, work: Work) -> None:
-        chain = self._chain()
-        before = chain.copy()
-        try:
-            with self._engine.connect() as connection, connection.begin():
-                uow = Uow(connection, self._shared, chain, dict(work.staged))
-                work.result = work.call(uow)
-            work.wakes = uow.hints
-            self.commits += 1
-        except Exception as error:  # noqa: BLE001 - it is the caller's to judge.
-            chain.restore(before)
-            work.error = _mapped_or_same(error)
-        _answer(work)
-        self._wakeups.publish(work.wakes)
-
-
-def _mapped_or_same(error: Exception) -> Exception:
-    if not isinstance(error, DBAPIError):
-        return error
-    try:
-        return mapped(error)
-    except DBAPIError as surprise:
-        return surprise
-
-
-def _answer(work: Work) -> None:
-    if not work.loop.is_closed():
-        work.loop.call_soon_threadsafe(_settle_one, work)
-
-
-def _settle_one(work: Work) -> None:
-    if work.future.done():
-        return
-    if work.error is not None:
-        work.future.set_exception(work.error)
-    else:
-        work.future.set_result(work.result)
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Look at the outcome of work whose caller may have gone, so that nobody complains that it was never seen."""
+    if not task.cancelled():
+        task.exception()

@@ -19,6 +19,8 @@ metadata = MetaData(
 
 Id = BigInteger().with_variant(Integer, "sqlite")
 Big = BigInteger
+# Searched from a beginning on, octet by octet, whatever the server's language is.
+Word = String(64).with_variant(String(64, collation="C"), "postgresql")
 
 
 def _id(name: str = "id") -> Column[int]:
@@ -37,6 +39,8 @@ boxes = Table(
     Column("red_list", Boolean, nullable=False),
     Column("ins_oid", String(64)),
     Column("traits", LargeBinary),
+    # The last UIDVALIDITY given out in this box: a mailbox made again under an old name gets a greater one.
+    Column("uidvalidity", Big, nullable=False),
     Column("created_at", Big, nullable=False),
     sqlite_autoincrement=True,
 )  # fmt: skip
@@ -351,7 +355,7 @@ parties = Table(
 party_words = Table(
     "party_words", metadata,
     Column("generation", Id, primary_key=True, autoincrement=False),
-    Column("word", String(64), primary_key=True),
+    Column("word", Word, primary_key=True),
     Column("party_id", Id, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )  # fmt: skip

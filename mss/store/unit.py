@@ -14,7 +14,7 @@ from mss.store.files import FileStore
 from mss.store.journal import Chain, Journal
 from mss.store.keys import KeyRing
 from mss.store.mailboxes import Mailboxes
-from mss.store.objects import Objects, Staged
+from mss.store.objects import Aside, Objects, Staged
 from mss.store.parties import Parties
 from mss.store.queue import Queue
 from mss.store.sealing import Sealing
@@ -41,6 +41,7 @@ class Uow:
         self._chain = chain
         self._staged = staged
         self.hints: set[tuple[str, int]] = set()
+        self.written: set[str] = set()
 
     def wake(self, channel: str, key: int = 0) -> None:
         """Publish a wake-up once this unit is committed: ("mailbox", box id) or ("queue", 0)."""
@@ -54,9 +55,8 @@ class Uow:
     @cached_property
     def objects(self) -> Objects:
         """Octets of letters and documents."""
-        return Objects(
-            self._connection, self._shared.keys, self._shared.files, self._shared.inline_max_octets, self._staged
-        )
+        shared, aside = self._shared, Aside(self._shared.files, self._staged, self.written)
+        return Objects(self._connection, shared.keys, aside, shared.inline_max_octets)
 
     @cached_property
     def mailboxes(self) -> Mailboxes:

@@ -50,12 +50,14 @@ class Subscription:
 class Wakeups:
     """All subscriptions of one process, and its ear for those of the other workers."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
+        self._directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         self._listeners: dict[Wake, set[Subscription]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: socket.socket | None = None
-        self._directory = -1
+        self._voice = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         # A sender in another thread must not use the folder's number once it is closed.
         self._sending = threading.Lock()
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}.wake"
@@ -63,26 +65,24 @@ class Wakeups:
     def start(self) -> None:
         """Begin to hear (called in the loop that will wait)."""
         self._loop = asyncio.get_running_loop()
-        if self._folder is None:
-            return
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._directory = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         self._socket.bind(self._address(self._name))
         self._loop.add_reader(self._socket.fileno(), self._hear)
 
     def close(self) -> None:
-        """Stop hearing."""
-        if self._socket is not None and self._loop is not None and self._folder is not None:
+        """Stop hearing and telling; nothing is published any more."""
+        if self._socket is not None and self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             (self._folder / self._name).unlink(missing_ok=True)
             self._socket = None
-            with self._sending:
-                os.close(self._directory)
-                self._directory = -1
         self._loop = None
+        with self._sending:
+            if self._directory >= 0:
+                os.close(self._directory)
+                self._voice.close()
+            self._directory = -1
 
     def subscribe(self, channel: str, key: int) -> Subscription:
         """Listen for one channel and key."""
@@ -102,9 +102,10 @@ class Wakeups:
         some = list(wakes)
         if not some:
             return
-        if self._loop is not None:
+        loop = self._loop
+        if loop is not None:
             with contextlib.suppress(RuntimeError):  # The loop is closing: nobody waits any more.
-                self._loop.call_soon_threadsafe(self._ring, some)
+                loop.call_soon_threadsafe(self._ring, some)
         self._tell_others(some)
 
     def _ring(self, wakes: list[Wake]) -> None:
@@ -113,25 +114,22 @@ class Wakeups:
                 subscription.ring()
 
     def _tell_others(self, wakes: list[Wake]) -> None:
-        if self._folder is None:
-            return
         # Too many for a datagram: the poll finds the rest.
         datagram = json.dumps(wakes[:_DATAGRAM_WAKES_MAX]).encode()
-        with contextlib.suppress(OSError), self._sending, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-            out.setblocking(False)
-            for other in self._folder.iterdir() if self._directory >= 0 else ():
-                if other.name.endswith(".wake") and other.name != self._name:
-                    self._send(out, other, datagram)
+        with contextlib.suppress(OSError), self._sending:
+            for other in os.listdir(self._directory) if self._directory >= 0 else ():
+                if other.endswith(".wake") and other != self._name:
+                    self._send(other, datagram)
 
     def _address(self, name: str) -> str:
         """Return a socket's address through the open folder: a Unix socket's name has 107 octets at most."""
         return f"/proc/self/fd/{self._directory}/{name}"
 
-    def _send(self, out: socket.socket, other: Path, datagram: bytes) -> None:
+    def _send(self, other: str, datagram: bytes) -> None:
         try:
-            out.sendto(datagram, self._address(other.name))
+            self._voice.sendto(datagram, self._address(other))
         except ConnectionRefusedError:
-            other.unlink(missing_ok=True)  # Its worker is gone.
+            (self._folder / other).unlink(missing_ok=True)  # Its worker is gone.
         except OSError:
             return
 
@@ -140,5 +138,12 @@ class Wakeups:
             return
         with contextlib.suppress(BlockingIOError):
             while True:
-                wakes = json.loads(self._socket.recv(65536))
-                self._ring([(str(channel), int(key)) for channel, key in wakes])
+                self._ring(_read(self._socket.recv(65536)))
+
+
+def _read(datagram: bytes) -> list[Wake]:
+    """Return the wake-ups of a datagram; what is none is passed over, as a lost one would be."""
+    try:
+        return [(str(channel), int(key)) for channel, key in json.loads(datagram)]
+    except (ValueError, TypeError):
+        return []

@@ -2,20 +2,15 @@
 and one commit serves them all.
 
 Rules. A failing service hurts nobody else. A transaction lost as a whole (disk full rolls back savepoints too) answers
-Unavailable to the whole group. Nobody is answered before the commit is on disk. Worker processes take turns by a file
-lock, because polling for SQLite's own write lock starves some of them.
+Unavailable to the whole group. Nobody is answered before the commit is on disk. Nothing stops the thread but `close`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import queue
+import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -24,83 +19,85 @@ from sqlalchemy.exc import DBAPIError
 from mss.errors import MssError, Unavailable
 from mss.store.engine import mapped
 from mss.store.journal import Chain
-from mss.store.objects import Staged
+from mss.store.turns import Turns
 from mss.store.unit import Shared, Uow
-from mss.store.wakeup import Wake, Wakeups
+from mss.store.wakeup import Wakeups
+from mss.store.work import Work, answer
 
 _GROUP_MAX = 128
 _GROUP_S = 0.02
-
-
-@dataclass(slots=True)
-class Work:
-    """A service waiting for its unit, and the future of its caller."""
-
-    call: Callable[[Uow], Any]
-    staged: dict[bytes, Staged]
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
-    result: Any = None
-    error: BaseException | None = None
-    wakes: set[Wake] = field(default_factory=set)
 
 
 class GroupWriter:
     """The writer thread of one process."""
 
     def __init__(
-        self, engine: Engine, shared: Shared, wakeups: Wakeups, lock: Path, chain: Chain, waiting_max: int
+        self, engine: Engine, shared: Shared, wakeups: Wakeups, turns: Turns, chain: Chain, waiting_max: int
     ) -> None:
         self._engine = engine
         self._shared = shared
         self._wakeups = wakeups
+        self._turns = turns
         self._chain = chain
         self._queue: queue.Queue[Work | None] = queue.Queue(waiting_max)
-        lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock_file = lock.open("w")
+        self._closing = threading.Lock()
+        self._closed = False
         self.commits = 0
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
     def submit(self, work: Work) -> None:
         """Queue a service; Unavailable when too many wait already (the disk is slow: back-pressure)."""
-        try:
-            self._queue.put_nowait(work)
-        except queue.Full:
-            raise Unavailable("too many units wait for the disk") from None
+        with self._closing:
+            if self._closed:
+                raise Unavailable("the store is closed")
+            try:
+                self._queue.put_nowait(work)
+            except queue.Full:
+                raise Unavailable("too many units wait for the disk") from None
 
     def close(self) -> None:
         """Finish what waits and stop."""
-        self._queue.put(None)
-        self._thread.join()
-        self._lock_file.close()
+        with self._closing:
+            already, self._closed = self._closed, True
+        if not already:
+            self._queue.put(None)
+            self._thread.join()
+            self._turns.close()
 
     def _run(self) -> None:
+        stop = False
         with self._engine.connect() as connection:
-            while (work := self._queue.get()) is not None:
+            while not stop and (work := self._queue.get()) is not None:
                 group = [work]
-                fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+                before = self._chain.copy()
                 try:
-                    stop = self._commit_group(connection, group)
-                finally:
-                    fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+                    with self._turns.taken():
+                        stop = self._commit_group(connection, group)
+                except Exception as error:  # noqa: BLE001 - the thread's supervisor: whatever it was, the group is lost.
+                    connection.invalidate()
+                    self._lose(group, before, error)
                 self._answer(group)
-                if stop:
-                    return
 
     def _commit_group(self, connection: Connection, group: list[Work]) -> bool:
         """Run the first work and all that gathered meanwhile, then commit once; True when told to stop."""
         before = self._chain.copy()
-        stop = False
+        stop = begun = ran = False
         try:
             with connection.begin():
+                begun = True
                 stop = self._run_group(connection, group)
+                ran = True
             self.commits += 1
-        except DBAPIError as error:
-            self._lose(group, before, _as_unavailable(error))
         except _TransactionLostError as error:
-            self._lose(group, before, Unavailable(str(error)))
             connection.invalidate()
+            self._lose(group, before, Unavailable(str(error)))
+        except DBAPIError as error:
+            if not begun:
+                stop = self._gather(group)
+            self._lose(group, before, _as_unavailable(error))
+            if ran:
+                self._chain.renew()
         return stop
 
     def _run_group(self, connection: Connection, group: list[Work]) -> bool:
@@ -117,54 +114,57 @@ class GroupWriter:
             self._run_one(connection, work)
         return False
 
+    def _gather(self, group: list[Work]) -> bool:
+        """Take all who wait: the store cannot be written to, and waiting in turn would only make it later for each."""
+        for _ in range(self._queue.qsize()):
+            work = self._queue.get_nowait()
+            if work is None:
+                return True
+            group.append(work)
+        return False
+
     def _run_one(self, connection: Connection, work: Work) -> None:
-        raw: Any = connection.connection.driver_connection
+        raw: sqlite3.Connection = _driver(connection)
         before = self._chain.copy()
-        uow = Uow(connection, self._shared, self._chain, dict(work.staged))
+        uow = Uow(connection, self._shared, self._chain, work.staged)
         raw.execute("SAVEPOINT unit")
         try:
-            work.result = work.call(uow)
-            work.wakes = uow.hints
+            work.run(uow)
             raw.execute("RELEASE unit")
-        except Exception as error:
-            work.error = mapped(error) if isinstance(error, DBAPIError) else error
+        except Exception as error:  # noqa: BLE001 - it is the caller's to judge.
+            work.failed(mapped(error))
             self._chain.restore(before)
-            if not raw.in_transaction:
-                raise _TransactionLostError("the disk refused the transaction") from error
-            raw.execute("ROLLBACK TO unit")
-            raw.execute("RELEASE unit")
+            _roll_back(raw, error)
 
-    def _lose(self, group: list[Work], before: tuple[int, bytes], error: MssError) -> None:
+    def _lose(self, group: list[Work], before: tuple[int, bytes], error: Exception) -> None:
         self._chain.restore(before)
         for work in group:
-            work.error = error
-            work.wakes = set()
+            work.failed(error)
 
     def _answer(self, group: list[Work]) -> None:
-        wakes = {wake for work in group if work.error is None for wake in work.wakes}
-        loops: dict[asyncio.AbstractEventLoop, list[Work]] = {}
-        for work in group:
-            loops.setdefault(work.loop, []).append(work)
-        for loop, works in loops.items():
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_settle, works)
-        self._wakeups.publish(wakes)
+        answer(group)
+        self._wakeups.publish({wake for work in group for wake in work.wakes})
 
 
 class _TransactionLostError(Exception):
     """The connection left the transaction: everything in it is gone."""
 
 
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+def _roll_back(raw: sqlite3.Connection, error: Exception) -> None:
+    """Undo one service; when that cannot be, the whole transaction is gone."""
+    if not raw.in_transaction:
+        raise _TransactionLostError("the disk refused the transaction") from error
+    try:
+        raw.execute("ROLLBACK TO unit")
+        raw.execute("RELEASE unit")
+    except sqlite3.Error as worse:
+        raise _TransactionLostError("the transaction could not be mended") from worse
+
+
 def _as_unavailable(error: DBAPIError) -> MssError:
     known = mapped(error)
     return known if isinstance(known, Unavailable) else Unavailable("the transaction was lost")
-
-
-def _settle(works: list[Work]) -> None:
-    for work in works:
-        if work.future.done():  # The caller went away; its unit is committed or rolled back all the same.
-            continue
-        if work.error is not None:
-            work.future.set_exception(work.error)
-        else:
-            work.future.set_result(work.result)

@@ -11,11 +11,15 @@ import pytest
 import yaml
 
 from mss.config import StoreConfig, TlsConfig
+from mss.instance import BASE_PORT
+from mss.instance import PORTS as INSIDE
 
 ROOT = Path(__file__).parents[2]
 INSTANCE = "${MSS_INSTANCE:-./instance}"
-PORTS = {"25", "587", "465", "143", "993", "443"}
-LIVEZ = "http://127.0.0.1:9180/livez"
+WORLD = {"25": "mx", "587": "submission", "465": "submissions", "143": "imap", "993": "imaps", "443": "webmail"}
+PORTS = {port: str(BASE_PORT + INSIDE[door]) for port, door in WORLD.items()}
+OPERATOR_PORT = str(BASE_PORT + INSIDE["ops"])
+LIVES = ["mss", "check", "--live", "-c", "/etc/mss/mss.toml"]
 
 
 def _instructions() -> list[tuple[str, str]]:
@@ -78,15 +82,15 @@ def test_the_image_serves_the_mounted_instance() -> None:
 
 
 def test_both_say_how_to_know_that_it_lives() -> None:
-    assert LIVEZ in _values("HEALTHCHECK")[0]
-    assert any(LIVEZ in word for word in _operator()["healthcheck"]["test"])
+    assert json.loads(_values("HEALTHCHECK")[0].partition(" CMD ")[2]) == LIVES
+    assert _operator()["healthcheck"]["test"] == ["CMD", *LIVES]
 
 
 def test_every_door_is_open_and_the_operator_port_only_to_this_machine() -> None:
     ports = _operator()["ports"]
-    assert {port.split(":")[0] for port in ports if port.count(":") == 1} == PORTS
-    assert [port for port in ports if port.count(":") == 2] == ["127.0.0.1:9180:9180"]
-    assert set(_values("EXPOSE")[0].split()) == PORTS | {"9180"}
+    assert dict(port.split(":") for port in ports if port.count(":") == 1) == PORTS
+    assert [port for port in ports if port.count(":") == 2] == [f"127.0.0.1:{OPERATOR_PORT}:{OPERATOR_PORT}"]
+    assert set(_values("EXPOSE")[0].split()) == {*PORTS.values(), OPERATOR_PORT}
 
 
 def test_the_container_can_change_nothing_but_data_and_keys() -> None:

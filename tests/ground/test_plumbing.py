@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 from hypothesis import settings
 
-from tests.support import postgres
+from tests.support import memory, postgres
 from tests.support.sockets import NetworkForbiddenError, network_open
 
 
@@ -69,6 +70,26 @@ def test_the_network_is_open_to_journeys() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         assert listener.getsockname()[1] > 0
+
+
+def test_files_lie_in_memory_only_where_there_is_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "MEMORY", tmp_path)
+    free = shutil.disk_usage(tmp_path).free
+    monkeypatch.setattr(memory, "FREE_MIN_OCTETS", free // 2)
+    assert memory.roomy() == tmp_path
+    monkeypatch.setattr(memory, "FREE_MIN_OCTETS", free * 2)
+    assert memory.roomy() is None
+    monkeypatch.setattr(memory, "MEMORY", tmp_path / "missing")
+    assert memory.roomy() is None
+
+
+def test_only_what_a_gone_process_left_is_swept(tmp_path: Path) -> None:
+    ours = memory.fresh_folder(tmp_path)
+    left, foreign = tmp_path / "mss-4194305-abc", tmp_path / "mss-notes"  # No process has so high a number.
+    left.mkdir()
+    foreign.mkdir()
+    memory.sweep(tmp_path)
+    assert [left.exists(), foreign.exists(), ours.exists()] == [False, True, True]
 
 
 def test_no_property_has_a_deadline() -> None:
@@ -137,7 +158,7 @@ def test_a_server_stops_by_its_own_process_and_leaves_nothing() -> None:
 def test_a_server_serves_where_memory_is_scarce_and_paths_are_long(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(postgres, "_MEMORY_FREE_MIN_OCTETS", 1 << 62)
+    monkeypatch.setattr(memory, "FREE_MIN_OCTETS", 1 << 62)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("long" * 20)))
     with postgres.running() as server, psycopg.connect(_connection_text(server.url("postgres"))) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -92,6 +92,9 @@ COMMANDS: list[tuple[bytes, c.Command]] = [
     (b'FETCH 1 (BODY.PEEK[HEADER.FIELDS (From "To")])',
      c.Fetch(ONE, F.NONE, (c.Section(b"BODY[HEADER.FIELDS (From To)]", text=c.Text.HEADER_FIELDS,
                                      fields=frozenset({b"from", b"to"}), peek=True),))),
+    (b'FETCH 1 (BODY[HEADER.FIELDS ("x\\"y" {1}\r\n)])',
+     c.Fetch(ONE, F.NONE, (c.Section(b'BODY[HEADER.FIELDS ("x\\"y" z)]', text=c.Text.HEADER_FIELDS,
+                                     fields=frozenset({b'x"y', b"z"})),))),
     (b"FETCH 1 (BODY.PEEK[] BODY[])", c.Fetch(ONE, F.NONE, (c.Section(b"BODY[]"),))),
     (b"FETCH 1 (BODY[] BODY.PEEK[])", c.Fetch(ONE, F.NONE, (c.Section(b"BODY[]"),))),
     (b"STORE 1 FLAGS ()", c.Store(ONE, c.StoreMode.REPLACE, ())),
@@ -125,7 +128,7 @@ COMMANDS: list[tuple[bytes, c.Command]] = [
 
 @pytest.mark.parametrize(("text", "expected"), COMMANDS)
 def test_commands(text: bytes, expected: c.Command) -> None:
-    assert command(text) == expected
+    assert command(text, b"z") == expected
 
 
 def test_every_command_of_the_grammar_is_in_the_table() -> None:
@@ -162,7 +165,8 @@ def test_append() -> None:
         b"COPY 1", b"COPY x INBOX", b"SEARCH", b"SEARCH NOT", b"SEARCH OR a", b"SEARCH ()", b"SEARCH (ALL",
         b"SEARCH SINCE 31-Feb-2026", b"SEARCH SINCE 1-Foo-2026", b"SEARCH SINCE 1-Feb-0000", b"SEARCH LARGER x",
         b'SEARCH SUBJECT "\xff"', b"SEARCH ALL ", b"APPEND INBOX", b'APPEND INBOX "99-Feb-2026 00:00:00 +0000" {1}',
-        b"UID EXPUNGE", b"CREATE /", b"CREATE", b"RENAME a",
+        b'SEARCH MODSEQ "/flags/x" other 1', b"ID (" + b" ".join([b"NIL"] * 9) + b" x)",
+        b"FETCH 1 BODY[" + b".".join([b"1"] * 101) + b"]", b"UID EXPUNGE", b"CREATE /", b"CREATE", b"RENAME a",
     ],
 )  # fmt: skip
 def test_what_is_no_command(text: bytes) -> None:
@@ -186,6 +190,12 @@ def test_nesting_is_limited(depth: int, fits: bool) -> None:
     for text in (b"(" * depth + b"ALL" + b")" * depth, b"NOT " * depth + b"ALL"):
         found = parse(Frame(b"a SEARCH " + text), LIMITS)
         assert isinstance(found, c.Request) is fits
+
+
+def test_the_fields_of_id_are_limited() -> None:
+    for pairs, fits in ((29, True), (30, True), (31, False)):
+        text = b"ID (" + b" ".join([b'"k" NIL'] * pairs) + b")"
+        assert isinstance(parse(Frame(b"a " + text), Limits()), c.Request) is fits
 
 
 @pytest.mark.parametrize(("count", "fits"), [(9, True), (10, True), (11, False)])

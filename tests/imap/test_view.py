@@ -113,10 +113,18 @@ def test_own_changes_are_not_told_twice_but_later_ones_of_others_are() -> None:
     assert len(seen.tell(expunges=True, condstore=True)) == 1
 
 
+def test_a_change_of_others_below_an_own_one_is_told() -> None:
+    """A silent STORE tells nothing, so what somebody else did to the same letter must be told."""
+    seen = view(1, 2)
+    seen.own(12)
+    seen.apply(at(12), [Change(11, 1, 1, FLAGS), Change(12, 1, 2, FLAGS)], [(1, 12, 3), (2, 12, 1)])
+    assert seen.tell(expunges=True, condstore=False) == [b"* 1 FETCH (UID 1 FLAGS (\\Seen \\Answered))\r\n"]
+
+
 def test_flags_of_a_letter_that_is_gone_are_not_told() -> None:
     seen = view(1, 2)
-    seen.apply(at(12), [Change(11, 2, 2, FLAGS), Change(12, 2, 2, EXPUNGED)], [])
-    seen.apply(at(13), [], [(2, 13, 1)])
+    seen.apply(at(11), [Change(11, 2, 2, FLAGS)], [(2, 11, 1)])
+    seen.apply(at(12), [Change(12, 2, 2, EXPUNGED)], [])
     assert seen.tell(expunges=False, condstore=False) == []
     assert seen.tell(expunges=True, condstore=False) == [b"* 2 EXPUNGE\r\n"]
 

@@ -129,8 +129,6 @@ def test_an_attachment_without_a_name() -> None:
         {"sender": Correspondent(Address("a\r\nb", Domain("x.fr")))},
         {"message_id": "1@x"},
         {"message_id": "<1@x>\r\nBcc: y"},
-        {"in_reply_to": "<a b>"},
-        {"references": ("<a>", "b")},
         {"auto_submitted": "a\r\nb"},
         {"extra": (("Bcc", "x"),)},
         {"extra": (("Content-Type", "x"),)},
@@ -154,6 +152,14 @@ def test_a_long_thread_keeps_its_root_and_its_end(count: int) -> None:
     found = headers.message_ids(message.header("references") or b"")
     assert len(found) == min(count, 30)
     assert (found[0], found[-1]) == (ids[0], ids[-1])
+
+
+def test_identifiers_of_others_that_cannot_be_written_are_left_out() -> None:
+    long = "<" + "x" * 901 + ">"
+    ids = ("<a b>", "b", "<é@x>", "<\x01@x>", "<a@x>\r\nBcc: y", long, "<" + "x" * 900 + ">", "<ok@x>")
+    message = mime.index(compose.compose(replace(DRAFT, in_reply_to="<é@x>", references=ids)), LIMITS)
+    assert message.header("in-reply-to") is None
+    assert headers.message_ids(message.header("references") or b"") == ["<" + "x" * 900 + ">", "<ok@x>"]
 
 
 def test_message_ids() -> None:

@@ -205,6 +205,19 @@ def test_a_strangers_words_stay_in_their_field() -> None:
     assert sum(line.startswith("Action:") for line in lines) == 1
 
 
+def test_a_name_from_a_letter_stays_in_its_line() -> None:
+    hostile = replace(FAILED, name="Dr\r\nX: y\x00\u2028" + "z" * 300)
+    for discreet in (False, True):
+        message = dsn(hostile, discreet=discreet)
+        assert "  - Dr X: yz" in mime.text_of(message)[0]
+        assert not any(line.startswith("X:") for line in machine_part(message))
+
+
+def test_an_endless_subject_is_cut() -> None:
+    message = mdn(Disposition.DISPLAYED, frame=replace(FRAME, original=index(b"Subject: " + b"x " * 50_000)))
+    assert len(message.header("subject") or b"") < 600
+
+
 def test_an_address_that_is_not_ascii() -> None:
     lines = machine_part(dsn(replace(FAILED, final=Address.parse("é@x.fr"))))
     assert "Final-Recipient: utf-8; \\x{E9}@x.fr" in lines

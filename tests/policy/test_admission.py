@@ -131,3 +131,9 @@ def test_an_account_sends_only_from_its_own_addresses(sender: Address | None, ru
 
 def test_an_account_without_a_box_sends_from_nowhere() -> None:
     assert sender_may_use([], DOCTOR).verdict is Verdict.REJECT
+
+
+@pytest.mark.parametrize("reverse_path", [DOCTOR, None])
+def test_a_letter_without_an_author_is_told_apart_from_a_report_without_one(reverse_path: Address | None) -> None:
+    decision = may_author(HOSPITAL_PEER, TRUST_LIST, [], reverse_path=reverse_path)
+    assert decision.facts == {"report": reverse_path is None}

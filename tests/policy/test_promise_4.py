@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -224,3 +225,11 @@ class Exchanges(RuleBasedStateMachine):
 
 TestPromise4 = Exchanges.TestCase
 TestPromise4.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+
+
+class AtLength(Exchanges):
+    """The same, longer."""
+
+
+TestPromise4AtLength = pytest.mark.slow(AtLength.TestCase)
+TestPromise4AtLength.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

@@ -69,6 +69,7 @@ def _ago(**age: float) -> datetime:
         (_ago(days=4000), _ago(days=29), Inactivity.KEEP),
         # A sign-in after the notice answers it.
         (_ago(days=10), _ago(days=11), Inactivity.KEEP),
+        (_ago(days=340), _ago(days=340), Inactivity.NOTIFY),
         (_ago(days=336), _ago(days=340), Inactivity.NOTIFY),
     ],
 )

@@ -22,6 +22,9 @@ def material(pki_world: Pki) -> TlsMaterial:
     return TlsMaterial(pki_world.config("patient"))
 
 
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The loop that the house runs on, and the one that everybody has: they differ most in TLS."""
-    return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the house runs on; where TLS is made by hand also the one that everybody has, for they differ."""
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
+    if item.path.name in ("test_esmtp.py", "test_client.py"):
+        loops["asyncio"] = asyncio.new_event_loop
+    return loops

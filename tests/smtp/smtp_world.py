@@ -108,6 +108,7 @@ class Recorder:
 
     async def insecure(self, session: Session, reason: str) -> None:
         self.failures.append(reason)
+        self._answer("insecure", reply.OK)
 
     async def sign_in(self, session: Session, mechanism: str, given: Credentials) -> Session | Reply:
         self.given.append(given)

@@ -139,6 +139,52 @@ async def test_garbage_instead_of_a_handshake(material: TlsMaterial) -> None:
     assert len(door.failures) == 1
 
 
+async def test_a_client_that_leaves_in_the_handshake(material: TlsMaterial) -> None:
+    door, counts = Recorder(), Counts()
+    async with serving(door, material, metrics=counts) as (server, port):
+        for octets in (b"", b"\x16\x03\x01"):
+            async with connected(port) as talk:
+                await talk.reply()
+                await talk.say(b"STARTTLS")
+                await talk.send(octets)
+                talk.writer.write_eof()
+                assert await talk.ended()
+        async with asyncio.timeout(5):
+            while server.connections:
+                await asyncio.sleep(0)
+    assert counts.seen == [("closed", "tls-failed")] * 2
+
+
+async def test_a_handshake_that_never_begins_is_cut_at_the_end(material: TlsMaterial) -> None:
+    door = Recorder()
+    async with serving(door, material) as (server, port):
+        async with connected(port) as gone, connected(port) as waiting:
+            for talk in (gone, waiting):
+                await talk.reply()
+                await talk.say(b"STARTTLS")
+            gone.writer.transport.abort()
+            async with asyncio.timeout(5):
+                while server.connections > 1:
+                    await asyncio.sleep(0)
+            await server.close(grace_s=0.05)
+            assert await waiting.ended()
+        async with asyncio.timeout(5):
+            while server.connections:
+                await asyncio.sleep(0)
+
+
+async def test_a_door_that_fails_at_a_failed_handshake_leaks_no_connection(material: TlsMaterial) -> None:
+    door = Recorder(answers={"insecure": Unavailable("disk full")})
+    async with serving(door, material) as (server, port), connected(port) as talk:
+        await talk.reply()
+        await talk.say(b"STARTTLS")
+        await talk.send(b"nothing of the kind\r\n")
+        assert await talk.ended()
+        async with asyncio.timeout(5):
+            while server.connections:
+                await asyncio.sleep(0)
+
+
 SMUGGLING = [
     b"\n.\n",
     b"\n.\r\n",
@@ -451,6 +497,35 @@ async def test_closing_lets_a_letter_end_and_sends_the_idle_away(material: TlsMa
     assert len(door.letters) == 1
 
 
+async def test_past_the_grace_a_connection_is_cut(material: TlsMaterial, pki_world: Pki) -> None:
+    counts = Counts()
+    async with serving(Recorder(), material, metrics=counts) as (server, port), connected(port) as talk:
+        await talk.hello(pki_world.client("chu"))
+        for line in (b"MAIL FROM:<a@chu.example>", b"RCPT TO:<b@patient.example>", b"DATA"):
+            await talk.say(line)
+        await server.close(grace_s=0.05)
+        assert await talk.ended()
+        assert server.connections == 0
+    assert counts.seen == [("closed", "lost")]
+
+
+async def test_no_new_letter_begins_while_closing(material: TlsMaterial, pki_world: Pki) -> None:
+    door = Recorder(hold=asyncio.Event())
+    assert door.hold
+    async with serving(door, material) as (server, port), connected(port) as talk:
+        await talk.hello(pki_world.client("chu"))
+        letter = b"MAIL FROM:<a@chu.example>\r\nRCPT TO:<b@patient.example>\r\nDATA\r\n" + LETTER + b".\r\n"
+        await talk.send(letter * 2)
+        await door.reached.wait()
+        closing = asyncio.ensure_future(server.close(grace_s=10))
+        await asyncio.sleep(0)
+        door.hold.set()
+        codes = [(await talk.reply())[:3] for _ in range(5)]
+        assert codes == ["250", "250", "354", "250", "421"]
+        await closing
+    assert len(door.letters) == 1
+
+
 async def test_a_lost_client_does_not_cut_a_unit_of_work_short(material: TlsMaterial, pki_world: Pki) -> None:
     door = Recorder(hold=asyncio.Event())
     assert door.hold
@@ -566,6 +641,17 @@ async def test_a_long_response_fits_where_the_standard_says(material: TlsMateria
         await signed_up(talk, pki_world)
         assert (await talk.say(b"AUTH PLAIN " + b"QUFB" * 3000)).startswith("501 5.5.4")
         assert (await talk.say(b"NOOP " + b"QUFB" * 3000)).startswith("500 5.5.6")
+
+
+async def test_a_client_that_leaves_while_signing_in(material: TlsMaterial, pki_world: Pki) -> None:
+    counts = Counts()
+    async with serving(submission(), material, metrics=counts) as (server, port):
+        async with connected(port) as talk:
+            await signed_up(talk, pki_world)
+            await talk.say(b"AUTH LOGIN")
+        while server.connections:
+            await asyncio.sleep(0)
+    assert counts.seen == [("closed", "lost")]
 
 
 async def test_guessing_is_sent_away(material: TlsMaterial, pki_world: Pki) -> None:

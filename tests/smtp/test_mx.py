@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from mss.config import Limits, PolicyConfig
-from mss.errors import Unavailable
+from mss.errors import Malformed, Unavailable
 from mss.model.address import Domain
 from mss.model.envelope import Recipient
 from mss.model.peer import TrustList
@@ -20,7 +20,7 @@ from mss.policy import rules
 from mss.policy.decision import Decision, accept, defer, reject
 from mss.services import receive
 from mss.services.receive import Hosted, Receipt, RecipientOutcome
-from mss.smtp.mx import MxDoor, MxHouse
+from mss.smtp.mx import MxDoor, MxHouse, _News
 from mss.smtp.readers import Readers
 from mss.tls import TlsMaterial
 from tests.smtp.smtp_letters import trust_list
@@ -64,13 +64,14 @@ async def mx(
     answer: Any = None,
     trust: TrustList | None = None,
     limits: Limits | None = None,
+    seen_by: TlsMaterial | None = None,
 ) -> AsyncIterator[Mx]:
     limits = limits or Limits()
-    scripted = Scripted({receive.judge: judge, receive.accept: answer or receipt(YES)})
+    scripted = Scripted({receive.judge: judge, receive.accept: answer or receipt(YES), receive.note_refusal: None})
     listed: list[TrustList | None] = [trust or trust_list(NOW, "chu", "gip", "revoked", clinique="chu")]
     made = MxHouse(
         store=scripted.store,
-        material=material,
+        material=seen_by or material,
         trust=lambda: listed[0],
         trust_max_age_s=3600,
         hosted=Hosted({Domain("patient.example"): "patient"}, "mx.patient.example", PolicyConfig(), 1000),
@@ -81,6 +82,16 @@ async def mx(
     async with serving(MxDoor(made), material, limits=limits) as (_, port):
         yield Mx(scripted, made, port, listed)
     made.readers.close()
+
+
+def material_failing(error: Exception) -> TlsMaterial:
+    """Return material that cannot tell who a peer is."""
+
+    class Failing:
+        def peer(self, _end: object, **_facts: object) -> None:
+            raise error
+
+    return cast(TlsMaterial, Failing())
 
 
 @asynccontextmanager
@@ -111,11 +122,20 @@ async def test_the_trace_stands_on_top_and_the_digest_knows_nothing_of_it(
         await talk.letter(LETTER)
     first, second = (letter for _, _, _, letter, _ in door.letters)
     received = first.octets.removesuffix(LETTER)
-    assert received.startswith(b"Received: from client.example ([127.0.0.1])")
+    assert received.startswith(b"Return-Path: <a@chu.example>\r\nReceived: from client.example ([127.0.0.1])")
     assert b"mx.chu.example" in received
     assert b"\twith ESMTPS\r\n" in received
     assert first.octets != second.octets
     assert first.message.digest == second.message.digest == hashlib.sha256(LETTER).hexdigest()
+
+
+async def test_a_foreign_return_path_is_taken_out(material: TlsMaterial, pki_world: Pki) -> None:
+    async with mx(material) as door, peer(door, pki_world) as talk:
+        await talk.letter(b"RETURN-PATH : <evil@gip.example>\r\n" + LETTER + b"return-path: body\r\n", b"")
+    octets = door.letters[0][3].octets
+    assert octets.startswith(b"Return-Path: <>\r\n")
+    assert b"evil" not in octets
+    assert octets.endswith(LETTER + b"return-path: body\r\n")
 
 
 async def test_one_domain_of_several_of_a_peer(material: TlsMaterial, pki_world: Pki) -> None:
@@ -146,6 +166,9 @@ async def test_a_peer_speaks_only_for_its_own_domains(
         assert (await talk.say(b"RSET")).startswith("250")
         assert (await talk.letter(LETTER)).startswith("250")
     assert len(door.letters) == 1
+    [(actor, stage, decision, _)] = door.scripted.called("note_refusal")
+    assert (actor, stage) == ("peer:mx.chu.example", "mail" if rule.startswith("sender") else "data")
+    assert decision.rule.name.startswith(rule)
 
 
 async def test_a_report_has_a_null_sender(material: TlsMaterial, pki_world: Pki) -> None:
@@ -266,6 +289,46 @@ async def test_a_reading_process_that_dies_is_temporary_and_replaced(material: T
             process.join()
         assert (await talk.letter(LETTER)).startswith("451 4.3.0")
         assert (await talk.letter(LETTER)).startswith("250")
+
+
+async def test_a_peer_that_cannot_be_verified_now_may_come_back(material: TlsMaterial, pki_world: Pki) -> None:
+    """Our list of authorities lacks one of the chain: our fault, so temporary."""
+    lacking = material_failing(Unavailable("an authority is missing"))
+    async with mx(material, seen_by=lacking) as door, connected(door.port) as talk:
+        await talk.reply()
+        await talk.starttls(pki_world.client("chu"))
+        assert (await talk.reply()).startswith("421 4.7.0")
+        assert await talk.ended()
+
+
+async def test_a_certificate_that_cannot_be_read_is_none(material: TlsMaterial, pki_world: Pki) -> None:
+    odd = material_failing(Malformed("odd"))
+    async with mx(material, seen_by=odd) as door, peer(door, pki_world) as talk:
+        assert (await talk.letter(LETTER)).startswith("530 5.7.0")
+    assert door.scripted.called("note_refusal")[0][0] == "ip:127.0.0.1"
+
+
+async def test_a_failed_handshake_is_in_the_journal_once_a_minute(material: TlsMaterial, pki_world: Pki) -> None:
+    async with mx(material) as door:
+        for _ in range(3):
+            async with connected(door.port) as talk:
+                await talk.reply()
+                await talk.say(b"STARTTLS")
+                await talk.send(b"not a handshake\r\n")
+                assert await talk.ended()
+    [(actor, stage, decision, _)] = door.scripted.called("note_refusal")
+    assert (actor, stage, decision.rule.name) == ("ip:127.0.0.1", "tls", "peer.tls-failed")
+    assert decision.facts["reason"]
+
+
+def test_news_are_kept_for_a_minute_and_for_so_many_addresses() -> None:
+    news, start = _News(), now()
+    assert news.is_news("192.0.2.1", start)
+    assert not news.is_news("192.0.2.1", start + timedelta(seconds=59))
+    assert news.is_news("192.0.2.1", start + timedelta(seconds=60))
+    assert all(news.is_news(f"2001:db8::{n}", start) for n in range(1000))
+    assert len(news._last) == 1000
+    assert news.is_news("192.0.2.1", start)
 
 
 async def test_nobody_signs_in(material: TlsMaterial, pki_world: Pki) -> None:

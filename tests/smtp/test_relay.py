@@ -95,6 +95,7 @@ async def relaying(
             outbound.octets: queue.read,
             outbound.record: queue.record,
             outbound.next_due: lambda at: queue.due,
+            outbound.release: None,
         }
     )
     listed = trust_list(now(), "chu", "gip", "patient", other="patient")
@@ -375,6 +376,34 @@ async def test_stopping_lets_a_letter_end_and_begins_no_other(material: TlsMater
         await stopping
     assert list(queue.recorded) == [1]
     assert len(door.letters) == 1
+    assert [args[:2] for args in running.scripted.called("release")] == [("w1", (2,))]
+
+
+async def test_past_the_grace_a_letter_is_cut(material: TlsMaterial, pki_world: Pki) -> None:
+    door = Recorder(hold=asyncio.Event())
+    assert door.hold
+    queue = Queue([to(1)])
+    async with (
+        serving(door, material) as (_, port),
+        relaying(pki_world, queue, routes={"patient.example": f"127.0.0.1:{port}"}) as running,
+    ):
+        await door.reached.wait()
+        await running.relay.stop(grace_s=0.01)
+        assert running.task.done() or running.relay._ended.is_set()
+        door.hold.set()
+    assert not queue.recorded
+
+
+async def test_reports_are_owed_by_those_who_took_the_wishes_over(material: TlsMaterial, pki_world: Pki) -> None:
+    door, queue = Recorder(), Queue([to(1)])
+    async with (
+        serving(door, material) as (_, port),
+        relaying(pki_world, queue, routes={"patient.example": f"127.0.0.1:{port}"}) as running,
+    ):
+        await queue.until(1)
+    [(_, _, outcome, plan, _, _)] = running.scripted.called("record")
+    assert outcome.dsn_handed_on
+    assert plan.peer_speaks_dsn
 
 
 @pytest.mark.parametrize(

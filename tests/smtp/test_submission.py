@@ -18,7 +18,7 @@ from mss.model.account import Account, AccountKind
 from mss.model.address import Address, Domain
 from mss.policy import rules
 from mss.policy.decision import accept, reject
-from mss.services import accounts, receive, submit
+from mss.services import accounts, submit
 from mss.services.accounts import Credentials
 from mss.services.receive import Hosted, Receipt, RecipientOutcome
 from mss.services.submit import Outside
@@ -47,6 +47,14 @@ def plain(login: str, password: str, acting_as: str = "") -> bytes:
     return b"AUTH PLAIN " + b64encode("\0".join((acting_as, login, password)).encode())
 
 
+JUDGED = {
+    "b@gip.example": accept(rules.ROUTE_RELAY),
+    "c@chu.example": YES,
+    "d@chu.example": reject(rules.RECIPIENT_UNKNOWN),
+    "d@gmail.example": reject(rules.ROUTE_OUTSIDE),
+}
+
+
 @dataclass
 class Submission:
     scripted: Scripted
@@ -73,7 +81,7 @@ async def submission(
         accounts.credentials: lambda login, *_: made.known.get(login, Credentials(None, None)),
         accounts.record_login: None,
         submit.sender_addresses: OWN,
-        receive.judge: lambda _h, _s, r, *_: (YES if r.local == "c" else reject(rules.RECIPIENT_UNKNOWN), None),
+        submit.judge: lambda _hosted, outside, _sender, one, *_: JUDGED[one.spec],
         submit.accept: answer,
     }
     sign_in = SignIn(scripted.store, now, limits)

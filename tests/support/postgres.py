@@ -26,14 +26,14 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tests.support import memory
+
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
 _FOLDER_MAX_OCTETS = 40  # A socket's path holds 107 octets, its name and our folder's included.
 _SETTINGS = ("listen_addresses=", "max_connections=100", "shared_buffers=32MB", "jit=off", "timezone=UTC")
 _NOT_FLUSHED = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off")
 _FAST = (*_NOT_FLUSHED, "wal_level=minimal", "max_wal_senders=0")
-_MEMORY = Path("/dev/shm")
-_MEMORY_FREE_MIN_OCTETS = 2 << 30
 _NOT_FOUND = """No PostgreSQL server was found: neither Debian's, nor one on PATH, nor the wheel's. Type one of:
     sudo apt-get install -y --no-install-recommends postgresql
     make test      (it installs everything that the tests need)"""
@@ -77,7 +77,7 @@ def running(*, durable: bool = False) -> Iterator[Server]:
     user = _user()
     disk = _short_temporary_folder()
     settings = _SETTINGS if durable else _SETTINGS + _FAST
-    with _folder(disk, user) as folder, _folder(disk if durable else _roomy(disk), user) as data:
+    with _folder(disk, user) as folder, _folder(disk if durable else memory.roomy() or disk, user) as data:
         programs = _reachable(_programs(), folder, user)
         _initialise(programs, folder, data, user)
         with _process(programs, folder, data, user, settings) as process, _connected(folder, process) as admin:
@@ -89,17 +89,9 @@ def _short_temporary_folder() -> Path:
     return Path(folder if len(os.fsencode(folder)) <= _FOLDER_MAX_OCTETS else "/tmp")
 
 
-def _roomy(disk: Path) -> Path:
-    """Return where many short-lived files cost least: memory, unless a container gives little of it."""
-    try:
-        return _MEMORY if shutil.disk_usage(_MEMORY).free >= _MEMORY_FREE_MIN_OCTETS else disk
-    except OSError:
-        return disk
-
-
 @contextmanager
 def _folder(parent: Path, user: pwd.struct_passwd | None) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="mss-pg-", dir=parent))
+    folder = memory.fresh_folder(parent)
     try:
         _give(folder, user)
         yield folder

@@ -63,6 +63,7 @@ def upgrade() -> None:
         sa.Column("red_list", sa.Boolean(), nullable=False),
         sa.Column("ins_oid", sa.String(length=64), nullable=True),
         sa.Column("traits", sa.LargeBinary(), nullable=True),
+        sa.Column("uidvalidity", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_boxes")),
         sa.UniqueConstraint("address_key", name=op.f("uq_boxes_address_key")),
@@ -337,7 +338,7 @@ def upgrade() -> None:
         sa.Column(
             "generation", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),
-        sa.Column("word", sa.String(length=64), nullable=False),
+        sa.Column("word", sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql"), nullable=False),
         sa.Column(
             "party_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),

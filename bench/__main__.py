@@ -1,0 +1,29 @@
+"""`make bench`: run the measurements and print their ratios; ARGS names some of them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from bench import delivery
+
+BENCHES = {"delivery": delivery.main}
+
+
+def main(names: list[str]) -> int:
+    """Run the named measurements, all when none is named; the exit code says whether all ratios hold."""
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        print(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    return max(BENCHES[name]() for name in names or BENCHES)
+
+
+def _end(_number: int, _frame: object) -> None:
+    """Leave through the measurements' own clean-up: servers that they started must not outlive them."""
+    raise SystemExit(143)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
+    sys.exit(main(sys.argv[1:]))

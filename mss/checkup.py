@@ -1,0 +1,482 @@
+"""What is wrong with an operator before it hurts: certificates, trust list, store, keys, ports, disk, clock.
+
+It changes nothing and fetches nothing. Each finding says what to do. `live` asks a running operator instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import http.client
+import os
+import re
+import shutil
+import socket
+import ssl
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from mss.clock import Clock, system_clock
+from mss.config import MIB, Config
+from mss.directory import trustlist
+from mss.errors import Malformed, MssError, Unavailable
+from mss.model.address import Address, Domain, parse_domain
+from mss.model.peer import TrustList
+from mss.revocation import Revocation, read_certificates
+from mss.services import operators
+from mss.store import Store, Uow
+from mss.store.engine import is_sqlite, sqlite_path
+from mss.store.keys import OPERATOR
+from mss.tls import certificate_expiry, client_facing_context, dn_of, mx_client_context, mx_server_context
+
+EXPIRY_WARNING: Final = timedelta(days=30)
+DISK_WARNING_OCTETS: Final = 1024 * MIB
+DISK_WRONG_OCTETS: Final = 100 * MIB
+CLOCK_DRIFT: Final = timedelta(minutes=5)
+LIVE_TIMEOUT_S: Final = 5
+_SQLITE: Final = b"SQLite format 3\0"
+# The house was built after this day: an earlier clock is not set.
+_BUILT: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+Level = Literal["ok", "warning", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was looked at, how it is, and what to do when it is not well."""
+
+    subject: str
+    level: Level
+    text: str
+    remedy: str = ""
+
+
+def run(config: Config, clock: Clock = system_clock) -> tuple[Finding, ...]:
+    """Look at everything; a check that cannot be made is a finding, never an error."""
+    now = clock()
+    checks: tuple[tuple[str, Callable[[Config, datetime], Iterator[Finding]]], ...] = (
+        ("domains", _domains),
+        ("certificate", _certificates),
+        ("handshake", _handshake),
+        ("revocation lists", _revocation),
+        ("trust list file", _trust_list_file),
+        ("master key", _master_key),
+        ("store", _store),
+        ("files", _files),
+        ("disk", _disk),
+        ("ports", _ports),
+        ("webmail", _webmail),
+    )
+    return tuple(finding for subject, check in checks for finding in _guarded(subject, partial(check, config, now)))
+
+
+def is_well(findings: tuple[Finding, ...]) -> bool:
+    """Say whether nothing is wrong; warnings are well."""
+    return all(finding.level != "wrong" for finding in findings)
+
+
+def _guarded(subject: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from check()
+    except MssError as error:
+        yield Finding(subject, "wrong", str(error), "mend it and check again")
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        yield Finding(subject, "wrong", f"{error.strerror or type(error).__name__}{where}", "mend it and check again")
+
+
+# Who we are -------------------------------------------------------------------------------------------------------
+
+
+def _domains(config: Config, now: datetime) -> Iterator[Finding]:
+    for domain in config.domains:
+        yield _domain(domain.name, domain.kind)
+    yield _postmaster(config)
+    if config.policy.test_identities:
+        yield Finding(
+            "test identities",
+            "warning",
+            "boxes of test identities take letters",
+            "in production set [policy] test_identities = false",
+        )
+
+
+def _domain(name: str, kind: str) -> Finding:
+    try:
+        parsed = parse_domain(name)
+    except Malformed as error:
+        return Finding("domain", "wrong", f"“{name}”: {error}", "write it as host names are written")
+    if parsed != name:
+        return Finding("domain", "warning", f"“{name}” is read as {parsed}", f'write name = "{parsed}"')
+    return Finding("domain", "ok", f"{name} ({kind})")
+
+
+def _postmaster(config: Config) -> Finding:
+    text = config.operator.postmaster
+    if not text:
+        return Finding("postmaster", "warning", "none is named", "name one: [operator] postmaster")
+    try:
+        address = Address.parse(text)
+    except Malformed as error:
+        return Finding("postmaster", "wrong", str(error), "write a mail address")
+    return Finding("postmaster", "ok", f"a box at {address.domain}")
+
+
+# Certificates -----------------------------------------------------------------------------------------------------
+
+
+def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
+    mx_server_context(config)
+    client_facing_context(config)
+    yield Finding("certificate", "ok", f"{trustlist.written_dn(dn_of(_leaf(config)))}, its key matches")
+    yield _expiry("certificate", config.path(config.tls.certificate_file), now)
+    facing = config.tls.client_facing_certificate_file
+    if facing is not None:
+        yield _expiry("client-facing certificate", config.path(facing), now)
+
+
+def _leaf(config: Config) -> Any:
+    return read_certificates(config.path(config.tls.certificate_file))[0]
+
+
+def _expiry(subject: str, path: Path, now: datetime) -> Finding:
+    ends = certificate_expiry(path)
+    days = (ends - now).days
+    if ends <= now:
+        return Finding(subject, "wrong", f"it ended on {ends:%Y-%m-%d}", f"renew {path.name} now: nobody accepts it")
+    if ends - now < EXPIRY_WARNING:
+        return Finding(subject, "warning", f"it ends on {ends:%Y-%m-%d}, in {days} days", f"renew {path.name}")
+    return Finding(subject, "ok", f"it is good until {ends:%Y-%m-%d}")
+
+
+def _handshake(config: Config, now: datetime) -> Iterator[Finding]:
+    """Let our relay shake hands with our MX in memory: chain, purposes and host name are what peers will verify."""
+    hostname = config.operator.hostname
+    try:
+        _shake_hands(mx_server_context(config), mx_client_context(config), hostname)
+    except ssl.SSLCertVerificationError as error:
+        remedy = f"the certificate must chain to ca_file, serve and call, and name {hostname}"
+        yield Finding("handshake", "wrong", f"peers would refuse our certificate: {error.verify_message}", remedy)
+    except ssl.SSLError as error:
+        reason = error.reason or type(error).__name__
+        yield Finding(
+            "handshake", "wrong", f"TLS fails with ourselves: {reason}", "check [tls] certificate and ca_file"
+        )
+    else:
+        yield Finding("handshake", "ok", f"mutual TLS with ourselves as {hostname}")
+
+
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, hostname: str) -> None:
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname=hostname),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    for _ in range(10):
+        if not (ends := [end for end in ends if not _is_done(end)]):
+            return
+    raise ssl.SSLError("the handshake did not end")
+
+
+def _is_done(end: ssl.SSLObject) -> bool:
+    try:
+        end.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    return True
+
+
+def _revocation(config: Config, now: datetime) -> Iterator[Finding]:
+    paths = [config.path(path) for path in config.tls.crl_files]
+    if not paths:
+        remedy = "name the authorities' lists in [tls] crl_files: without them no letter comes in or goes out"
+        yield Finding("revocation lists", "wrong", "none is configured", remedy)
+        return
+    grace = timedelta(seconds=config.tls.crl_grace_s)
+    lists, problems = Revocation.load(config.path(config.tls.ca_file), paths, grace)
+    for problem in problems:
+        yield Finding("revocation lists", "wrong", problem, "fetch the lists anew")
+    yield _verdict(lists, config, now)
+    due = lists.next_update
+    if due is not None and due > now:
+        yield Finding("revocation lists", "ok", f"{len(lists.crls)} lists, the first is due on {due:%Y-%m-%d %H:%M}")
+
+
+def _verdict(lists: Revocation, config: Config, now: datetime) -> Finding:
+    """Judge our own certificate as a peer would judge it."""
+    match lists.judge(_leaf(config), now):
+        case "good":
+            return Finding("revocation", "ok", "our certificate is not revoked")
+        case "revoked":
+            return Finding("revocation", "wrong", "our own certificate is revoked", "ask its authority for another")
+        case "stale":
+            return Finding("revocation", "wrong", "a revocation list is past its date", "fetch the lists anew")
+        case _:
+            remedy = "name a list of each authority of the chain in [tls] crl_files"
+            return Finding("revocation", "wrong", "no usable list covers our own chain", remedy)
+
+
+# Trust list -------------------------------------------------------------------------------------------------------
+
+
+def _trust_list_file(config: Config, now: datetime) -> Iterator[Finding]:
+    if config.trust_list.file is None:
+        yield Finding("trust list", "warning", "no file is configured", "name it: [trust_list] file")
+        return
+    octets = config.path(config.trust_list.file).read_bytes()
+    listed = trustlist.parse(octets, fetched_at=now, max_octets=config.limits.trust_list_max_octets)
+    dated = f"{listed.generated_at:%Y-%m-%d}"
+    yield Finding("trust list", "ok", f"{len(listed.domains)} domains, dated {dated}")
+    yield from _own_entries(config, listed)
+
+
+def _own_entries(config: Config, listed: TrustList) -> Iterator[Finding]:
+    own = dn_of(_leaf(config))
+    for domain in config.domains:
+        name = Domain(domain.name.lower())
+        if own in listed.subjects_of(name):
+            yield Finding("trust list", "ok", f"it lists our certificate for {name}")
+        else:
+            remedy = f"ask its manager to list exactly this subject for {name}: {trustlist.written_dn(own)}"
+            yield Finding("trust list", "wrong", f"it does not list our certificate for {name}", remedy)
+
+
+def _list_in_use(config: Config, listed: TrustList | None, now: datetime) -> Finding:
+    if listed is None:
+        return Finding("trust list in use", "wrong", "none was read yet", "mss operator read FILE, or start mss serve")
+    age = now - listed.fetched_at
+    hours = int(age.total_seconds() // 3600)
+    if age > timedelta(seconds=config.trust_list.max_age_s):
+        remedy = "renew the file: every other operator is deferred until then"
+        return Finding("trust list in use", "wrong", f"it was last read {hours} hours ago", remedy)
+    return Finding("trust list in use", "ok", f"version {listed.version}, last read {hours} hours ago")
+
+
+# Store ------------------------------------------------------------------------------------------------------------
+
+
+def _master_key(config: Config, now: datetime) -> Iterator[Finding]:
+    path = config.path(config.store.master_key_file)
+    status = path.stat()
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield Finding("master key", "wrong", "others may read it", f"chmod 600 {path}")
+    elif status.st_uid != os.geteuid():
+        yield Finding("master key", "warning", "it belongs to another user", f"let the server's user own {path}")
+    else:
+        yield Finding("master key", "ok", "only its owner may read it; keep a copy elsewhere")
+
+
+def _store(config: Config, now: datetime) -> Iterator[Finding]:
+    lost = [*_lost(config, "store", config.store.url), *_lost(config, "keys", config.store.keys_url)]
+    if lost:
+        yield from lost
+        return
+    # The whole look happens in one loop, so that the findings come out after the store is closed.
+    yield from asyncio.run(_look_into_store(config, now))
+
+
+def _lost(config: Config, subject: str, url: str) -> Iterator[Finding]:
+    """Look for the database's file before it is opened: opening would make an empty one."""
+    whole = config.sqlite_url(url)
+    if not is_sqlite(whole):
+        return
+    path = sqlite_path(whole)
+    if not path.exists():
+        yield Finding(subject, "wrong", f"there is no database at {path}", "bring its backup back, or run mss init")
+    elif _head(path) != _SQLITE:
+        yield Finding(subject, "wrong", f"{path} is no SQLite database", "bring its backup back")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE))
+
+
+async def _look_into_store(config: Config, now: datetime) -> list[Finding]:
+    store = Store(config)
+    try:
+        if not await store.at_head():
+            return [Finding("store", "wrong", "its tables are of another form", "start mss serve: it brings them up")]
+        await store.read(_unlock)
+        await store.write(_nothing)
+        listed = await store.read(operators.trust_list, now)
+        newest = await store.read(_newest_record)
+        writable = Finding("store", "ok", "its tables are of the newest form, it can be written and its keys open")
+        return [writable, _list_in_use(config, listed, now), _clock_finding(now, newest)]
+    except Unavailable as error:
+        return [Finding("store", "wrong", str(error), "see that the database runs and its files are ours to write")]
+    finally:
+        await store.close()
+
+
+def _unlock(uow: Uow) -> None:
+    """Prove that the master key opens the database of keys."""
+    uow.sealing.seal_text(OPERATOR, "", b"checkup")
+
+
+def _nothing(uow: Uow) -> None:
+    """Prove that a write unit can begin and end."""
+
+
+def _newest_record(uow: Uow) -> datetime | None:
+    return next((record.at for record in uow.journal.newest(1)), None)
+
+
+def _clock_finding(now: datetime, newest: datetime | None) -> Finding:
+    said = f"{now:%Y-%m-%d %H:%M} UTC"
+    if now < _BUILT or (newest is not None and newest > now + CLOCK_DRIFT):
+        remedy = "set the clock and keep it set (NTP): certificates, lists and the journal depend on it"
+        return Finding("clock", "wrong", f"it says {said}, but that time is over", remedy)
+    return Finding("clock", "ok", said)
+
+
+# Machine ----------------------------------------------------------------------------------------------------------
+
+
+def _files(config: Config, now: datetime) -> Iterator[Finding]:
+    blobs = config.path(config.store.blobs_dir)
+    folder = next(path for path in (blobs, *blobs.parents) if path.exists())
+    with tempfile.TemporaryFile(dir=folder):
+        yield Finding("blobs", "ok", "the folder can be written")
+    optional = {"habilitations": config.policy.habilitations_file, "directory": config.directory.extraction_file}
+    for name, file in optional.items():
+        if file is not None:
+            config.path(file).open("rb").close()
+            yield Finding(name, "ok", "the file can be read")
+
+
+def _disk(config: Config, now: datetime) -> Iterator[Finding]:
+    blobs = config.path(config.store.blobs_dir)
+    folder = next(path for path in (blobs, *blobs.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    text = f"{free // MIB} MiB free"
+    if free < DISK_WRONG_OCTETS:
+        yield Finding("disk", "wrong", text, "make room now: letters are deferred when the disk is full")
+    elif free < DISK_WARNING_OCTETS:
+        yield Finding("disk", "warning", text, "make room soon")
+    else:
+        yield Finding("disk", "ok", text)
+
+
+def _ports(config: Config, now: datetime) -> Iterator[Finding]:
+    running = _answers(config, "/livez") is not None
+    smtp, imap = config.smtp, config.imap
+    doors = {
+        "mx": smtp.mx_listen,
+        "submission": (*smtp.submission_listen, *smtp.submissions_listen),
+        "imap": (*imap.listen, *imap.imaps_listen),
+        "webmail": config.webmail.listen,
+        "ops": (config.ops.listen,) if config.ops.listen else (),
+    }
+    for name, addresses in doors.items():
+        if not addresses:
+            yield Finding(f"door {name}", "warning", "it is closed: no address is configured")
+        for address in addresses:
+            yield _port(name, address, running)
+
+
+def _port(door: str, address: str, running: bool) -> Finding:
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, int(port)))
+    except (OSError, ValueError, OverflowError) as error:
+        return _taken(door, address, error, running)
+    return Finding(f"door {door}", "ok", f"{address} is free")
+
+
+def _taken(door: str, address: str, error: Exception, running: bool) -> Finding:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE and running:
+        return Finding(f"door {door}", "ok", f"{address} is in use: the operator is running")
+    if number == errno.EADDRINUSE:
+        return Finding(
+            f"door {door}", "wrong", f"{address} is taken by another program", "stop it or take another port"
+        )
+    if number == errno.EACCES:
+        remedy = "take a port from 1024 on, or lower net.ipv4.ip_unprivileged_port_start"
+        return Finding(f"door {door}", "wrong", f"{address} is for the administrator only", remedy)
+    why = (error.strerror if isinstance(error, OSError) else None) or "not host:port"
+    return Finding(f"door {door}", "wrong", f"cannot listen on {address}: {why}", "write an address of this machine")
+
+
+def _webmail(config: Config, now: datetime) -> Iterator[Finding]:
+    settings = config.webmail
+    if not settings.listen:
+        return
+    if not settings.base_url.startswith("https://"):
+        level: Level = "warning" if settings.plain else "wrong"
+        yield Finding("webmail", level, "base_url is not https", 'name what browsers show: base_url = "https://…"')
+    else:
+        yield Finding("webmail", "ok", settings.base_url)
+
+
+# A running operator -----------------------------------------------------------------------------------------------
+
+
+def live(config: Config) -> Finding:
+    """Ask the operator's own port whether it is ready; for the health check of a container."""
+    if not config.ops.listen:
+        return Finding("ready", "wrong", "there is no operator's port to ask", "name one: [ops] listen")
+    answer = _answers(config, "/readyz")
+    if answer is None:
+        return Finding("ready", "wrong", f"nobody answers on {config.ops.listen}", "start it: mss serve")
+    status, text = answer
+    if status == http.client.OK:
+        return Finding("ready", "ok", f"{config.ops.listen} says that it is ready")
+    return Finding("ready", "wrong", f"it is not ready ({status}): {text}", "see its log")
+
+
+def _answers(config: Config, path: str) -> tuple[int, str] | None:
+    """Ask the operator's port; None when nobody answers there."""
+    host, _, port = config.ops.listen.rpartition(":")
+    if not port.isdigit():
+        return None
+    # Who listens everywhere is asked on loopback.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.strip("[]"), host.strip("[]"))  # noqa: S104
+    connection = http.client.HTTPConnection(host, int(port), timeout=LIVE_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read(500).decode("utf-8", "replace").strip()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+# The effective settings -------------------------------------------------------------------------------------------
+
+
+def effective(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield each setting and its value, defaults too; a password inside a URL is masked."""
+    for one in fields(config):
+        value = getattr(config, one.name)
+        if one.name == "domains":
+            yield from ((f"domains.{domain.name}", domain.kind) for domain in value)
+        elif is_dataclass(value):
+            yield from ((f"{one.name}.{part.name}", _shown(getattr(value, part.name))) for part in fields(value))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} → {item}" for key, item in value.items()) or "none"
+    return "none" if value is None or value == "" else _without_password(str(value))
+
+
+def _without_password(text: str) -> str:
+    masked = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:…@", text)
+    return re.sub(r"(password=)[^&]*", r"\1…", masked, flags=re.IGNORECASE) if "://" in text else text

@@ -1,0 +1,1 @@
+"""What the command line does, without a terminal: values in, values out. `cli` reads the words and prints."""

@@ -1,0 +1,131 @@
+"""The answers of the commands as lines and tables. It decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from mss import checkup, instance
+from mss.commands import letters
+from mss.commands.house import seconds_ago
+from mss.commands.output import say, say_marked, table, when
+from mss.commands.trust import Operator
+from mss.directory.trustlist import written_dn
+from mss.model.account import Account
+from mss.model.audit import AuditRecord
+from mss.model.party import BoxKind, Party
+from mss.model.peer import TrustList
+from mss.services.accounts import BoxAccess
+from mss.services.outbound import QueueEntry, QueueSummary
+from mss.services.receive import Receipt
+
+_MARKS: Final = {"ok": "✓", "warning": "!", "wrong": "✗"}
+
+
+def made(toml: Path, plan: instance.Plan) -> None:
+    """Say what `mss init` made, what to keep, and the next two commands."""
+    say(f"Made the operator “{plan.name}” in {toml.parent}")
+    certificates = "your own, copied" if plan.own else "from a development authority, not for production"
+    say(f"  {toml.name:<16} its settings, explained line by line")
+    say(f"  {'certs/':<16} its certificate, {certificates}")
+    say(f"  {'data/, keys/':<16} its store, and the keys that open it")
+    if plan.trust_list is None:
+        say(f"  {instance.TRUST_LIST:<16} a trust list that names this operator only")
+    key = toml.parent / "keys" / "master.key"
+    say_marked("!", f"Keep a copy of {key} elsewhere, under lock (escrow): without it every letter is lost.")
+    say("Next:")
+    say(f"  mss check -c {toml}")
+    say(f"  mss serve -c {toml}")
+
+
+def findings(found: Iterable[checkup.Finding]) -> None:
+    """Print a line for each finding, with what to do."""
+    for one in found:
+        remedy = f" → {one.remedy}" if one.remedy else ""
+        say_marked(_MARKS[one.level], f"{one.subject}: {one.text}{remedy}")
+
+
+def accounts(everybody: Iterable[tuple[Account, Sequence[BoxAccess]]], *, addresses: bool) -> None:
+    """Print the accounts with their boxes; a patient's box by number unless addresses are asked for."""
+    rows = [
+        (
+            account.login,
+            account.kind.value,
+            account.display_name,
+            "yes" if account.totp_confirmed else "no",
+            "; ".join(_box_words(one, addresses) for one in boxes) or "none",
+        )
+        for account, boxes in everybody
+    ]
+    titles = ("LOGIN", "KIND", "NAME", "SECOND FACTOR", "BOXES")
+    table(titles, rows, nothing="There is no account yet: mss account add --help")
+
+
+def _box_words(access: BoxAccess, addresses: bool) -> str:
+    box = access.box
+    hidden = box.kind is BoxKind.PATIENT and not addresses
+    name = f"box {box.id} at {box.address.domain}" if hidden else box.address.spec
+    return f"{name} ({box.kind}, {box.state}, {access.kind})"
+
+
+def queue(entries: Iterable[QueueEntry], summary: QueueSummary, now: datetime, *, addresses: bool) -> None:
+    """Print deliveries and how many there are in each state."""
+    people = ("FROM", "TO") if addresses else ()
+    titles = ("ID", "STATE", "AGE", "DOMAIN", "OCTETS", "TRIES", "NEXT TRY", "LAST OUTCOME", *people)
+    rows = [_queue_row(entry, now, addresses) for entry in entries]
+    table(titles, rows, nothing="No letter is in the queue in these states.")
+    if summary.counts:
+        say("Altogether: " + ", ".join(f"{count} {name}" for name, count in sorted(summary.counts.items())))
+
+
+def _queue_row(entry: QueueEntry, now: datetime, addresses: bool) -> tuple[str, ...]:
+    one = entry.delivery
+    sender = one.reverse_path.spec if one.reverse_path else "<>"
+    return (
+        str(one.id),
+        one.state.value,
+        seconds_ago(one.created_at, now),
+        one.destination,
+        str(one.size_octets),
+        str(one.attempts),
+        when(one.next_attempt_at) if one.state in letters.WAITING else "never",
+        letters.last_word(entry, addresses=addresses),
+        *((sender, one.recipient.spec) if addresses else ()),
+    )
+
+
+def receipt(taken: Receipt) -> None:
+    """Print what became of each recipient's copy, and the number to ask for it later."""
+    for outcome in taken.outcomes:
+        decision = outcome.decision
+        told = "" if decision.accepted else f": {decision.rule.text}"
+        say_marked("✓" if decision.accepted else "✗", f"{decision.rule.name}{told}")
+    say(f"Receipt {taken.number}")
+
+
+def parties(found: Iterable[Party]) -> None:
+    """Print entries of the directory."""
+    rows = [(one.display_name, one.profession or one.speciality, one.town, one.address.spec) for one in found]
+    table(("NAME", "PROFESSION", "TOWN", "ADDRESS"), rows, nothing="Nobody was found: try fewer or shorter words.")
+
+
+def operators(listed: TrustList, found: Iterable[Operator]) -> None:
+    """Print operators with some of their domains, and which list that is."""
+    rows = [(written_dn(one.subject), str(len(one.domains)), ", ".join(one.domains[:3])) for one in found]
+    table(("OPERATOR", "DOMAINS", "AMONG THEM"), rows, nothing="No operator has these words.")
+    read = f"read {when(listed.fetched_at)}"
+    say(f"Version {listed.version} of {when(listed.generated_at)}, {read}: {len(listed.domains)} domains.")
+
+
+def records(found: Iterable[AuditRecord]) -> None:
+    """Print records of the journal."""
+    rows = [(when(one.at), one.event.actor, one.event.action, one.event.target, _verdict(one)) for one in found]
+    table(("WHEN", "WHO", "WHAT", "ON", "DECISION AND FACTS"), rows, nothing="There is no such record.")
+
+
+def _verdict(record: AuditRecord) -> str:
+    event = record.event
+    facts = " ".join(f"{name}={value}" for name, value in event.facts.items() if value not in ("", None))
+    return " ".join(filter(None, (event.decision, event.rule, facts)))

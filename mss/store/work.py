@@ -1,0 +1,65 @@
+"""A service that waits for its unit of work, and how its caller hears what became of it.
+
+A caller may have gone away meanwhile: its unit is committed or rolled back all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mss.store.objects import Staged
+from mss.store.unit import Uow
+from mss.store.wakeup import Wake
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A service waiting for its unit, and the future of its caller.
+
+    `staged` are the octets written aside for it, by digest; `written` names the files that the unit wrote itself.
+    """
+
+    call: Callable[[Uow], Any]
+    staged: dict[bytes, Staged]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: Exception | None = None
+    wakes: set[Wake] = field(default_factory=set)
+    written: set[str] = field(default_factory=set)
+
+    def run(self, uow: Uow) -> None:
+        """Run the service; what it gives counts only once the unit is committed."""
+        try:
+            self.result = self.call(uow)
+            self.wakes = uow.hints
+        finally:
+            self.written = uow.written
+
+    def failed(self, error: Exception) -> None:
+        """Take note that nothing of the unit is kept."""
+        self.error, self.wakes = error, set()
+
+
+def answer(works: Iterable[Work]) -> None:
+    """Tell all callers, each in its own loop."""
+    loops: dict[asyncio.AbstractEventLoop, list[Work]] = {}
+    for work in works:
+        loops.setdefault(work.loop, []).append(work)
+    for loop, some in loops.items():
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+            loop.call_soon_threadsafe(_settle, some)
+
+
+def _settle(works: list[Work]) -> None:
+    for work in works:
+        if work.future.done():
+            continue
+        if work.error is not None:
+            work.future.set_exception(work.error)
+        else:
+            work.future.set_result(work.result)

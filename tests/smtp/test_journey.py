@@ -1,0 +1,301 @@
+"""Whole letters between two operators on their real stores: submission, relay, MX, mailbox, and the reports back."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from mss import passwords
+from mss.config import Config, DomainConfig, Limits, RelayConfig
+from mss.model.account import AccountKind, Delegation, DelegationKind
+from mss.model.address import Address, parse_domain
+from mss.model.ins import INS, Traits
+from mss.model.mailbox import INBOX
+from mss.model.party import BoxKind
+from mss.model.peer import TrustList
+from mss.policy.routing import reachable_domains
+from mss.services import accounts, mailbox, outbound
+from mss.services.house import Hosted
+from mss.services.outbound import Plan
+from mss.services.submit import Outside
+from mss.signin import SignIn
+from mss.smtp.metrics import Silence
+from mss.smtp.mx import MxDoor, MxHouse
+from mss.smtp.readers import Readers
+from mss.smtp.relay import Relay, RelayHouse
+from mss.smtp.server import serve
+from mss.smtp.session import Listener
+from mss.smtp.submission import SubmissionDoor, SubmissionHouse
+from mss.store import store as stores
+from mss.store.store import Store
+from mss.tls import TlsMaterial
+from tests.smtp.smtp_letters import trust_list
+from tests.smtp.smtp_world import Pki, Talk, bound, connected, now
+
+pytestmark = pytest.mark.journey
+
+MATRICULE, STRANGER = "279035121518989", "277076322082910"
+PATIENT = f"{MATRICULE}@patient.example"
+PASSWORD = "correct horse battery"
+LIMITS = Limits()
+
+
+@dataclass
+class Operator:
+    """One operator: store, MX, submission and relay."""
+
+    name: str
+    config: Config
+    store: Store
+    ports: dict[str, int] = field(default_factory=dict)
+    boxes: dict[str, int] = field(default_factory=dict)
+
+    async def add_box(self, address: str, kind: BoxKind) -> None:
+        ins = INS.parse(MATRICULE) if kind is BoxKind.PATIENT else None
+        traits = Traits("PAT-TROIS", "DOMINIQUE", "19790328", "F") if ins else None
+        new = accounts.NewBox(Address.parse(address), kind, "Somebody", ins=ins, traits=traits)
+        self.boxes[address] = (await self.store.write(accounts.create_box, new, "test", now())).id
+
+    async def add_account(self, login: str) -> None:
+        hashed = passwords.hash_password(PASSWORD)
+        account = await self.store.write(
+            accounts.create_account, login, AccountKind.PROFESSIONAL, "Dr A", hashed, "test", now()
+        )
+        link = Delegation(account.id, self.boxes[login], DelegationKind.OWNER)
+        await self.store.write(accounts.delegate, link, "test", now())
+
+    async def letters(self, address: str) -> list[bytes]:
+        """Return the octets of all letters in a box's INBOX."""
+        box_id = self.boxes[address]
+        inbox = await self.store.read(mailbox.find, box_id, INBOX, now())
+        everything = ((1, 2**32 - 1),)
+        rows = await self.store.read(mailbox.rows, inbox.id, everything, mailbox.Columns.PLAIN, now())
+        return [await self.store.read(mailbox.octets, inbox.id, row.object_id, 0, None, now()) for row in rows]
+
+    async def until_letters(self, address: str, count: int) -> list[bytes]:
+        async with asyncio.timeout(15):
+            subscription = self.store.subscribe("mailbox", self.boxes[address])
+            try:
+                while len(found := await self.letters(address)) < count:
+                    await subscription.wait(0.2)
+                return found
+            finally:
+                subscription.close()
+
+
+@asynccontextmanager
+async def operating(
+    name: str, kind: str, root: Path, pki_world: Pki, trust: TrustList, routes: dict[str, str]
+) -> AsyncIterator[Operator]:
+    config = replace(
+        pki_world.config(name),
+        root=root,
+        domains=(DomainConfig(f"{name}.example", "patient" if kind == "patient" else "professional"),),
+        relay=RelayConfig(routes=routes, timeout_s=5),
+    )
+    stores.create(config)
+    store = Store(config)
+    await store.start()
+    made = Operator(name, config, store)
+    readers, sign_in = Readers(LIMITS), SignIn(store, now, LIMITS)
+    material = TlsMaterial(config)
+    domains = {parse_domain(one.name): one.kind for one in config.domains}
+    hosted = Hosted(dict(domains), config.operator.hostname, config.policy, LIMITS.message_max_octets)
+    mx = MxDoor(MxHouse(store, material, lambda: trust, 3600, hosted, LIMITS, now, readers))
+
+    def outside() -> Outside:
+        return Outside(reachable_domains(trust, routes), 3600)
+
+    submission = SubmissionHouse(store, sign_in, outside, hosted, LIMITS, now, readers)
+    begin = partial(
+        serve,
+        hostname=hosted.hostname,
+        home=parse_domain(config.domains[0].name),
+        limits=LIMITS,
+        clock=now,
+        metrics=Silence(),
+    )
+    sockets = {"mx": bound(), "submission": bound()}
+    made.ports = {key: one.getsockname()[1] for key, one in sockets.items()}
+    servers = [
+        await begin([sockets["mx"]], mx, lambda: material.mx_server),
+        await begin(
+            [sockets["submission"]],
+            SubmissionDoor(submission, Listener.SUBMISSION),
+            lambda: material.client_facing,
+        ),
+    ]
+
+    async def look_up(domain: str) -> list[tuple[int, str]]:
+        return []
+
+    relay = Relay(
+        RelayHouse(
+            store,
+            material,
+            lambda: trust,
+            3600,
+            look_up,
+            Plan(config.relay, hosted.hostname, domains),
+            LIMITS,
+            now,
+            Silence(),
+            store.name,
+        )
+    )
+    task = asyncio.create_task(relay.run())
+    try:
+        yield made
+    finally:
+        await relay.stop(grace_s=2)
+        await task
+        for server in servers:
+            await server.close(grace_s=2)
+        readers.close()
+        sign_in.close()
+        await store.close()
+
+
+@dataclass
+class Trio:
+    """The hospital and the patients' operator, each with somebody at home."""
+
+    chu: Operator
+    patient: Operator
+
+
+@asynccontextmanager
+async def trio(tmp_path: Path, pki_world: Pki) -> AsyncIterator[Trio]:
+    trust = trust_list(now(), "chu", "patient")
+    routes: dict[str, str] = {}
+    async with AsyncExitStack() as stack:
+        operators = []
+        for name, kind in (("chu", "professional"), ("patient", "patient")):
+            made = await stack.enter_async_context(operating(name, kind, tmp_path / name, pki_world, trust, routes))
+            routes[f"{name}.example"] = f"127.0.0.1:{made.ports['mx']}"
+            operators.append(made)
+        chu, patient = operators
+        await chu.add_box("a@chu.example", BoxKind.PER)
+        await chu.add_account("a@chu.example")
+        await patient.add_box(PATIENT, BoxKind.PATIENT)
+        yield Trio(chu, patient)
+
+
+@asynccontextmanager
+async def doctor(house: Trio, pki_world: Pki) -> AsyncIterator[Talk]:
+    async with connected(house.chu.ports["submission"]) as talk:
+        await talk.hello(pki_world.client(None))
+        secret = b64encode(f"\0a@chu.example\0{PASSWORD}".encode())
+        assert (await talk.say(b"AUTH PLAIN " + secret)).startswith("235")
+        yield talk
+
+
+def letter(to: str, text: str = "Bonjour") -> bytes:
+    return f"From: Dr A <a@chu.example>\r\nTo: {to}\r\nSubject: essai\r\n\r\n{text}\r\n".encode()
+
+
+async def send(talk: Talk, to: str, octets: bytes, parameters: str = "") -> str:
+    for line in ("MAIL FROM:<a@chu.example>", f"RCPT TO:<{to}>{parameters}", "DATA"):
+        answer = await talk.say(line.encode())
+        if answer[:3] not in ("250", "354"):
+            return answer
+    return await talk.say(octets + b".")
+
+
+@pytest.mark.slow
+async def test_a_doctors_letter_reaches_the_patients_mailbox(tmp_path: Path, pki_world: Pki) -> None:
+    async with trio(tmp_path, pki_world) as house, doctor(house, pki_world) as talk:
+        assert (await send(talk, PATIENT, letter(PATIENT))).startswith("250 2.0.0 Accepted, receipt ")
+        [arrived] = await house.patient.until_letters(PATIENT, 1)
+    assert arrived.endswith(b"\r\n\r\nBonjour\r\n")
+    assert arrived.startswith(b"Return-Path: <a@chu.example>\r\nReceived: from mx.chu.example ([127.0.0.1])")
+    assert arrived.count(b"Received:") == 2
+    assert b"Message-ID: <" in arrived
+
+
+@pytest.mark.slow
+async def test_a_large_letter_and_a_dotted_one_arrive_as_they_were(tmp_path: Path, pki_world: Pki) -> None:
+    body = b"".join(b"%06d %s\r\n" % (number, b"x" * 60) for number in range(6000))
+    dots = b".\r\n..\r\n...x\r\n"
+    async with trio(tmp_path, pki_world) as house, doctor(house, pki_world) as talk:
+        for text in (body, dots):
+            octets = letter(PATIENT, "").removesuffix(b"\r\n") + text
+            assert (await send(talk, PATIENT, octets.replace(b"\r\n.", b"\r\n.."))).startswith("250")
+        arrived = await house.patient.until_letters(PATIENT, 2)
+    assert {octets.partition(b"\r\n\r\n")[2] for octets in arrived} == {body, dots}
+
+
+async def test_an_unknown_patient_comes_back_as_a_report(tmp_path: Path, pki_world: Pki) -> None:
+    unknown = f"{STRANGER}@patient.example"
+    async with trio(tmp_path, pki_world) as house, doctor(house, pki_world) as talk:
+        assert (await send(talk, unknown, letter(unknown))).startswith("250")
+        [report] = await house.chu.until_letters("a@chu.example", 1)
+    assert b"multipart/report" in report
+    assert b"Action: failed" in report
+    assert b"5.1.1" in report
+
+
+async def test_a_wish_for_success_is_answered_once(tmp_path: Path, pki_world: Pki) -> None:
+    """The next hop speaks DSN: it reports the delivery, and the relay does not."""
+    async with trio(tmp_path, pki_world) as house, doctor(house, pki_world) as talk:
+        assert (await send(talk, PATIENT, letter(PATIENT), " NOTIFY=SUCCESS")).startswith("250")
+        await house.patient.until_letters(PATIENT, 1)
+        [report] = await house.chu.until_letters("a@chu.example", 1)
+        while (await house.chu.store.read(outbound.summary, now())).oldest_s:
+            await asyncio.sleep(0)
+        assert len(await house.chu.letters("a@chu.example")) == 1
+    assert b"Action: delivered" in report
+
+
+async def test_a_letter_sent_again_appears_once(tmp_path: Path, pki_world: Pki) -> None:
+    octets = b"Message-ID: <same@chu.example>\r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\n" + letter(PATIENT)
+    async with trio(tmp_path, pki_world) as house:
+        receipts = []
+        for _ in range(2):
+            async with connected(house.patient.ports["mx"]) as talk:
+                await talk.hello(pki_world.client("chu"))
+                receipts.append(await send(talk, PATIENT, octets))
+        assert len(await house.patient.letters(PATIENT)) == 1
+    assert receipts[0].startswith("250 2.0.0 Accepted, receipt ")
+    assert receipts[0] == receipts[1]
+
+
+@pytest.mark.slow
+async def test_eight_peers_at_once_share_commits_and_lose_nothing(tmp_path: Path, pki_world: Pki) -> None:
+    async def peer(number: int) -> None:
+        async with connected(house.patient.ports["mx"]) as talk:
+            await talk.hello(pki_world.client("chu"))
+            for again in range(5):
+                octets = f"Message-ID: <{number}.{again}@chu.example>\r\n".encode() + letter(PATIENT)
+                assert (await send(talk, PATIENT, octets)).startswith("250")
+
+    async with trio(tmp_path, pki_world) as house:
+        before = house.patient.store.commits
+        await asyncio.gather(*(peer(number) for number in range(8)))
+        commits = house.patient.store.commits - before
+        arrived = await house.patient.letters(PATIENT)
+    assert len(arrived) == 40
+    assert commits <= 40
+
+
+async def test_the_log_of_a_journey_names_nobody(
+    tmp_path: Path, pki_world: Pki, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unknown = f"{STRANGER}@patient.example"
+    async with trio(tmp_path, pki_world) as house, doctor(house, pki_world) as talk:
+        for to in (PATIENT, unknown):
+            await send(talk, to, letter(to, "SECRET"))
+        await house.patient.until_letters(PATIENT, 1)
+        await house.chu.until_letters("a@chu.example", 1)
+    told = "".join(capsys.readouterr())
+    assert "smtp.transaction" in told
+    assert "relay.attempt" in told
+    for secret in (MATRICULE, STRANGER, "a@chu.example", "SECRET", "essai", "Dr A", "PAT-TROIS"):
+        assert secret not in told
