@@ -726,7 +726,7 @@ async def test_one_canonical_line_for_each_transaction_and_no_address_in_it(
     lines = [line for line in capsys.readouterr().err.splitlines() if "smtp.transaction" in line]
     assert len(lines) == 3
     for line, outcome in zip(lines, ["accepted", "reset", "refused"], strict=True):
-        assert f"outcome={outcome}" in line
+        assert f'"outcome": "{outcome}"' in line
         assert "chu.example" not in line
         assert "patient.example" not in line
         assert "Hello" not in line
