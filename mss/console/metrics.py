@@ -134,7 +134,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # When each series began is of no use to anybody and doubles the text.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self.smtp = SmtpCounts(self._registry)
         self.imap = ImapCounts(self._registry)

@@ -23,6 +23,7 @@ from starlette.responses import HTMLResponse
 
 Locale = Literal["fr", "en"]
 LOCALES: Final[tuple[Locale, ...]] = ("fr", "en")
+_STAMPS: Final = {"fr": "dd/MM/y HH:mm", "en": "d MMM y HH:mm"}
 _UNITS: Final = {"fr": ("ko", "Mo", "Go"), "en": ("kB", "MB", "GB")}
 
 
@@ -81,6 +82,7 @@ def _environment(room: Path, locale: Locale, zone: tzinfo) -> jinja2.Environment
     environment.filters |= {
         "day": lambda value: _day(value, locale, zone),
         "moment": lambda value: _moment(value, locale, zone),
+        "stamp": lambda value: _stamp(value, locale, zone),
         "size": lambda octets: size(octets, locale),
     }
     environment.globals["iso"] = lambda value: value.astimezone(zone).isoformat(timespec="minutes")
@@ -106,6 +108,11 @@ def _day(value: date | datetime, locale: Locale, zone: tzinfo) -> str:
 
 def _moment(value: datetime, locale: Locale, zone: tzinfo) -> str:
     return dates.format_datetime(value.astimezone(zone), "d MMMM y, HH:mm", locale=locale)
+
+
+def _stamp(value: datetime, locale: Locale, zone: tzinfo) -> str:
+    """Return a short date and time, for tables."""
+    return dates.format_datetime(value.astimezone(zone), _STAMPS[locale], locale=locale)
 
 
 def size(octets: int, locale: Locale) -> str:

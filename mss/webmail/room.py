@@ -51,6 +51,7 @@ DONE: Final[Mapping[str, str]] = MappingProxyType(
         "filed": mark("The document has been added to your documents."),
         "closed": mark("The session has been closed."),
         "others-closed": mark("All your other sessions have been closed."),
+        "password": mark("Your password has been changed. Sign in with the new one."),
         "box": mark("You are now in another mailbox."),
         "out": mark("You have signed out."),
         "expired": mark("You have been signed out because nothing happened for a while. Sign in again."),
