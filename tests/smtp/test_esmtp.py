@@ -376,7 +376,7 @@ async def test_an_exception_is_an_incident_inside_and_temporary_outside(
         door.answers.clear()
         await talk.say(b"RSET")
         assert (await talk.letter()).startswith("250")
-    told = capsys.readouterr().out
+    told = capsys.readouterr().err
     assert "smtp.incident" in told
     assert "incident=" in told
 
@@ -723,7 +723,7 @@ async def test_one_canonical_line_for_each_transaction_and_no_address_in_it(
         door.answers["mail"] = Reply(550, "5.7.1", "No")
         await talk.letter()
         await talk.say(b"QUIT")
-    lines = [line for line in capsys.readouterr().out.splitlines() if "smtp.transaction" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "smtp.transaction" in line]
     assert len(lines) == 3
     for line, outcome in zip(lines, ["accepted", "reset", "refused"], strict=True):
         assert f"outcome={outcome}" in line
