@@ -343,9 +343,9 @@ def welcome(
     order = letters.WelcomeOrder(
         sender, to, tuple(document), tuple(twin or ()), text, reply_to, not no_answer, software
     )
-    receipt = letters.send_welcome(_settings(config), system_clock, order)
-    shown.receipt(receipt)
-    if not receipt.accepted:
+    sent = letters.send_welcome(_settings(config), system_clock, order)
+    shown.sent(sent)
+    if not sent.receipt.accepted:
         raise typer.Exit(1)
 
 
