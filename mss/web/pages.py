@@ -10,6 +10,7 @@ import gettext
 import io
 from collections.abc import Callable
 from datetime import date, datetime, tzinfo
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeGuard
 
@@ -65,6 +66,12 @@ class Pages:
         """Return an answer with a template filled with values."""
         headers = {"Content-Language": locale, "Vary": "Accept-Language, Cookie"}
         return HTMLResponse(self.text(name, locale, **values), status, headers)
+
+
+@cache
+def pages_of(room: Path, zone: tzinfo) -> Pages:
+    """Return the pages of a room, made once for a process: compiling them takes a while."""
+    return Pages(room, zone)
 
 
 def _environment(room: Path, locale: Locale, zone: tzinfo) -> jinja2.Environment:
