@@ -19,7 +19,6 @@ from mss.model.party import BoxKind, Party
 from mss.model.peer import TrustList
 from mss.services.accounts import BoxAccess
 from mss.services.outbound import QueueEntry, QueueSummary
-from mss.services.receive import Receipt
 
 _MARKS: Final = {"ok": "✓", "warning": "!", "wrong": "✗"}
 
@@ -96,13 +95,15 @@ def _queue_row(entry: QueueEntry, now: datetime, addresses: bool) -> tuple[str, 
     )
 
 
-def receipt(taken: Receipt) -> None:
+def sent(letter: letters.Sent) -> None:
     """Print what became of each recipient's copy, and the number to ask for it later."""
-    for outcome in taken.outcomes:
+    for outcome in letter.receipt.outcomes:
         decision = outcome.decision
         told = "" if decision.accepted else f": {decision.rule.text}"
         say_marked("✓" if decision.accepted else "✗", f"{decision.rule.name}{told}")
-    say(f"Receipt {taken.number}")
+    if letter.unreadable:
+        say_marked("!", f"{letter.unreadable} documents came without a readable PDF: give one with --twin")
+    say(f"Receipt {letter.receipt.number}")
 
 
 def parties(found: Iterable[Party]) -> None:

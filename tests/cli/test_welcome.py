@@ -228,3 +228,13 @@ def test_twins_and_reply_boxes_are_taken(staffed: Desk, document: Path, tmp_path
     staffed.does(
         *order(document), "--twin", str(twin), "--reply-to", "marie.durand@hopital.example", "--text", "Bonjour"
     )
+
+
+def test_a_structured_document_needs_a_twin_to_be_read(staffed: Desk, document: Path, tmp_path: Path) -> None:
+    octets = cda()
+    start, end = octets.index(b"<nonXMLBody>"), octets.index(b"</nonXMLBody>") + len(b"</nonXMLBody>")
+    document.write_bytes(octets[:start] + b"<structuredBody/>" + octets[end:])
+    assert "1 documents came without a readable PDF" in staffed.does(*order(document))
+    twin = tmp_path / "twin.pdf"
+    twin.write_bytes(PDF)
+    assert "readable PDF" not in staffed.does(*order(document), "--twin", str(twin))
