@@ -1,4 +1,4 @@
-"""The figures of one process, for Prometheus (names: USERS.md §1.5). The only module that names prometheus-client.
+"""The figures of one process, for Prometheus. The only module that names prometheus-client.
 
 The doors know small protocols; the classes here fit them. No label carries a person: a value that does not look like
 a static word of ours becomes "other".
