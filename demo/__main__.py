@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import sys
@@ -13,9 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from demo.clients import Login, StepFailedError
-from demo.house import People, World, make_world
-from demo.letters import OTHER, OTHER_TRAITS, SAMPLE, SAMPLE_TRAITS, Document, load_document, sample_document
+from demo.clients import StepFailedError
+from demo.house import World, make_world
+from demo.letters import Document, load_document, people_of, sample_document
 from demo.steps import STEPS, Story
 from mss.errors import MssError
 
@@ -54,24 +53,8 @@ def _fresh(folder: Path) -> Path:
 
 def _begin(folder: Path, document: Document) -> World:
     began = time.monotonic()
-    other, other_traits = (
-        (OTHER, OTHER_TRAITS) if document.ins.matricule != OTHER.matricule else (SAMPLE, SAMPLE_TRAITS)
-    )
-    people = People(
-        hospital=Login("accueil@hopital-demo.mssante.fr", secrets.token_urlsafe(12)),
-        doctor=Login("camille.durand@region-demo.mssante.fr", secrets.token_urlsafe(12)),
-        patient=Login("dominique", secrets.token_urlsafe(12)),
-        other_patient=Login("alex", secrets.token_urlsafe(12)),
-        ins=document.ins,
-        other_ins=other,
-        traits=document.traits,
-        other_traits=other_traits,
-    )
-    world = make_world(folder, people, BASE_PORT)
-    for operator in world.operators:
-        operator.start()
-    for operator in world.operators:
-        operator.wait_until_ready()
+    world = make_world(folder, people_of(document), BASE_PORT)
+    world.start()
     names = ", ".join(operator.title.lower() for operator in world.operators)
     _console.print(
         f"[bold]Three operators are up[/bold] ({names}), each with its own certificate, store and folder"

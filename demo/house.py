@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from mss import instance, pki
 from mss.clock import system_clock
 from mss.config import Config, load
 from mss.directory import trustlist
+from mss.directory.refresh import read_trust_list
 from mss.model.account import AccountKind, BoxState, Delegation, DelegationKind
 from mss.model.address import Address, parse_domain
 from mss.model.ins import INS, Traits
@@ -55,14 +57,7 @@ class Operator:
 
     def port(self, door: str) -> int:
         """Return the port of a door."""
-        config = self.config
-        listening = {
-            "mx": config.smtp.mx_listen,
-            "submission": config.smtp.submission_listen,
-            "imap": config.imap.listen,
-            "webmail": config.webmail.listen,
-        }
-        return int((listening.get(door) or (config.ops.listen,))[0].rpartition(":")[2])
+        return self.base_port + instance.PORTS[door]
 
     @property
     def subject(self) -> DN:
@@ -157,6 +152,13 @@ class World:
         """What clients trust."""
         return self.authority.ca_file
 
+    def start(self) -> None:
+        """Start all three and wait until they are ready."""
+        for operator in self.operators:
+            operator.start()
+        for operator in self.operators:
+            operator.wait_until_ready()
+
     def close(self) -> list[int]:
         """Stop everything; returns the exit codes."""
         return [operator.stop() for operator in self.operators]
@@ -204,6 +206,10 @@ def _list_each_other(world: World, now: Any) -> None:
             fresh = path.with_suffix(".new")
             fresh.write_bytes(octets)
             os.replace(fresh, path)
+            # A server that has just started reads its file a moment after it opens its doors.
+            read = partial(read_trust_list, config=operator.config, clock=system_clock, path=path)
+            refused = operator.with_store(read).reason
+            expect(not refused, f"the trust list is refused: {refused}")
 
 
 def _make_people(world: World) -> None:

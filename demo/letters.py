@@ -6,8 +6,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.clients import StepFailedError
-from demo.house import HOSPITAL, PATIENTS, REGION
+from demo.clients import Login, StepFailedError
+from demo.house import HOSPITAL, PATIENTS, REGION, People
 from mss.clock import system_clock
 from mss.config import Limits
 from mss.dossier import cda, make, xdm
@@ -55,6 +55,21 @@ def load_document(path: Path) -> Document:
         raise StepFailedError(f"cannot read {path}: {error.strerror}") from error
     except Malformed as error:
         raise StepFailedError(f"{path.name} cannot be used: {error}") from error
+
+
+def people_of(document: Document) -> People:
+    """Return who takes part when a document travels, with fresh passwords: its patient is the one it names."""
+    own = document.ins.matricule == OTHER.matricule
+    return People(
+        hospital=Login(f"accueil@{HOSPITAL}", secrets.token_urlsafe(12)),
+        doctor=Login(f"camille.durand@{REGION}", secrets.token_urlsafe(12)),
+        patient=Login("dominique", secrets.token_urlsafe(12)),
+        other_patient=Login("alex", secrets.token_urlsafe(12)),
+        ins=document.ins,
+        other_ins=SAMPLE if own else OTHER,
+        traits=document.traits,
+        other_traits=SAMPLE_TRAITS if own else OTHER_TRAITS,
+    )
 
 
 def _read(octets: bytes) -> Document:
