@@ -110,8 +110,6 @@ def running(site: Site) -> Iterator[Postfix]:
     port = route_port(site, REGION)
     try:
         _configure(folder, site, port)
-        try:
-        _configure(folder, site, port)
         nowhere = subprocess.DEVNULL
         command = ["postfix", "-c", str(folder), "start"]
         subprocess.run(command, check=True, timeout=60, stdin=nowhere, stdout=nowhere, stderr=nowhere)
