@@ -288,7 +288,9 @@ class Worker:
         tls = None if config.webmail.plain else self._material.client_facing
         for sock in self._sockets.webmail:
             application = webmail.build(self._store, config, self._clock, self._sign_in, self._trust.outside)
-            served = await serving.serve(application, sock, config.limits, tls=tls)
+            served = await serving.serve(
+                application, sock, config.limits, tls=tls, trusted_proxies=config.webmail.trusted_proxies
+            )
             self._running.ends.append(served.stop)
 
     def _begin_relay(self) -> None:

@@ -9,14 +9,13 @@ import asyncio
 import errno
 import http.client
 import os
-import re
 import shutil
 import socket
 import ssl
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -118,14 +117,15 @@ def _domain(name: str, kind: str) -> Finding:
 
 
 def _postmaster(config: Config) -> Finding:
-    text = config.operator.postmaster
-    if not text:
-        return Finding("postmaster", "warning", "none is named", "name one: [operator] postmaster")
     try:
-        address = Address.parse(text)
+        address = _postmaster_address(config)
     except Malformed as error:
-        return Finding("postmaster", "wrong", str(error), "write a mail address")
-    return Finding("postmaster", "ok", f"a box at {address.domain}")
+        return Finding("postmaster", "wrong", str(error), "write a mail address: [operator] postmaster")
+    return Finding("postmaster", "ok", f"an address at {address.domain}")
+
+
+def _postmaster_address(config: Config) -> Address:
+    return Address.parse(config.operator.postmaster or f"postmaster@{config.domains[0].name}")
 
 
 # Certificates -----------------------------------------------------------------------------------------------------
@@ -308,7 +308,8 @@ async def _look_into_store(config: Config, now: datetime) -> list[Finding]:
         listed = await store.read(operators.trust_list, now)
         newest = await store.read(_newest_record)
         writable = Finding("store", "ok", "its tables are of the newest form, it can be written and its keys open")
-        return [writable, _list_in_use(config, listed, now), _clock_finding(now, newest)]
+        postmaster = await store.read(_postmaster_box, config)
+        return [writable, _list_in_use(config, listed, now), _clock_finding(now, newest), *postmaster]
     except Unavailable as error:
         return [Finding("store", "wrong", str(error), "see that the database runs and its files are ours to write")]
     finally:
@@ -322,6 +323,22 @@ def _unlock(uow: Uow) -> None:
 
 def _nothing(uow: Uow) -> None:
     """Prove that a write unit can begin and end."""
+
+
+def _postmaster_box(uow: Uow, config: Config) -> list[Finding]:
+    """Look for the postmaster's box, when its domain is ours (RFC 5321 §4.5.1)."""
+    try:
+        address = _postmaster_address(config)
+    except Malformed:
+        return []
+    if address.domain not in {domain.name.lower() for domain in config.domains}:
+        return []
+    box = uow.accounts.box_by_address(address)
+    if box is not None and box.receives:
+        return [Finding("postmaster's box", "ok", "it takes letters")]
+    text = "there is none" if box is None else f"it is {box.state}"
+    remedy = f"mss account add {address.spec} --kind org --name Postmaster" if box is None else "open it"
+    return [Finding("postmaster's box", "warning", text, remedy)]
 
 
 def _newest_record(uow: Uow) -> datetime | None:
@@ -452,31 +469,3 @@ def _answers(config: Config, path: str) -> tuple[int, str] | None:
         return None
     finally:
         connection.close()
-
-
-# The effective settings -------------------------------------------------------------------------------------------
-
-
-def effective(config: Config) -> Iterator[tuple[str, str]]:
-    """Yield each setting and its value, defaults too; a password inside a URL is masked."""
-    for one in fields(config):
-        value = getattr(config, one.name)
-        if one.name == "domains":
-            yield from ((f"domains.{domain.name}", domain.kind) for domain in value)
-        elif is_dataclass(value):
-            yield from ((f"{one.name}.{part.name}", _shown(getattr(value, part.name))) for part in fields(value))
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return ", ".join(map(_shown, value)) or "none"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} → {item}" for key, item in value.items()) or "none"
-    return "none" if value is None or value == "" else _without_password(str(value))
-
-
-def _without_password(text: str) -> str:
-    masked = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:…@", text)
-    return re.sub(r"(password=)[^&]*", r"\1…", masked, flags=re.IGNORECASE) if "://" in text else text

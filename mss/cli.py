@@ -20,7 +20,9 @@ from mss import checkup, instance
 from mss.clock import system_clock
 from mss.commands import accounts, explain, journal, letters, shown, trust
 from mss.commands.output import complain, say, say_marked, when
+from mss.commands.settings import effective
 from mss.config import Config, load
+from mss.directory.trustlist import written_dn
 from mss.errors import Misconfigured, MssError, Unavailable, incident_number
 from mss.log import configure
 from mss.model.account import BoxState, DelegationKind
@@ -133,6 +135,9 @@ def init(
         typer.Option(metavar="NAME=KIND", help="A domain to host, professional or patient; once for each."),
     ] = None,
     base_port: Annotated[int, typer.Option(help="The first of the ports to listen on.")] = instance.BASE_PORT,
+    standard_ports: Annotated[
+        bool, typer.Option("--standard-ports", help="Listen on 25, 587, 465, 143, 993, 443 and 9180 instead.")
+    ] = False,
     listen_host: Annotated[str, typer.Option(help="The address of this machine to listen on.")] = "127.0.0.1",
     authority: Annotated[
         Path | None, typer.Option(help="The folder of a development authority to share with other operators.")
@@ -165,6 +170,7 @@ def init(
         routes=dict(_pairs(route or [], "--route")),
         postmaster=postmaster,
         host=listen_host,
+        standard_ports=standard_ports,
     )
     shown.made(instance.make(directory, plan, system_clock), plan)
 
@@ -208,14 +214,16 @@ def serve(
 def check(
     config: ConfigFile = _HERE,
     live: Annotated[bool, typer.Option("--live", help="Only ask the running operator whether it is ready.")] = False,
-    settings: Annotated[bool, typer.Option(help="Print every setting first, without secrets.")] = True,
+    printed: Annotated[
+        bool, typer.Option("--settings/--no-settings", help="Print every setting first, without secrets.")
+    ] = True,
 ) -> None:
     """Say what is wrong with the operator before it hurts, and what to do; exit code 1 when something is."""
     found = _settings(config)
     if live:
         findings: tuple[checkup.Finding, ...] = (checkup.live(found),)
     else:
-        for name, value in checkup.effective(found) if settings else ():
+        for name, value in effective(found) if printed else ():
             say(f"{name} = {value}")
         findings = checkup.run(found, system_clock)
     shown.findings(findings)
@@ -335,9 +343,9 @@ def welcome(
     order = letters.WelcomeOrder(
         sender, to, tuple(document), tuple(twin or ()), text, reply_to, not no_answer, software
     )
-    receipt = letters.send_welcome(_settings(config), system_clock, order)
-    shown.receipt(receipt)
-    if not receipt.accepted:
+    sent = letters.send_welcome(_settings(config), system_clock, order)
+    shown.sent(sent)
+    if not sent.receipt.accepted:
         raise typer.Exit(1)
 
 
@@ -403,7 +411,7 @@ def operator_show(
 ) -> None:
     """Show which certificates may carry letters for a domain."""
     for subject in trust.subjects_of(trust.current(_settings(config), system_clock), domain):
-        say(str(subject))
+        say(written_dn(subject))
 
 
 @operator_app.command("read", epilog="Example: mss operator read listeblanchemssante.xml")

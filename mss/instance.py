@@ -37,6 +37,10 @@ BASE_PORT: Final = 12500
 KINDS: Final = ("professional", "patient")
 # How far from the base port each door listens; workers take the operator's ports after the last.
 PORTS: Final = {"mx": 0, "submission": 1, "submissions": 2, "imap": 3, "imaps": 4, "webmail": 5, "ops": 10}
+# Where the doors of a production operator are, on a machine or in a container of its own.
+STANDARD_PORTS: Final = {
+    "mx": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993, "webmail": 443, "ops": 9180
+}  # fmt: skip
 
 # The list that names only ourselves stands in for a real one, whose date is later whatever it is.
 _BEFORE_ANY_LIST: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -59,7 +63,7 @@ class Plan:
 
     `authority` is the folder of a development authority to share; without it, and without `own` files, the instance
     gets an authority of its own. `trust_list` is a file to follow; without it a list is made that names this operator
-    only. `routes` maps domains to `host:port`.
+    only. `routes` maps domains to `host:port`. With `standard_ports` the base port does not count.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Plan:
     patient_domains: tuple[str, ...] = ("patient.mssante.fr",)
     postmaster: str = ""
     host: str = "127.0.0.1"
+    standard_ports: bool = False
 
 
 def make(directory: Path, plan: Plan, clock: Clock = system_clock) -> Path:
@@ -273,7 +278,7 @@ def settings(plan: Plan, directory: Path) -> str:
         domains="\n".join(map(_domain_table, plan.domains)),
         certificate_comment=_certificate_comment(plan),
         crl_files=_list([f"certs/{name}" for name in (_crl_names(plan.own) if plan.own else ["crl.pem"])]),
-        base_url=_text(f"https://{plan.hostname}:{plan.base_port + PORTS['webmail']}"),
+        base_url=_text(_base_url(plan)),
         ops_listen=_text(address(plan, "ops")),
         trust_list_comment=_trust_list_comment(plan),
         trust_list=_text(TRUST_LIST if plan.trust_list is None else _path(plan.trust_list, directory)),
@@ -286,7 +291,16 @@ def settings(plan: Plan, directory: Path) -> str:
 def address(plan: Plan, door: str) -> str:
     """Return the `host:port` of a door."""
     host = f"[{plan.host}]" if ":" in plan.host else plan.host
-    return f"{host}:{plan.base_port + PORTS[door]}"
+    return f"{host}:{_port(plan, door)}"
+
+
+def _port(plan: Plan, door: str) -> int:
+    return STANDARD_PORTS[door] if plan.standard_ports else plan.base_port + PORTS[door]
+
+
+def _base_url(plan: Plan) -> str:
+    port = _port(plan, "webmail")
+    return f"https://{plan.hostname}" + ("" if port == STANDARD_PORTS["webmail"] else f":{port}")
 
 
 def _certificate_comment(plan: Plan) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mss import log
 from tests.support import memory, postgres, sockets
 
 _ANY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -42,6 +43,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     marked = any(item.get_closest_marker(name) for name in ("journey", "postgres", "soak"))
     with sockets.network_open(marked):
         return (yield)
+
+
+@pytest.fixture(autouse=True)
+def plain_log() -> None:
+    """Every test begins with the log as a server writes it, whatever another test made of it."""
+    log.configure(level="INFO", json=True)
 
 
 @pytest.fixture(scope="session")

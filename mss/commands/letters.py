@@ -61,13 +61,21 @@ class WelcomeOrder:
     software: str = ""
 
 
-def send_welcome(config: Config, clock: Clock, order: WelcomeOrder) -> Receipt:
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a structured letter; `unreadable` counts documents without a PDF that a patient can read."""
+
+    receipt: Receipt
+    unreadable: int
+
+
+def send_welcome(config: Config, clock: Clock, order: WelcomeOrder) -> Sent:
     """Compose the letter and hand it to the queue or to our own box, as a submitted one."""
     sender, to = address_of(order.sender, "--from"), _patient(config, order.to)
     files = tuple(map(_octets, order.documents)), tuple(map(_octets, order.twins))
     reply_to = (Correspondent(address_of(order.reply_to, "--reply-to")),) if order.reply_to else ()
 
-    async def work(store: Store) -> Receipt:
+    async def work(store: Store) -> Sent:
         account_id, box = await store.read(partial(_sender, sender=sender, now=clock()))
         wish = Welcome(
             sender=Correspondent(box.address, box.display_name),
@@ -84,7 +92,9 @@ def send_welcome(config: Config, clock: Clock, order: WelcomeOrder) -> Receipt:
         letter = read_letter(welcome.compose_welcome(wish, config.limits, now), config.limits, documents=True)
         beyond = outside(config, await store.read(operators.trust_list, now))
         envelope = Envelope(box.address, (Recipient(to),))
-        return await store.write(submit.accept, hosted(config), beyond, account_id, envelope, letter, now)
+        receipt = await store.write(submit.accept, hosted(config), beyond, account_id, envelope, letter, now)
+        documents = letter.submission.documents if letter.submission else ()
+        return Sent(receipt, sum(one.companion_pdf is None for one in documents))
 
     return in_store(config, work)
 

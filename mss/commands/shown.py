@@ -12,13 +12,13 @@ from mss.commands import letters
 from mss.commands.house import seconds_ago
 from mss.commands.output import say, say_marked, table, when
 from mss.commands.trust import Operator
+from mss.directory.trustlist import written_dn
 from mss.model.account import Account
 from mss.model.audit import AuditRecord
 from mss.model.party import BoxKind, Party
 from mss.model.peer import TrustList
 from mss.services.accounts import BoxAccess
 from mss.services.outbound import QueueEntry, QueueSummary
-from mss.services.receive import Receipt
 
 _MARKS: Final = {"ok": "✓", "warning": "!", "wrong": "✗"}
 
@@ -95,13 +95,15 @@ def _queue_row(entry: QueueEntry, now: datetime, addresses: bool) -> tuple[str, 
     )
 
 
-def receipt(taken: Receipt) -> None:
+def sent(letter: letters.Sent) -> None:
     """Print what became of each recipient's copy, and the number to ask for it later."""
-    for outcome in taken.outcomes:
+    for outcome in letter.receipt.outcomes:
         decision = outcome.decision
         told = "" if decision.accepted else f": {decision.rule.text}"
         say_marked("✓" if decision.accepted else "✗", f"{decision.rule.name}{told}")
-    say(f"Receipt {taken.number}")
+    if letter.unreadable:
+        say_marked("!", f"{letter.unreadable} documents came without a readable PDF: give one with --twin")
+    say(f"Receipt {letter.receipt.number}")
 
 
 def parties(found: Iterable[Party]) -> None:
@@ -112,7 +114,7 @@ def parties(found: Iterable[Party]) -> None:
 
 def operators(listed: TrustList, found: Iterable[Operator]) -> None:
     """Print operators with some of their domains, and which list that is."""
-    rows = [(str(one.subject), str(len(one.domains)), ", ".join(one.domains[:3])) for one in found]
+    rows = [(written_dn(one.subject), str(len(one.domains)), ", ".join(one.domains[:3])) for one in found]
     table(("OPERATOR", "DOMAINS", "AMONG THEM"), rows, nothing="No operator has these words.")
     read = f"read {when(listed.fetched_at)}"
     say(f"Version {listed.version} of {when(listed.generated_at)}, {read}: {len(listed.domains)} domains.")

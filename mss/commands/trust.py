@@ -48,7 +48,8 @@ def read_list(config: Config, clock: Clock, path: Path, *, accept_loss: bool) ->
     async def work(store: Store) -> TrustList:
         result = await refresh.read_trust_list(store, lenient, clock, path)
         if result.trust_list is None:
-            raise Malformed(f"the list was refused and the one in use stays: {result.reason}")
+            hint = " (--accept-loss takes it)" if "at once" in result.reason else ""
+            raise Malformed(f"the list was refused and the one in use stays: {result.reason}{hint}")
         return result.trust_list
 
     return in_store(config, work)

@@ -1,4 +1,4 @@
-"""The figures of one process, for Prometheus (names: USERS.md §1.5). The only module that names prometheus-client.
+"""The figures of one process, for Prometheus. The only module that names prometheus-client.
 
 The doors know small protocols; the classes here fit them. No label carries a person: a value that does not look like
 a static word of ours becomes "other".
@@ -134,7 +134,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # When each series began is of no use to anybody and doubles the text.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self.smtp = SmtpCounts(self._registry)
         self.imap = ImapCounts(self._registry)

@@ -9,6 +9,7 @@ from mss.model.address import Address
 from mss.model.audit import AuditEvent
 from mss.model.party import Party
 from mss.model.peer import TrustList
+from mss.model.search import search_key
 from mss.store import Uow
 from mss.store.parties import words_of
 
@@ -73,7 +74,7 @@ class DirectoryQuery:
 def search(uow: Uow, query: DirectoryQuery, limit: int, now: datetime) -> tuple[Party, ...]:
     """Return matching parties that are not on the red list, best first, without accents and case."""
     words = words_of(f"{query.text} {query.address}")
-    if not (words or query.profession or query.town):
+    if not (words or search_key(query.profession) or search_key(query.town)):
         return ()
     return uow.parties.search(words, query.profession, query.town, limit)
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mss.config import PolicyConfig
@@ -51,7 +52,8 @@ class RecipientOutcome:
 class Receipt:
     """The answer to an accepted or refused letter; `number` is shown after 250 and found in the journal.
 
-    `duplicate`: the same letter from the same operator was here before; nothing was delivered twice.
+    `duplicate`: for all accepted recipients the same letter from the same operator was here before; nothing was
+    delivered twice.
     """
 
     number: str
@@ -114,19 +116,58 @@ def accept(uow: Uow, hosted: Hosted, origin: Origin, envelope: Envelope, reading
         actor=origin.actor,
     )
     known = origin.digest or reading.message.digest.encode() or digest
-    outcomes: list[RecipientOutcome] = []
-    earlier = ""
-    for recipient in envelope.recipients:
-        outcome, again = _one(uow, hosted, letter, recipient, known, number, now)
-        outcomes.append(outcome)
-        earlier = again or earlier
-    receipt = Receipt(earlier or number, tuple(outcomes), duplicate=bool(earlier))
+    earlier: dict[str, str] = {}
+
+    def one(recipient: Recipient) -> RecipientOutcome:
+        outcome, before = _one(uow, hosted, letter, recipient, known, number, now)
+        if before:
+            earlier[recipient.address.key] = before
+        return outcome
+
+    outcomes = each_once(envelope, one)
+    accepted_keys = {outcome.recipient.address.key for outcome in outcomes if outcome.decision.accepted}
+    duplicate = bool(accepted_keys) and accepted_keys <= earlier.keys()
+    receipt = Receipt(next(iter(earlier.values())) if duplicate else number, outcomes, duplicate)
     journal(uow, receipt, letter, now)
-    if receipt.accepted and not receipt.duplicate:
-        report.after_acceptance(uow, hosted.house, envelope, receipt.outcomes, reading, now)
-    if not receipt.accepted:
+    if receipt.accepted:
+        news = [outcome for outcome in outcomes if _is_news(uow, letter, outcome, known, earlier, number, now)]
+        report.after_acceptance(uow, hosted.house, envelope, news, reading, now)
+    if accepted_keys <= earlier.keys():
         uow.objects.forget(letter.stored)
     return receipt
+
+
+def each_once(envelope: Envelope, send: Callable[[Recipient], RecipientOutcome]) -> tuple[RecipientOutcome, ...]:
+    """Return the outcomes in the envelope's order; each address is served once, in the one order of all letters, so
+    that two letters for the same boxes never wait for one another."""
+    done: dict[str, RecipientOutcome] = {}
+    for recipient in sorted(envelope.recipients, key=lambda recipient: recipient.address.key):
+        if recipient.address.key not in done:
+            done[recipient.address.key] = send(recipient)
+    return tuple(replace(done[recipient.address.key], recipient=recipient) for recipient in envelope.recipients)
+
+
+def _is_news(
+    uow: Uow,
+    letter: Incoming,
+    outcome: RecipientOutcome,
+    digest: bytes,
+    earlier: Mapping[str, str],
+    number: str,
+    now: datetime,
+) -> bool:
+    """Say whether the sender was not yet told of this outcome, when the same letter was here before."""
+    key = outcome.recipient.address.key
+    if outcome.decision.accepted:
+        return key not in earlier
+    return uow.queue.recognise(_mark(uow, b"refusal", letter, digest, key), number, now) is None
+
+
+def _mark(uow: Uow, what: bytes, letter: Incoming, digest: bytes, key: str) -> bytes:
+    """Return what recognises the same letter of the same origin for the same recipient."""
+    return uow.sealing.digest(
+        what, letter.actor.encode(), letter.reading.message_id.encode(), digest, key.encode("utf-8", "replace")
+    )
 
 
 def _one(
@@ -141,9 +182,7 @@ def _one(
     content = judge_content(letter, box, verdict, hosted)
     if not content.accepted:
         return RecipientOutcome(recipient, content, box.id), ""
-    mark = uow.sealing.digest(
-        b"arrival", letter.actor.encode(), letter.reading.message_id.encode(), digest, recipient.address.key.encode()
-    )
+    mark = _mark(uow, b"arrival", letter, digest, recipient.address.key)
     earlier = uow.queue.recognise(mark, number, now)
     if earlier is None:
         deliver.deliver(uow, box, letter, verdict, hosted.message_max_octets, now)

@@ -11,6 +11,7 @@ from datetime import date, datetime, time
 
 from mss.config import Limits
 from mss.dossier.filing import DEPOSIT_TYPES, Unfileable, fileable_by_patient
+from mss.errors import Malformed
 from mss.model.account import Box, DelegationKind
 from mss.model.audit import AuditEvent, AuditRecord
 from mss.model.conversation import Conversation, Direction, Letter
@@ -37,6 +38,7 @@ from mss.store.mailboxes import runs_of
 from mss.store.objects import Stored
 
 _LIMITS = Limits()
+_READ = access.Action.READ_LETTERS
 
 
 def conversations(uow: Uow, box_id: int, offset: int, limit: int, now: datetime) -> tuple[Conversation, ...]:
@@ -103,10 +105,10 @@ class Draft:
 def thread(
     uow: Uow, hosted: Hosted, account_id: int, box_id: int, conversation_id: int, now: datetime
 ) -> Thread | None:
-    """Return a conversation; None when the box has no such."""
+    """Return a conversation; None when the box has no such, or the account may not read its letters."""
     conversation = uow.conversations.get(box_id, conversation_id)
     box = uow.accounts.box_by_id(box_id)
-    if conversation is None or box is None:
+    if conversation is None or box is None or not _may(uow, account_id, box, _READ, now).accepted:
         return None
     letters = uow.conversations.letters_of(box_id, conversation_id)
     facts = submit.reply_facts(uow, hosted, box, letters, 0)
@@ -199,7 +201,8 @@ def _note(uow: Uow, account_id: int, action: str, target: str, box_id: int, now:
 
 
 def save_draft(uow: Uow, account_id: int, box_id: int, conversation_id: int, draft: Draft, now: datetime) -> None:
-    """Keep the draft of a conversation: there is one, the newest."""
+    """Keep the draft of a conversation: there is one, the newest. Malformed when it is not this account's to write."""
+    _must_write(uow, account_id, box_id, conversation_id, now)
     kept = []
     for one in draft.attachments:
         stored = uow.objects.put(one.octets, now)
@@ -210,8 +213,16 @@ def save_draft(uow: Uow, account_id: int, box_id: int, conversation_id: int, dra
 
 
 def drop_draft(uow: Uow, account_id: int, box_id: int, conversation_id: int, now: datetime) -> None:
-    """Drop the draft."""
+    """Drop the draft. Malformed when it is not this account's to drop."""
+    _must_write(uow, account_id, box_id, conversation_id, now)
     uow.conversations.drop_draft(box_id, conversation_id)
+
+
+def _must_write(uow: Uow, account_id: int, box_id: int, conversation_id: int, now: datetime) -> None:
+    box = uow.accounts.box_by_id(box_id)
+    may = box is not None and _may(uow, account_id, box, access.Action.SEND_LETTERS, now).accepted
+    if not may or not uow.conversations.holds(box_id, conversation_id):
+        raise Malformed("there is no such conversation to write in")
 
 
 def letter_octets(uow: Uow, account_id: int, box_id: int, email_id: int, now: datetime) -> bytes | None:

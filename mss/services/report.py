@@ -264,7 +264,8 @@ def _send_mdn(
     error: reports.ErrorCode | None,
     now: datetime,
 ) -> None:
-    reporter = Correspondent(box.address, box.display_name)
+    # Whoever named the patient wrongly does not learn the right name from our notice.
+    reporter = Correspondent(box.address, box.display_name if error is None else "")
     octets = reports.mdn(
         _frame(reporter, to, reading, now),
         disposition,

@@ -16,7 +16,8 @@ from mss.model.audit import AuditEvent
 from mss.model.conversation import Direction, Letter, Participant, Role
 from mss.model.delivery import Delivery
 from mss.model.envelope import Envelope, Recipient
-from mss.policy import access, conversing, exchange, routing, rules
+from mss.model.party import BoxKind
+from mss.policy import access, admission, conversing, exchange, routing, rules
 from mss.policy.decision import Decision, reject
 from mss.policy.decision import accept as accepted
 from mss.services import deliver, receive, report
@@ -54,14 +55,27 @@ def accept(
     number = secrets.token_hex(8)
     source = uow.accounts.box_by_address(envelope.reverse_path) if envelope.reverse_path else None
     letter = _incoming(uow, hosted, account_id, envelope, reading, source, now)
-    outcomes = tuple(_send(uow, hosted, outside, letter, envelope, one, source, now) for one in envelope.recipients)
-    receipt = Receipt(number, outcomes)
+    mine = _may_submit(uow, account_id, envelope, source, now)
+
+    def one(recipient: Recipient) -> RecipientOutcome:
+        if not mine.accepted:
+            return RecipientOutcome(recipient, mine)
+        return _send(uow, hosted, outside, letter, envelope, recipient, source, now)
+
+    receipt = Receipt(number, receive.each_once(envelope, one))
     receive.journal(uow, receipt, letter, now)
     if receipt.accepted:
-        report.after_acceptance(uow, hosted.house, envelope, outcomes, reading, now)
+        report.after_acceptance(uow, hosted.house, envelope, receipt.outcomes, reading, now)
     else:
         uow.objects.forget(letter.stored)
     return receipt
+
+
+def _may_submit(uow: Uow, account_id: int, envelope: Envelope, source: Box | None, now: datetime) -> Decision:
+    """Say again, in the unit that writes, whether the account may send in this name; patients write in the webmail."""
+    if source is not None and source.kind is BoxKind.PATIENT:
+        return reject(rules.ACCOUNT_WEB_ONLY, account=account_id)
+    return admission.sender_may_use(sender_addresses(uow, account_id, now), envelope.reverse_path)
 
 
 def _incoming(
@@ -243,14 +257,36 @@ def reply(
     letters = uow.conversations.letters_of(box_id, answer.conversation_id)
     facts = reply_facts(uow, hosted, box, letters, answer.size_octets)
     recipients = _recipients(uow, box_id, answer, facts)
-    decision = _may(uow, account, box, replace(facts, recipients=tuple(one.address for one in recipients)), now)
-    if not decision.accepted:
+    decision = reject(rules.CONVERSATION_NEVER_OPENED, recipients=len(answer.participants))
+    if recipients is not None:
+        decision = _may(uow, account, box, replace(facts, recipients=tuple(one.address for one in recipients)), now)
+        if decision.accepted:
+            decision = _unreachable(uow, hosted, outside, box, recipients, facts.size_octets, now) or decision
+    if recipients is None or not decision.accepted:
         _note(uow, account_id, box_id, answer, decision, now)
         return decision, None
     octets = _compose(uow, hosted, box, letters, recipients, answer, now)
     receipt = _dispatch(uow, hosted, outside, account_id, box, recipients, answer, octets, now)
     _note(uow, account_id, box_id, answer, decision, now)
     return decision, receipt
+
+
+def _unreachable(
+    uow: Uow,
+    hosted: Hosted,
+    outside: Outside,
+    box: Box,
+    recipients: tuple[Participant, ...],
+    size_octets: int,
+    now: datetime,
+) -> Decision | None:
+    """Return why the first recipient that no letter can reach now cannot be; the fact `participant` is its number."""
+    for one in recipients:
+        way = judge(uow, hosted, outside, box.address, one.address, size_octets, now)
+        if not way.accepted:
+            number = uow.conversations.contact_number(box.id, one.address) or 0
+            return replace(way, facts={**way.facts, "participant": number})
+    return None
 
 
 def _may(uow: Uow, account: Account, box: Box, facts: conversing.ReplyFacts, now: datetime) -> Decision:
@@ -265,16 +301,20 @@ def _may(uow: Uow, account: Account, box: Box, facts: conversing.ReplyFacts, now
     return conversing.may_reply(facts) if facts.recipients or answers.accepted else answers
 
 
-def _recipients(uow: Uow, box_id: int, answer: PatientReply, facts: conversing.ReplyFacts) -> tuple[Participant, ...]:
+def _recipients(
+    uow: Uow, box_id: int, answer: PatientReply, facts: conversing.ReplyFacts
+) -> tuple[Participant, ...] | None:
+    """Return whom an answer goes to; None when it names a number that stands for nobody in this box."""
     if not answer.participants:
         return conversing.default_recipients(facts)
     named = {one.address.key: one for letter in facts.letters for one in letter.authorises}
     chosen = []
     for number in dict.fromkeys(answer.participants):
         contact = uow.conversations.contact_by_number(box_id, number)
-        if contact is not None:
-            role = named[contact.address.key].role if contact.address.key in named else Role.TO
-            chosen.append(Participant(contact.address, contact.name, role))
+        if contact is None:
+            return None
+        role = named[contact.address.key].role if contact.address.key in named else Role.TO
+        chosen.append(Participant(contact.address, contact.name, role))
     return tuple(chosen)
 
 
@@ -342,7 +382,9 @@ def _dispatch(
         authorises=recipients,
     )
     uow.conversations.add_letter(box.id, answer.conversation_id, new, now)
-    outcomes = tuple(_send(uow, hosted, outside, letter, envelope, one, box, now) for one in envelope.recipients)
+    outcomes = receive.each_once(
+        envelope, lambda recipient: _send(uow, hosted, outside, letter, envelope, recipient, box, now)
+    )
     uow.conversations.drop_draft(box.id, answer.conversation_id)
     receipt = Receipt(secrets.token_hex(8), outcomes)
     receive.journal(uow, receipt, letter, now)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Metrics(Protocol):
-    """Counters that the composition root supplies (names of the series: USERS.md, `mss_smtp_…`)."""
+    """Counters that the composition root supplies (series `mss_smtp_…`)."""
 
     def session_opened(self, listener: str) -> None:
         """A connection was taken."""

@@ -149,6 +149,11 @@ class Conversations:
             row.id, row.box_id, subject, from_us(row.last_at), count, unread, names, attachment, has_draft
         )
 
+    def holds(self, box_id: int, conversation_id: int) -> bool:
+        """Say whether a conversation is this box's."""
+        where = and_(conversations.c.box_id == box_id, conversations.c.id == conversation_id)
+        return self._connection.execute(select(conversations.c.id).where(where)).first() is not None
+
     def letters_of(self, box_id: int, conversation_id: int) -> tuple[Letter, ...]:
         """Return the letters of a conversation, oldest first."""
         where = and_(letters.c.box_id == box_id, letters.c.conversation_id == conversation_id)

@@ -90,7 +90,7 @@ class Journal:
         query = select(journal)
         if action:
             query = query.where(or_(journal.c.action == action, journal.c.action.startswith(action + ".")))
-        return self._records(query.order_by(journal.c.at.desc()).limit(limit))
+        return self._records(query.order_by(journal.c.at.desc(), journal.c.number.desc()).limit(limit))
 
     def of_receipt(self, number: str) -> tuple[AuditRecord, ...]:
         """Return all records about one receipt number."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -42,7 +42,6 @@ T = TypeVar("T")
 __all__ = ["Store", "Subscription", "Uow", "create"]
 
 
-@runtime_checkable
 class Heavy(Protocol):
     """A value with octets that may be too large for a row: they are written aside before the unit begins."""
 
@@ -129,7 +128,7 @@ class Store:
         A unit that met another (Conflict) is run once more. Unavailable: nothing was written, try later.
         """
         call: Callable[[Uow], T] = partial(_call, service, args, kwargs)
-        heavy = [octets for arg in args if isinstance(arg, Heavy) for octets in self._too_large(arg)]
+        heavy = [octets for arg in args if hasattr(arg, "heavy") for octets in self._too_large(cast(Heavy, arg))]
         if not heavy:
             return await self._write(call, {})
         staged = await self._stage(heavy)

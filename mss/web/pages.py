@@ -10,6 +10,7 @@ import gettext
 import io
 from collections.abc import Callable
 from datetime import date, datetime, tzinfo
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeGuard
 
@@ -23,6 +24,7 @@ from starlette.responses import HTMLResponse
 
 Locale = Literal["fr", "en"]
 LOCALES: Final[tuple[Locale, ...]] = ("fr", "en")
+_STAMPS: Final = {"fr": "dd/MM/y HH:mm", "en": "d MMM y HH:mm"}
 _UNITS: Final = {"fr": ("ko", "Mo", "Go"), "en": ("kB", "MB", "GB")}
 
 
@@ -66,6 +68,12 @@ class Pages:
         return HTMLResponse(self.text(name, locale, **values), status, headers)
 
 
+@cache
+def pages_of(room: Path, zone: tzinfo) -> Pages:
+    """Return the pages of a room, made once for a process: compiling them takes a while."""
+    return Pages(room, zone)
+
+
 def _environment(room: Path, locale: Locale, zone: tzinfo) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(room / "templates"),
@@ -81,6 +89,7 @@ def _environment(room: Path, locale: Locale, zone: tzinfo) -> jinja2.Environment
     environment.filters |= {
         "day": lambda value: _day(value, locale, zone),
         "moment": lambda value: _moment(value, locale, zone),
+        "stamp": lambda value: _stamp(value, locale, zone),
         "size": lambda octets: size(octets, locale),
     }
     environment.globals["iso"] = lambda value: value.astimezone(zone).isoformat(timespec="minutes")
@@ -106,6 +115,11 @@ def _day(value: date | datetime, locale: Locale, zone: tzinfo) -> str:
 
 def _moment(value: datetime, locale: Locale, zone: tzinfo) -> str:
     return dates.format_datetime(value.astimezone(zone), "d MMMM y, HH:mm", locale=locale)
+
+
+def _stamp(value: datetime, locale: Locale, zone: tzinfo) -> str:
+    """Return a short date and time, for tables."""
+    return dates.format_datetime(value.astimezone(zone), _STAMPS[locale], locale=locale)
 
 
 def size(octets: int, locale: Locale) -> str:

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, Router
 
 from mss.web.door import Door
-from mss.webmail import account, conversations, documents, letters, login
+from mss.webmail import account, conversations, documents, letters, login, security
 from mss.webmail.room import Guest, Page, Room, go
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ _PAGES: Final[tuple[tuple[str, str, Page], ...]] = (
     ("/accesses", "GET", documents.accesses),
     ("/directory", "GET", account.directory),
     ("/sessions", "GET POST", account.sessions),
+    (security.PASSWORD, "GET POST", security.change_password),
+    (security.APPLICATION, "GET POST", security.change_application),
     ("/box", "POST", account.change_box),
 )
 

@@ -218,7 +218,7 @@ async def _filing_page(
     folders = sorted({document.folder for document in documents if document.folder})
     return await room.page(
         request, guest, "file.html", 422 if problems else 200, file=file, wish=wish, problems=problems, unfit=unfit,
-        categories=tuple(DEPOSIT_TYPES), names=CATEGORY_NAMES, folders=folders[:100],
+        categories=tuple(DEPOSIT_TYPES), names=CATEGORY_NAMES, folders=folders[:100], conversation=_came_from(request),
         max_octets=room.limits.filing_max_octets, today=room.today().isoformat(), title_max=TITLE_MAX_CHARACTERS,
         folder_max=FOLDER_MAX_CHARACTERS, size_octets=len(octets),
     )  # fmt: skip

@@ -33,16 +33,16 @@ SET_UP: Final = "/sign-in/set-up"
 HOME: Final = "/conversations"
 
 _PATIENTS: Final = frozenset({AccountKind.PATIENT})
-_REFUSALS: Final = {
+REFUSALS: Final = {
     Reason.BAD_CREDENTIALS: mark("The user name or the password is not right."),
     Reason.LOCKED: mark("Too many failed attempts. Try again in %(minutes)s min."),
     Reason.BUSY: mark("The service is very busy. Try again in a moment."),
     Reason.WRONG_DOOR: mark("This webmail is for patients. Professionals read their letters with their mail program."),
 }
-_CODE_REFUSALS: Final = _REFUSALS | {
+CODE_REFUSALS: Final = REFUSALS | {
     Reason.BAD_CREDENTIALS: mark("This code is not right, or has been used already. Wait for the next one."),
 }
-_RECOVERY_REFUSALS: Final = _REFUSALS | {
+_RECOVERY_REFUSALS: Final = REFUSALS | {
     Reason.BAD_CREDENTIALS: mark("This recovery code is not right, or has been used already."),
 }
 
@@ -52,7 +52,7 @@ def source_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _refusal(room: Room, request: Request, sentences: dict[Reason, str], refused: Refused) -> tuple[str, int]:
+def refusal(room: Room, request: Request, sentences: dict[Reason, str], refused: Refused) -> tuple[str, int]:
     """Return the sentence for a refusal and the status of the page."""
     minutes = -(-refused.retry_after_s // 60)
     sentence = room.pages.sentence(sentences[refused.reason], room.locale(request), minutes=minutes)
@@ -82,7 +82,7 @@ async def _judge_password(room: Room, request: Request) -> Response:
     secret = Secret(password.encode("utf-8", "surrogatepass"))
     outcome = await room.sign_in.check(login, secret, "web", source_of(request), kinds=_PATIENTS, final=False)
     if isinstance(outcome, Refused):
-        problem, status = _refusal(room, request, _REFUSALS, outcome)
+        problem, status = refusal(room, request, REFUSALS, outcome)
         return _password_page(room, request, status, login, problem)
     return await _begin(room, request, outcome)
 
@@ -145,7 +145,7 @@ async def code(room: Room, request: Request) -> Response:
 
     refused = await room.sign_in.attempt(visit.account, "totp", source_of(request), judge)
     if refused is not None:
-        problem, status = _refusal(room, request, _CODE_REFUSALS, refused)
+        problem, status = refusal(room, request, CODE_REFUSALS, refused)
         return _step_page(room, request, visit, "code.html", status, problem=problem)
     return await _enter(room, visit)
 
@@ -166,7 +166,7 @@ async def recovery_code(room: Room, request: Request) -> Response:
 
     refused = await room.sign_in.attempt(visit.account, "recovery-code", source_of(request), judge)
     if refused is not None:
-        problem, status = _refusal(room, request, _RECOVERY_REFUSALS, refused)
+        problem, status = refusal(room, request, _RECOVERY_REFUSALS, refused)
         return _step_page(room, request, visit, "recovery_code.html", status, problem=problem)
     return await _enter(room, visit)
 
@@ -200,21 +200,27 @@ def _set_up_page(
 
 
 async def _judge_first_code(room: Room, request: Request, visit: Visit, factor: SecondFactor, form: Form) -> Response:
-    codes = secondfactor.new_recovery_codes()
-    account_id = visit.account.id
-    hashes = tuple(secondfactor.recovery_hash(one, account_id) for one in codes)
+    codes, hashes = new_recovery_codes(visit.account.id)
 
     async def judge() -> bool:
         now = room.clock()
         step = secondfactor.step_of(factor.secret, form.get("code"), now, -1)
-        return step is not None and await room.store.write(confirm_factor, account_id, factor.secret, hashes, step, now)
+        if step is None:
+            return False
+        return await room.store.write(confirm_factor, visit.account.id, factor.secret, hashes, step, now)
 
     refused = await room.sign_in.attempt(visit.account, "totp", source_of(request), judge)
     if refused is not None:
-        problem, status = _refusal(room, request, _CODE_REFUSALS, refused)
+        problem, status = refusal(room, request, CODE_REFUSALS, refused)
         return _set_up_page(room, request, visit, factor, status, problem)
     # The codes are drawn here and nowhere else: the store has only their hashes.
     return await recovery_codes_page(room, request, visit, codes)
+
+
+def new_recovery_codes(account_id: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return new recovery codes and what the store keeps of them."""
+    codes = secondfactor.new_recovery_codes()
+    return codes, tuple(secondfactor.recovery_hash(code, account_id) for code in codes)
 
 
 async def recovery_codes_page(room: Room, request: Request, visit: Visit, codes: tuple[str, ...]) -> Response:

@@ -32,7 +32,7 @@ from mss.signin import SignIn
 from mss.store import Store
 from mss.web import forms
 from mss.web.forms import Form
-from mss.web.pages import Locale, Pages, choose_locale, locale_of, mark
+from mss.web.pages import Locale, choose_locale, locale_of, mark, pages_of
 from mss.web.sessions import Cookies, Sessions, Visit
 from mss.webmail import files
 from mss.webmail.veil import Veil, make_veil
@@ -51,6 +51,7 @@ DONE: Final[Mapping[str, str]] = MappingProxyType(
         "filed": mark("The document has been added to your documents."),
         "closed": mark("The session has been closed."),
         "others-closed": mark("All your other sessions have been closed."),
+        "password": mark("Your password has been changed. Sign in with the new one."),
         "box": mark("You are now in another mailbox."),
         "out": mark("You have signed out."),
         "expired": mark("You have been signed out because nothing happened for a while. Sign in again."),
@@ -106,7 +107,7 @@ class Room:
             store, clock, self.cookies, idle_s=settings.session_idle_s, max_s=settings.session_max_s
         )
         self.zone = ZoneInfo(settings.time_zone)
-        self.pages = Pages(Path(__file__).parent, self.zone)
+        self.pages = pages_of(Path(__file__).parent, self.zone)
         self.files_max_octets = files.room_for_files(config.limits.message_max_octets)
         self.uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self.sent = Recently(clock)

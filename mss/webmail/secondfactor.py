@@ -24,6 +24,7 @@ RECOVERY_CODES: Final = 8
 _ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 _GROUPS: Final = 3
 _GROUP: Final = 4
+_SECRET = re.compile(r"[A-Z2-7]{32}\Z", re.ASCII)
 _CODE = re.compile(r"[0-9]{6}\Z", re.ASCII)
 
 
@@ -36,6 +37,12 @@ def grouped(secret: Secret) -> str:
     """Return the secret in groups of four, for typing."""
     text = secret.text()
     return " ".join(text[i : i + 4] for i in range(0, len(text), 4))
+
+
+def read_secret(typed: str) -> Secret | None:
+    """Return a secret that a page of ours gave out, in groups or not; None for anything else."""
+    text = "".join(typed.split())
+    return Secret.of(text) if _SECRET.match(text) else None
 
 
 def uri(secret: Secret, account: str, issuer: str) -> str:

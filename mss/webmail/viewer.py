@@ -27,6 +27,8 @@ _LETTER_BEGINS = re.compile(
     rb"(?:From|Return-Path|Sender|Reply-To|Delivered-To|To):[^\n]*@",
     re.IGNORECASE,
 )
+# What takes a line of its own in a laid-out letter.
+_BLOCKS = re.compile(r"<(?:p|br|tr|li|h[1-6]|div|hr|img)\b", re.IGNORECASE)
 _HEAD_OCTETS: Final = 2048
 _LETTER_NAMES: Final = (".eml", ".msg", ".mht", ".mhtml")
 
@@ -73,16 +75,16 @@ def look(octets: bytes, limits: Limits, veil: Veil) -> LetterView:
     return LetterView(
         text=veil(plain[:TEXT_SHOWN_MAX].strip("\r\n")),
         has_layout=markup is not None,
-        height=_height(plain),
+        height=_height(plain, markup),
         files=tuple(_file(message, part, veil) for part in parts if not _is_inline_picture(part, markup)),
         documents=clinical,
         shortened=len(plain) > TEXT_SHOWN_MAX,
     )
 
 
-def _height(plain: str) -> str:
-    lines = plain.count("\n") + len(plain) // 70
-    return "s" if lines < 8 else "m" if lines < 20 else "l" if lines < 45 else "xl"
+def _height(plain: str, markup: str | None) -> str:
+    lines = len(plain) // 60 + (len(_BLOCKS.findall(markup)) if markup else 0)
+    return "s" if lines < 5 else "m" if lines < 13 else "l" if lines < 26 else "xl"
 
 
 def _file(message: Message, part: Part, veil: Veil) -> FileView:

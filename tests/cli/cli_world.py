@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from typer import testing
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from mss.cli import app
@@ -21,6 +24,9 @@ from mss.model.ins import OID_NIR_TEST, Traits
 from mss.store import Store
 
 T = TypeVar("T")
+
+# The tree of commands is built once, not for every command typed.
+vars(testing)["_get_command"] = functools.cache(get_command)
 
 MATRICULE = "279035121518989"
 OTHER_MATRICULE = "277076322082910"

@@ -15,8 +15,17 @@ from mss.model.address import Address
 from mss.model.ins import INS, OID_NIR, OID_NIR_TEST
 from mss.model.party import BoxKind
 from mss.services import accounts
-from tests.cli.cli_world import DOCTOR, MATRICULE, OTHER_MATRICULE, PASSWORD, PATIENT, RECEPTION, TRAITS, Desk
-from tests.cli.cli_world import patient_words
+from tests.cli.cli_world import (
+    DOCTOR,
+    MATRICULE,
+    OTHER_MATRICULE,
+    PASSWORD,
+    PATIENT,
+    RECEPTION,
+    TRAITS,
+    Desk,
+    patient_words,
+)
 
 
 def box_of(desk: Desk, address: str) -> Box | None:

@@ -18,6 +18,7 @@ import pytest
 from mss import checkup, instance, pki
 from mss.checkup import Finding
 from mss.clock import system_clock
+from mss.commands.settings import effective
 from mss.config import MIB, Config, StoreConfig
 from mss.model.audit import AuditEvent
 from mss.store import schema
@@ -276,11 +277,26 @@ def test_a_domain_that_is_none_is_found(quiet: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("postmaster", "level"), [("", "warning"), ("nobody", "wrong"), ("postmaster@hopital.example", "ok")]
+    ("postmaster", "level"), [("", "ok"), ("nobody", "wrong"), ("postmaster@hopital.example", "ok")]
 )
 def test_a_postmaster_is_named(quiet: Desk, postmaster: str, level: str) -> None:
     quiet.change('postmaster = "postmaster@hopital.example"', f'postmaster = "{postmaster}"')
     assert levels(quiet, "postmaster") == {level}
+    assert levels(quiet, "store") == {"ok"}
+
+
+def test_the_postmaster_has_a_box(quiet: Desk) -> None:
+    (finding,) = (one for one in found(quiet) if one.subject == "postmaster's box")
+    assert finding.level == "warning"
+    quiet.does(*finding.remedy.removeprefix("mss ").split())
+    assert levels(quiet, "postmaster's box") == {"ok"}
+    quiet.does("account", "state", "postmaster@hopital.example", "closed")
+    assert levels(quiet, "postmaster's box") == {"warning"}
+
+
+def test_a_postmaster_elsewhere_is_none_of_our_boxes(quiet: Desk) -> None:
+    quiet.change('postmaster = "postmaster@hopital.example"', 'postmaster = "postmaster@region.example"')
+    assert levels(quiet, "postmaster's box") == set()
 
 
 @pytest.mark.parametrize(
@@ -466,11 +482,11 @@ def test_settings_that_are_missing_are_named() -> None:
 )
 def test_a_password_inside_a_url_is_not_printed(quiet: Desk, url: str, shown: str) -> None:
     config = replace(quiet.config, store=replace(quiet.config.store, url=url))
-    assert dict(checkup.effective(config))["store.url"] == shown
+    assert dict(effective(config))["store.url"] == shown
 
 
 def test_every_setting_is_printed(quiet: Desk) -> None:
-    names = dict(checkup.effective(quiet.config))
+    names = dict(effective(quiet.config))
     assert names["relay.routes"] == "patient.mssante.fr → 127.0.0.1:1, region.example → 127.0.0.1:1"
     assert names["webmail.plain"] == "false"
     assert names["log.json"] == "none"

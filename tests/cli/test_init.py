@@ -146,6 +146,18 @@ def test_the_command_takes_every_option(tmp_path: Path) -> None:
     assert not config.policy.test_identities
 
 
+def test_production_listens_where_everybody_expects_it(tmp_path: Path) -> None:
+    folder = tmp_path / "op"
+    assert typed("init", str(folder), "--standard-ports", "--listen-host", "0.0.0.0").exit_code == 0
+    config = load(folder / "mss.toml")
+    assert (*config.smtp.mx_listen, *config.smtp.submission_listen, *config.smtp.submissions_listen) == (
+        *("0.0.0.0:25", "0.0.0.0:587", "0.0.0.0:465"),
+    )
+    assert (*config.imap.listen, *config.imap.imaps_listen) == ("0.0.0.0:143", "0.0.0.0:993")
+    assert (*config.webmail.listen, config.ops.listen) == ("0.0.0.0:443", "0.0.0.0:9180")
+    assert config.webmail.base_url == "https://localhost"
+
+
 def test_a_folder_that_is_not_empty_is_left_alone(desk: Desk) -> None:
     before = desk.toml.read_bytes()
     result = typed("init", str(desk.folder))

@@ -18,7 +18,7 @@ import uvloop
 
 from mss.model.account import Box
 from mss.services import mailbox
-from tests.imap.imap_world import DOCTOR, LETTER, NESTED, NOW, PASSWORD, Client, World, running
+from tests.imap.imap_world import DOCTOR, LETTER, NESTED, NOW, PASSWORD, Client, World, running, with_limits
 
 pytestmark = pytest.mark.journey
 
@@ -244,3 +244,21 @@ def test_the_door_on_the_loop_of_production(imap_template: Path, tmp_path: Path)
             garbage.close()
 
     uvloop.run(work())
+
+
+async def test_handshakes_that_never_end_hold_only_so_many_places(imap_template: Path, tmp_path: Path) -> None:
+    limits = with_limits(imap_unauthenticated_max=4, imap_connections_max=5)
+    async with running(imap_template, tmp_path / "operator", limits) as world:
+        bound = socket.create_server(("127.0.0.1", 0))
+        address = bound.getsockname()
+        await world.server.listen([bound], implicit_tls=True)
+        silent = [await asyncio.open_connection(*address) for _ in range(6)]
+        ended = [asyncio.create_task(reader.read()) for reader, _ in silent]
+        done, held = await asyncio.wait(ended, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        async with asyncio.timeout(10):
+            while len(done) < 2:
+                done, held = await asyncio.wait(ended, timeout=0.05)
+        assert len(held) == 4
+        for _, writer in silent:
+            writer.close()
+        await asyncio.wait(ended)

@@ -376,9 +376,9 @@ async def test_an_exception_is_an_incident_inside_and_temporary_outside(
         door.answers.clear()
         await talk.say(b"RSET")
         assert (await talk.letter()).startswith("250")
-    told = capsys.readouterr().out
+    told = capsys.readouterr().err
     assert "smtp.incident" in told
-    assert "incident=" in told
+    assert '"incident":' in told
 
 
 async def test_an_unavailable_store_is_temporary(material: TlsMaterial, pki_world: Pki) -> None:
@@ -723,10 +723,10 @@ async def test_one_canonical_line_for_each_transaction_and_no_address_in_it(
         door.answers["mail"] = Reply(550, "5.7.1", "No")
         await talk.letter()
         await talk.say(b"QUIT")
-    lines = [line for line in capsys.readouterr().out.splitlines() if "smtp.transaction" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "smtp.transaction" in line]
     assert len(lines) == 3
     for line, outcome in zip(lines, ["accepted", "reset", "refused"], strict=True):
-        assert f"outcome={outcome}" in line
+        assert f'"outcome": "{outcome}"' in line
         assert "chu.example" not in line
         assert "patient.example" not in line
         assert "Hello" not in line

@@ -86,7 +86,7 @@ def test_the_empty_letter() -> None:
     assert (reader.octets(), reader.bad) == (b"", False)
 
 
-# The forms that some server somewhere takes for the end of a letter (MAILSERVERS.md §0).
+# The forms that some server somewhere takes for the end of a letter.
 SMUGGLING = [
     b"\n.\n",
     b"\n.\r\n",

@@ -153,4 +153,4 @@ def test_nothing_unescaped_but_what_was_made_harmless() -> None:
         for template in (ROOM / "templates").glob("*.html")
         for found in re.findall(r"{{ (\w+)\|safe }}", template.read_text(encoding="utf-8"))
     ]
-    assert sorted(marked) == [("frame.html", "body"), ("set_up.html", "picture")]
+    assert sorted(marked) == [("application.html", "picture"), ("frame.html", "body"), ("set_up.html", "picture")]

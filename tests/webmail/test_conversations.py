@@ -452,3 +452,21 @@ async def test_what_was_done_is_in_the_journal_that_the_patient_reads(world: Wor
     assert any("Vous" in row and "Message envoyé" in row for row in rows)
     assert any("Vous" in row and "Messages ouverts" in row for row in rows)
     assert any("L’opérateur de messagerie chu.test" in row and "Message reçu" in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"), [(DelegationKind.CAREGIVER, True), (DelegationKind.LEGAL_REPRESENTATIVE, False)]
+)
+async def test_a_caregivers_message_says_who_wrote_it(
+    world: World, paul: Box, browser: Browser, kind: DelegationKind, says: bool
+) -> None:
+    helped = await world.box(CHILD, "Jeanne AIDÉE")
+    right = Delegation(world.logins["paul"].id, helped.id, kind)
+    await world.store.write(accounts.delegate, right, "test", world.hands.now)
+    await world.receive(world.letter(helped))
+    await browser.get("/conversations")
+    await browser.press("Afficher", other=str(helped.id))
+    await browser.follow("Votre consultation")
+    page = await browser.press("Envoyer", text=TYPED)
+    assert "Votre message a été envoyé." in page.text
+    assert ("Ce message a été rédigé par Paul DUPONT, l’aidant de Jeanne AIDÉE." in page.text) is says

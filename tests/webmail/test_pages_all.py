@@ -23,6 +23,8 @@ SIGNED_IN = (
     "/documents/1",
     "/accesses",
     "/sessions",
+    "/sessions/password",
+    "/sessions/application",
     "/directory",
     "/directory?name=martin",
     "/nothing/here",
@@ -134,6 +136,8 @@ POSTS = (
     ("/conversations/1", "multipart/form-data"),
     ("/letters/1/files/2/file", None),
     ("/sessions", None),
+    ("/sessions/password", None),
+    ("/sessions/application", None),
     ("/box", None),
     ("/sign-out", None),
 )

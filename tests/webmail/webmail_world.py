@@ -191,7 +191,7 @@ class Page:
 
     @property
     def title(self) -> str:
-        return str(self.tree.findtext(".//title"))
+        return " ".join(str(self.tree.findtext(".//title")).split())
 
     def links(self) -> list[tuple[str, str]]:
         """(text, href) of all links."""

@@ -1,0 +1,131 @@
+"""Letters, envelopes and the house that the services' tests share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from mss.config import Limits, PolicyConfig
+from mss.dossier import cda, xdm
+from mss.dossier.make import make_cda
+from mss.mail.compose import Attachment, Correspondent, Draft, compose
+from mss.model.account import Account, Box
+from mss.model.address import Address
+from mss.model.document import AttachedDocument, Author, Confidentiality, PatientIdentity
+from mss.model.envelope import Envelope, Recipient
+from mss.model.ins import OID_NIR, Traits
+from mss.services import receive, records
+from mss.services.house import Hosted
+from mss.services.reading import Reading, read_letter
+from mss.services.receive import Origin, Receipt
+from mss.services.submit import Outside
+from mss.store.store import Store
+from tests.store.store_world import CLINIC, HOSPITAL, MATRICULE, NOW, PATIENTS, REGION, TRAITS
+
+LIMITS = Limits()
+HOSTED = Hosted(
+    {PATIENTS: "patient", CLINIC: "professional"}, "mx.ours.test", PolicyConfig(), LIMITS.message_max_octets
+)
+OUTSIDE = Outside(frozenset({HOSPITAL, REGION}), 172_800)
+ORIGIN = Origin("peer:mx.chu", frozenset({HOSPITAL}))
+REGIONAL = Origin("peer:mx.region", frozenset({REGION}))
+DOCTOR, DESK, NURSE = Address("martin", HOSPITAL), Address("secretariat", HOSPITAL), Address("infirmiere", HOSPITAL)
+COLLEAGUE = Address("bernard", REGION)
+PATIENT = Address(MATRICULE, PATIENTS)
+NAMES = {DOCTOR: "Dr Jean MARTIN", DESK: "Secretariat", NURSE: "Inf. Line", COLLEAGUE: "Dr Paul BERNARD"}
+_numbers = itertools.count(1)
+
+
+def who(address: Address, name: str | None = None) -> Correspondent:
+    """Return an address with its name."""
+    return Correspondent(address, NAMES.get(address, "Somebody") if name is None else name)
+
+
+def letter(
+    subject: str = "Compte rendu",
+    *,
+    sender: Address = DOCTOR,
+    to: Iterable[Address] = (PATIENT,),
+    cc: Iterable[Address] = (),
+    reply_to: Iterable[Address] = (),
+    message_id: str = "",
+    text: str = "Bonjour",
+    **more: Any,
+) -> Reading:
+    """Return a letter as it is read when it comes in; every one has its own Message-ID."""
+    draft = Draft(
+        sender=who(sender, more.pop("name", None)),
+        to=tuple(map(who, to)),
+        subject=subject,
+        date=NOW,
+        message_id=message_id or f"<{next(_numbers)}@{sender.domain}>",
+        text=text,
+        cc=tuple(map(who, cc)),
+        reply_to=tuple(map(who, reply_to)),
+        **more,
+    )
+    return read_letter(compose(draft), LIMITS, documents=True)
+
+
+def raw(octets: bytes) -> Reading:
+    """Read octets as they are."""
+    return read_letter(octets, LIMITS, documents=True)
+
+
+def envelope(*to: Address, sender: Address | None = DOCTOR, **wishes: Any) -> Envelope:
+    """Return an envelope; wishes go to every recipient."""
+    return Envelope(sender, tuple(Recipient(one, **wishes) for one in to or (PATIENT,)))
+
+
+def document(
+    unique_id: str = "1.2.250.1.999.1",
+    *,
+    matricule: str = MATRICULE,
+    oid: str = OID_NIR,
+    traits: Traits = TRAITS,
+    confidentiality: Confidentiality = Confidentiality.NORMAL,
+    **more: Any,
+) -> AttachedDocument:
+    """Return a clinical document that names a patient, with its readable twin."""
+    octets = make_cda(
+        patient=PatientIdentity(((matricule, oid),) if matricule else (), traits),
+        unique_id=unique_id,
+        title=more.pop("title", "Compte rendu d'hospitalisation"),
+        created_at=NOW,
+        author=Author("Jean MARTIN", organisation="CHU"),
+        confidentiality=confidentiality,
+        **more,
+    )
+    entry, pdf = cda.read_whole(octets, LIMITS)
+    return AttachedDocument(entry, octets, pdf)
+
+
+def archive(*documents: AttachedDocument) -> Attachment:
+    """Return the archive that carries documents."""
+    octets = xdm.build(list(documents), unique_id="1.2.250.1.999.77", source_id="1.2.250.1.999", submitted_at=NOW)
+    return Attachment("IHE_XDM.ZIP", "application/zip", octets)
+
+
+async def arrive(
+    store: Store, reading: Reading, *to: Address, origin: Origin = ORIGIN, hosted: Hosted = HOSTED, **more: Any
+) -> Receipt:
+    """Let a letter come in."""
+    now = more.pop("now", NOW)
+    return await store.write(receive.accept, hosted, origin, envelope(*to, **more), reading, now)
+
+
+async def open_thread(
+    store: Store, account: Account, box: Box, index: int = 0, *, hosted: Hosted = HOSTED
+) -> records.Thread:
+    """Return a conversation as its patient sees it, the newest first."""
+    found = await store.read(records.conversations, box.id, 0, 100, NOW)
+    thread = await store.read(records.thread, hosted, account.id, box.id, found[index].id, NOW)
+    assert thread is not None
+    return thread
+
+
+def with_policy(**changes: Any) -> Hosted:
+    """Return the house under another policy."""
+    return replace(HOSTED, policy=replace(HOSTED.policy, **changes))

@@ -1,0 +1,240 @@
+"""Chromium in front of a served webmail: the whole way without scripts, by keyboard alone, on a phone and at a desk."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser as Chromium
+from playwright.async_api import FilePayload, Page, expect
+
+from mss.web import serve
+from tests.webmail.webmail_journey import (
+    DESKTOP,
+    PHONE,
+    Site,
+    chromium,
+    fill,
+    next_code,
+    served,
+    sign_in,
+    window,
+)
+from tests.webmail.webmail_world import PASSWORD, PNG, copy_of, open_world
+
+pytestmark = [pytest.mark.journey, pytest.mark.slow]
+
+PAGES = (
+    "/conversations",
+    "/conversations/1",
+    "/conversations/2",
+    "/conversations/3",
+    "/conversations/4",
+    "/letters/1/documents/1",
+    "/letters/1/files/3/file",
+    "/documents",
+    "/documents/1",
+    "/directory?name=martin",
+    "/accesses",
+    "/sessions",
+    "/sessions/password",
+    "/sessions/application",
+    "/nothing",
+)
+
+
+@pytest.fixture
+async def site(template: Path, tmp_path: Path) -> AsyncIterator[Site]:
+    async with served(copy_of(template, tmp_path / "operator")) as running:
+        await fill(running.world)
+        yield running
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Chromium]:
+    async with chromium() as running:
+        yield running
+
+
+async def test_the_whole_way_without_scripts(site: Site, browser: Chromium) -> None:
+    _, page = await window(browser, PHONE)
+    await sign_in(site, page)
+    await page.get_by_role("link", name="Compte rendu de votre consultation").click()
+    await page.get_by_label("Votre message").fill("Bonjour docteur, tout va bien.")
+    photo: FilePayload = {"name": "photo.png", "mimeType": "image/png", "buffer": PNG}
+    await page.get_by_label("Ajouter des fichiers").set_input_files(photo)
+    await page.get_by_role("button", name="Enregistrer le brouillon").click()
+    await expect(page.get_by_role("status")).to_have_text("Votre brouillon a été enregistré, avec ses fichiers.")
+    await page.get_by_role("button", name="Envoyer").click()
+    await expect(page.get_by_role("status")).to_have_text("Votre message a été envoyé.")
+    await expect(page.get_by_role("article").last).to_contain_text("Bonjour docteur, tout va bien.")
+    await page.get_by_role("link", name="Documents", exact=True).click()
+    await page.get_by_role("link", name="Compte rendu structuré").click()
+    inside = page.frame_locator("iframe").get_by_role("heading", name="Traitement")
+    await expect(inside).to_be_visible()
+    await page.get_by_role("button", name="Se déconnecter").click()
+    await expect(page.get_by_role("status")).to_have_text("Vous êtes déconnecté.")
+    await page.go_back()
+    await expect(page.get_by_role("button", name="Continuer")).to_be_visible()
+
+
+async def _tab_to(page: Page, name: str, tabs_max: int = 60) -> None:
+    """Press Tab until the element of this name has the focus, and see that it shows."""
+    for _ in range(tabs_max):
+        await page.keyboard.press("Tab")
+        focused: dict[str, Any] = await page.evaluate(_FOCUSED)
+        assert focused["shows"], f"the focus does not show on {focused['name']}"
+        if focused["name"].startswith(name):
+            return
+    raise AssertionError(f"the keyboard does not reach “{name}”")
+
+
+_FOCUSED = """() => {
+  const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
+  const label = one.labels && one.labels.length ? one.labels[0].innerText : one.innerText;
+  return {name: (label || one.getAttribute('aria-label') || one.tagName).trim(),
+          shows: one === document.body || one.tagName === 'IFRAME'
+                 || (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2 && box.width > 0)};
+}"""
+
+
+async def test_by_keyboard_alone(site: Site, browser: Chromium) -> None:
+    _, page = await window(browser, DESKTOP, scripts=True)
+    await page.goto(f"{site.url}/")
+    await _tab_to(page, "Aller au contenu")
+    await page.keyboard.press("Enter")
+    await _tab_to(page, "Identifiant")
+    await page.keyboard.type("paul")
+    await _tab_to(page, "Mot de passe")
+    await page.keyboard.type("pas le bon")
+    await _enter(page)
+    await expect(page.get_by_role("alert")).to_be_focused()
+    await _tab_to(page, "Mot de passe")
+    await page.keyboard.type(PASSWORD)
+    await _enter(page)
+    await _tab_to(page, "Code à six chiffres")
+    await page.keyboard.type(next_code(site.world))
+    await _enter(page)
+    await _tab_to(page, "Compte rendu de votre consultation")
+    await _enter(page)
+    await _tab_to(page, "Service de cardiologie")
+    await page.keyboard.press("Space")
+    await _tab_to(page, "Votre message")
+    await page.keyboard.type("Écrit sans souris.")
+    await _tab_to(page, "Envoyer")
+    await _enter(page)
+    await expect(page.get_by_role("status")).to_have_text("Votre message a été envoyé.")
+    await expect(page.get_by_role("article").last).to_contain_text("Écrit sans souris.")
+    await expect(page.get_by_role("article").last).not_to_contain_text("Service de cardiologie")
+    await _tab_to(page, "Se déconnecter")
+    await _enter(page)
+    await expect(page.get_by_role("heading", name="Connectez-vous")).to_be_visible()
+
+
+async def _enter(page: Page) -> None:
+    """Press Enter on something that leads to another page."""
+    async with page.expect_navigation():
+        await page.keyboard.press("Enter")
+
+
+_TOO_SMALL = """() => [...document.querySelectorAll('a, button, input:not([type=hidden]), select, textarea, summary')]
+  .filter(one => one.offsetParent && !one.closest('.skip, .text, p:not([class]), .problems, h2, .reason'))
+  .map(one => [one.innerText || one.id, one.getBoundingClientRect()])
+  .filter(([name, box]) => box.width < 24 || box.height < 24)
+  .map(([name, box]) => `${name}: ${box.width}x${box.height}`)"""
+_WIDER = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+async def test_every_page_fits_its_window_and_fingers(site: Site, browser: Chromium, width: int) -> None:
+    context, page = await window(browser, {"width": width, "height": 844}, scripts=True)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    await sign_in(site, page)
+    for path in PAGES:
+        await page.goto(f"{site.url}{path}")
+        assert await page.evaluate(_WIDER) <= 0, path
+        assert await page.evaluate(_TOO_SMALL) == [], path
+    assert [one for one in complaints if "404" not in one] == [], "the browser complains, of the policy for instance"
+    await context.close()
+
+
+async def test_text_can_be_made_twice_as_large(site: Site, browser: Chromium) -> None:
+    _, page = await window(browser, {"width": 640, "height": 844}, scripts=True)
+    await sign_in(site, page)
+    for path in PAGES:
+        await page.goto(f"{site.url}{path}")
+        await page.evaluate("() => { document.documentElement.style.fontSize = '200%'; }")
+        assert await page.evaluate(_WIDER) <= 0, path
+
+
+# -- the server itself -----------------------------------------------------------------------------------------------
+
+
+def _connect(site: Site) -> ssl.SSLSocket:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    host, _, port = site.url.removeprefix("https://").partition(":")
+    return context.wrap_socket(socket.create_connection((host, int(port)), 10), server_hostname=host)
+
+
+async def test_garbage_gets_a_refusal_and_others_notice_nothing(site: Site) -> None:
+    def talk(octets: bytes) -> bytes:
+        with _connect(site) as connection:
+            connection.sendall(octets)
+            return connection.recv(1000)
+
+    for octets in (b"\x16\x03\x01 nonsense\r\n\r\n", b"GET / HTTP/x\r\n\r\n", b"GET " + b"x" * 40_000):
+        answer = await asyncio.to_thread(talk, octets)
+        assert answer.startswith(b"HTTP/1.1 400") or answer == b""
+    answer = await asyncio.to_thread(talk, b"GET /sign-in HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"server:" not in answer.lower()
+
+
+async def test_a_connection_that_asks_for_nothing_is_dropped(template: Path, tmp_path: Path) -> None:
+    world = await open_world(copy_of(template, tmp_path / "operator"))
+    limits = replace(world.config.limits, http_head_timeout_s=0, http_connections_per_source_max=3)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        server = await serve(world.app, listening, limits)
+        address = listening.getsockname()
+        reader, writer = await asyncio.open_connection(*address)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        await server.stop()
+    world.sign_in.close()
+    await world.store.close()
+
+
+async def test_a_crowd_from_one_source_is_kept_out(template: Path, tmp_path: Path) -> None:
+    world = await open_world(copy_of(template, tmp_path / "operator"))
+    limits = replace(world.config.limits, http_connections_per_source_max=3)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        server = await serve(world.app, listening, limits)
+        address = listening.getsockname()
+        streams = [await asyncio.open_connection(*address) for _ in range(4)]
+        request = b"GET /sign-in HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        answers = []
+        for reader, writer in streams:
+            try:
+                writer.write(request)
+                answers.append((await asyncio.wait_for(reader.read(), 5))[:12])
+            except ConnectionError:
+                answers.append(b"")
+            writer.close()
+        assert sorted(answers) == [b"", *[b"HTTP/1.1 200"] * 3]
+        await server.stop()
+    world.sign_in.close()
+    await world.store.close()
