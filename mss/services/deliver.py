@@ -7,6 +7,7 @@ For patients' boxes it keeps the conversation's state as `policy.conversing` say
 from __future__ import annotations
 
 import secrets
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -120,7 +121,8 @@ def converse(
     reading = letter.reading
     facts = letter_facts(letter, box.address, size_max_octets)
     stand_ins = _stand_ins(uow, box.id, reading) if reading.closing else ()
-    opening = conversing.opens(facts, uow.conversations.contacts(box.id), stand_ins)
+    contacts = uow.conversations.contacts(box.id)
+    opening = conversing.opens(facts, contacts, stand_ins)
     conversation_id = _conversation(uow, box.id, reading, now)
     new = NewLetter(
         object_id=letter.stored.id,
@@ -137,7 +139,7 @@ def converse(
         filing=tuple((one.unique_id, one.reason.value) for one in verdict.documents),
     )
     uow.conversations.add_letter(box.id, conversation_id, new, now)
-    _keep_contacts(uow, box.id, opening, now)
+    _keep_contacts(uow, box.id, opening, {one.address.key for one in contacts}, now)
     event = AuditEvent(
         letter.actor,
         "conversation.letter",
@@ -150,12 +152,13 @@ def converse(
     uow.journal.write(event, now)
 
 
-def _keep_contacts(uow: Uow, box_id: int, opening: conversing.Opening, now: datetime) -> None:
+def _keep_contacts(uow: Uow, box_id: int, opening: conversing.Opening, known: Set[str], now: datetime) -> None:
     for participant, state in opening.contacts:
         uow.conversations.set_contact(box_id, participant.address, participant.name, state, now)
+    numbered = known | {participant.address.key for participant, _ in opening.contacts}
     for participant in opening.authorises:
         # Everybody who may be written to needs a number for the pages; being named opens nothing by itself.
-        if uow.conversations.contact_number(box_id, participant.address) is None:
+        if participant.address.key not in numbered:
             uow.conversations.set_contact(box_id, participant.address, participant.name, ContactState.NEVER, now)
 
 

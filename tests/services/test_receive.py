@@ -55,6 +55,7 @@ from tests.store.store_world import (
     clinic_box,
     config_in,
     copy_template,
+    driver,
     later,
     patient_box,
 )
@@ -566,3 +567,22 @@ async def test_deliveries_to_hold_a_letter_of_a_foreign_address(house: House) ->
     await arrive(house.store, letter(), CLINICIAN, sender=odd, notify=frozenset({Notify.SUCCESS}))
     [(to, _)] = await house.queued()
     assert to == odd.spec
+
+
+# -- cost ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("to", "most"), [(CLINICIAN, 8), (PATIENT, 14)])
+async def test_an_acceptance_takes_few_statements(sqlite_config: Config, to: Address, most: int) -> None:
+    store = Store(sqlite_config)
+    house = House(store, await patient_box(store), await clinic_box(store))
+    await arrive(store, letter(to=[to]), to)
+    said: list[str] = []
+    await store.write(lambda uow: driver(uow).set_trace_callback(said.append))
+    said.clear()
+    await arrive(store, letter(to=[to]), to)
+    around = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
+    assert len([one for one in said if not one.startswith(around)]) <= most
+    assert [one for one in said if one.startswith(("BEGIN", "COMMIT"))] == ["BEGIN IMMEDIATE", "COMMIT"]
+    assert len(await house.inbox(house.patient if to is PATIENT else house.clinician)) == 2
+    await store.close()

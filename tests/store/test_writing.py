@@ -409,3 +409,26 @@ async def test_a_service_that_would_await_is_a_bug(store: Store) -> None:
     with pytest.raises(TypeError, match="await"):
         await store.write(awaiting)  # type: ignore[unused-coroutine]
     assert await store.read(notes) == []
+
+
+@pytest.mark.postgres
+async def test_a_server_that_goes_away_in_the_middle_is_unavailable_and_costs_nothing_else(
+    postgres_database: str, sqlite_config: Config
+) -> None:
+    settings = replace(sqlite_config.store, url=postgres_database, writers=1)
+    store = Store(replace(sqlite_config, store=settings))
+    await store.start()
+    await store.write(note, 1)
+
+    def cut(uow: Uow) -> None:
+        note(uow, 2)
+        uow._connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    with pytest.raises(Unavailable):
+        await store.write(cut)
+    await store.write(note, 3)
+    assert await store.read(notes) == ["note:1", "note:3"]
+    assert await store.read(verify) == (2, ())
+    writers = await store.read(lambda uow: {one.writer for one in uow.journal.newest(9)})
+    assert len(writers) == 2, "nobody knows how the last commit of the old chain ended: a new one begins"
+    await store.close()
