@@ -212,15 +212,28 @@ def _item(uow: Uow, outcome: RecipientOutcome, patient: Box | None) -> reports.R
 
 
 def about_filing(uow: Uow, house: House, box: Box, letter: Incoming, verdict: FilingVerdict, now: datetime) -> None:
-    """Tell the sender of documents that were delivered but not filed, with the first reason's code (905, 906…)."""
-    unfiled = [one for one in verdict.documents if one.reason is not FilingReason.MATCHES]
-    for one in unfiled:
-        facts = {"reason": one.reason.value, "code": one.code, "letter": letter.stored.id}
+    """Tell the sender of documents that were delivered but not filed, with the first reason's code (905, 906…).
+
+    An archive or document in which nothing could be read counts as one.
+    """
+    unfiled = _unfiled(box, letter, verdict)
+    for reason, code in unfiled:
+        facts: dict[str, str | int] = {"reason": reason, "code": code, "letter": letter.stored.id}
         uow.journal.write(AuditEvent(letter.actor, "document.unfiled", f"box:{box.id}", "", "", box.id, facts), now)
     if not unfiled or letter.reverse_path is None or letter.reading.automatic:
         return
-    error = _KO.get(unfiled[0].code, reports.ErrorCode.OTHER)
+    error = _KO.get(unfiled[0][1], reports.ErrorCode.OTHER)
     _send_mdn(uow, house, box, letter.reading, letter.reverse_path, reports.Disposition.PROCESSED, error, now)
+
+
+def _unfiled(box: Box, letter: Incoming, verdict: FilingVerdict) -> list[tuple[str, int]]:
+    """Return why documents for a patient were not filed, each reason with its code."""
+    submission = letter.reading.submission
+    if box.ins is None or submission is None:
+        return []
+    if not verdict.documents:
+        return [(problem, FilingReason.DAMAGED.code) for problem in submission.problems]
+    return [(one.reason.value, one.code) for one in verdict.documents if not one.filed]
 
 
 def read_receipt(uow: Uow, house: House, box: Box, reading: Reading, now: datetime) -> bool:

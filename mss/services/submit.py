@@ -153,6 +153,7 @@ def _locally(uow: Uow, hosted: Hosted, letter: Incoming, recipient: Recipient, n
     content = receive.judge_content(letter, box, verdict, hosted)
     if content.accepted:
         deliver.deliver(uow, box, letter, verdict, hosted.message_max_octets, now)
+        report.about_filing(uow, hosted.house, box, letter, verdict, now)
         return RecipientOutcome(recipient, accepted(rules.BOX_RECEIVES, box=box.id), box.id)
     return RecipientOutcome(recipient, content, box.id)
 
@@ -259,8 +260,8 @@ def reply(
     decision = reject(rules.CONVERSATION_NEVER_OPENED, recipients=len(answer.participants))
     if recipients is not None:
         decision = _may(uow, account, box, replace(facts, recipients=tuple(one.address for one in recipients)), now)
-        ways = (judge(uow, hosted, outside, box.address, one.address, facts.size_octets, now) for one in recipients)
-        decision = next((way for way in ways if decision.accepted and not way.accepted), decision)
+        if decision.accepted:
+            decision = _unreachable(uow, hosted, outside, box, recipients, facts.size_octets, now) or decision
     if recipients is None or not decision.accepted:
         _note(uow, account_id, box_id, answer, decision, now)
         return decision, None
@@ -268,6 +269,24 @@ def reply(
     receipt = _dispatch(uow, hosted, outside, account_id, box, recipients, answer, octets, now)
     _note(uow, account_id, box_id, answer, decision, now)
     return decision, receipt
+
+
+def _unreachable(
+    uow: Uow,
+    hosted: Hosted,
+    outside: Outside,
+    box: Box,
+    recipients: tuple[Participant, ...],
+    size_octets: int,
+    now: datetime,
+) -> Decision | None:
+    """Return why the first recipient that no letter can reach now cannot be; the fact `participant` is its number."""
+    for one in recipients:
+        way = judge(uow, hosted, outside, box.address, one.address, size_octets, now)
+        if not way.accepted:
+            number = uow.conversations.contact_number(box.id, one.address) or 0
+            return replace(way, facts={**way.facts, "participant": number})
+    return None
 
 
 def _may(uow: Uow, account: Account, box: Box, facts: conversing.ReplyFacts, now: datetime) -> Decision:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -18,11 +17,8 @@ from starlette.responses import Response
 from mss.model.account import DelegationKind
 from mss.policy.decision import Decision
 from mss.services import records, submit
-from mss.services.house import Hosted
-from mss.services.receive import Receipt
 from mss.services.records import Draft, Thread, ThreadLetter
-from mss.services.submit import Attachment, Outside, PatientReply
-from mss.store import Uow
+from mss.services.submit import Attachment, PatientReply
 from mss.web.forms import Form, Upload
 from mss.web.pages import mark
 from mss.webmail import files, reasons, viewer
@@ -174,19 +170,17 @@ async def _send(room: Room, request: Request, guest: Guest, thread: Thread, draf
     reply = PatientReply(thread.conversation.id, text, draft.participants, draft.attachments)
     try:
         decision, _ = await room.store.write(
-            send_whole, room.hosted, room.outside(), guest.account_id, guest.box.id, reply, room.clock()
+            submit.reply, room.hosted, room.outside(), guest.account_id, guest.box.id, reply, room.clock()
         )
-        problems = [] if decision.accepted else [Problem("answer", reasons.why(decision).headline, {})]
-    except NotReachedError as refusal:
-        problems = _unreached(thread, refusal)
     except BaseException:
         room.sent.forget(*key)
         raise
-    if not problems:
+    if decision.accepted:
         return go(_path(thread), "sent")
     room.sent.forget(*key)
     await _keep(room, guest, thread, draft)
-    return await _page(room, request, guest, await _thread(room, request, guest), 422, tuple(problems))
+    problems = _refused(thread, decision)
+    return await _page(room, request, guest, await _thread(room, request, guest), 422, problems)
 
 
 def _by_caregiver(guest: Guest) -> str:
@@ -197,35 +191,15 @@ def _by_caregiver(guest: Guest) -> str:
     return f"\n\nCe message a été rédigé par {caregiver}, l’aidant de {helped}."
 
 
-class NotReachedError(Exception):
-    """Some of the chosen people cannot be reached now: nothing of the unit is kept."""
-
-    def __init__(self, refused: dict[int, Decision]) -> None:
-        super().__init__("some recipients cannot be reached")
-        self.refused = refused
-
-
-def send_whole(
-    uow: Uow, hosted: Hosted, outside: Outside, account_id: int, box_id: int, reply: PatientReply, now: datetime
-) -> tuple[Decision, Receipt | None]:
-    """Send an answer to all whom it is for, or to nobody: a patient is never told of a letter that went half way."""
-    decision, receipt = submit.reply(uow, hosted, outside, account_id, box_id, reply, now)
-    outcomes = receipt.outcomes if receipt is not None else ()
-    refused = {
-        number: outcome.decision
-        for number, outcome in zip(reply.participants, outcomes, strict=False)
-        if not outcome.decision.accepted
-    }
-    if refused:
-        raise NotReachedError(refused)
-    return decision, receipt
-
-
-def _unreached(thread: Thread, refusal: NotReachedError) -> list[Problem]:
-    names = [choice.name for choice in thread.choices if choice.number in refusal.refused]
-    headlines = dict.fromkeys(reasons.why(decision).headline for decision in refusal.refused.values())
+def _refused(thread: Thread, decision: Decision) -> tuple[Problem, ...]:
+    """Say who cannot be written to, when it is one of those chosen, and why."""
+    names = [choice.name for choice in thread.choices if choice.number == decision.facts.get("participant")]
+    field = "to" if names else "answer"
     whom = mark("Nothing was sent: %(name)s cannot be written to now.")
-    return [Problem("to", whom, {"name": name}) for name in names] + [Problem("to", one, {}) for one in headlines]
+    return (
+        *(Problem(field, whom, {"name": name}) for name in names),
+        Problem(field, reasons.why(decision).headline, {}),
+    )
 
 
 def _attached(

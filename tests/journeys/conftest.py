@@ -16,6 +16,7 @@ from demo.house import make_world
 from demo.letters import people_of, sample_document
 from demo.steps import Story
 from tests.journeys import traces
+from tests.journeys.logs import Log
 from tests.journeys.ports import free_base
 from tests.journeys.sites import Site, make_site
 from tests.journeys.telling import Telling
@@ -67,5 +68,5 @@ def look_behind(folder: Path) -> None:
     """Fail when servers left behind what they must not."""
     assert traces.told_in_logs(folder) == []
     assert traces.plain_in_stores(folder) == []
-    surprises = [line for path in folder.rglob("server.log") for line in traces.Log(path).surprises()]
+    surprises = [line for path in folder.rglob("server.log") for line in Log(path).surprises()]
     assert surprises == []

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import smtplib
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +31,7 @@ from mss.model.peer import DN, TrustList
 from mss.passwords import hash_password
 from mss.services import accounts
 from mss.store.store import Store
+from tests.journeys.logs import Log
 from tests.journeys.ports import free_base
 
 PATIENCE_S: Final = 30.0
@@ -101,6 +103,20 @@ class Site:
         file = self.operator.config.trust_list.file
         assert file is not None
         return self.operator.config.path(file)
+
+    @property
+    def log(self) -> Log:
+        """What the server has logged so far."""
+        return Log(self.operator.folder / "server.log")
+
+    def until_logged(self, event: str, *, since: int = 0, **fields: object) -> dict[str, Any]:
+        """Wait for a line of the log, past the first `since` lines, and return it."""
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            if found := self.log.events(event, since=since, **fields):
+                return found[0]
+            time.sleep(0.05)
+        raise AssertionError(f"{event} {fields} was not logged within {PATIENCE_S:.0f} s")
 
     # -- playing a peer --------------------------------------------------------------------------------------------
 

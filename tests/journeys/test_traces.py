@@ -9,6 +9,7 @@ import pytest
 
 from demo.letters import SAMPLE
 from tests.journeys import traces
+from tests.journeys.logs import Log
 from tests.journeys.sites import SECRET
 
 
@@ -27,7 +28,7 @@ def test_a_log_that_tells_is_found(tmp_path: Path, word: str) -> None:
 def test_a_discreet_log_passes(tmp_path: Path) -> None:
     (_site(tmp_path) / "server.log").write_text('{"event": "x", "peer": "mx.region-demo.mssante.fr", "account": 1}\n')
     assert traces.told_in_logs(tmp_path) == []
-    assert traces.Log(tmp_path / "hospital" / "server.log").surprises() == []
+    assert Log(tmp_path / "hospital" / "server.log").surprises() == []
 
 
 @pytest.mark.parametrize("before", [b"", b"a", b"ab", b"abc"])
@@ -49,4 +50,4 @@ def test_sealed_content_passes(tmp_path: Path) -> None:
 def test_an_unforeseen_error_is_a_surprise(tmp_path: Path, line: str) -> None:
     path = _site(tmp_path) / "server.log"
     path.write_text(f'{{"event": "y"}}\n{line}\n', encoding="utf-8")
-    assert len(traces.Log(path).surprises()) == 1
+    assert len(Log(path).surprises()) == 1

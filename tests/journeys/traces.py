@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from demo.letters import OTHER, OTHER_TRAITS, SAMPLE, SAMPLE_TRAITS
 from demo.steps import ANSWER
@@ -42,34 +40,6 @@ CONTENT: Final = (
     "XDM/1.0/DDM+",
     "PAT-TROIS",
 )
-
-
-@dataclass(frozen=True)
-class Log:
-    """The lines of a server's log."""
-
-    path: Path
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Return the lines, each with its fields; what is not JSON is a line with the field `raw`."""
-        return list(_parsed(self.path.read_text(encoding="utf-8", errors="replace").splitlines()))
-
-    def events(self, event: str, **fields: object) -> list[dict[str, Any]]:
-        """Return the lines of an event that have these fields."""
-        return [line for line in self.lines() if line.get("event") == event and fields.items() <= line.items()]
-
-    def surprises(self) -> list[dict[str, Any]]:
-        """Return what no outside cause excuses: lines that are not ours, and errors that nobody foresaw."""
-        return [line for line in self.lines() if "raw" in line or "exception" in line]
-
-
-def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        try:
-            fields = json.loads(line)
-        except ValueError:
-            fields = None
-        yield fields if isinstance(fields, dict) else {"raw": line}
 
 
 def told_in_logs(root: Path, also: Iterable[str] = ()) -> list[str]:

@@ -1,0 +1,38 @@
+"""A server's log, read line by line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Log:
+    """The lines of a server's log."""
+
+    path: Path
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the lines, each with its fields; what is not JSON is a line with the field `raw`."""
+        return list(_parsed(self.path.read_text(encoding="utf-8", errors="replace").splitlines()))
+
+    def events(self, event: str, *, since: int = 0, **fields: object) -> list[dict[str, Any]]:
+        """Return the lines of an event that have these fields, past the first `since` lines."""
+        wanted = {"event": event, **fields}.items()
+        return [line for line in self.lines()[since:] if all(line.get(key) == value for key, value in wanted)]
+
+    def surprises(self) -> list[dict[str, Any]]:
+        """Return what no outside cause excuses: lines that are not ours, and errors that nobody foresaw."""
+        return [line for line in self.lines() if "raw" in line or "exception" in line]
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            fields = None
+        yield fields if isinstance(fields, dict) else {"raw": line}
