@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+from sqlalchemy import text as sql_text
 
 from mss.config import Limits, PolicyConfig
 from mss.dossier import cda, xdm
@@ -13,15 +15,18 @@ from mss.dossier.make import make_cda
 from mss.mail.compose import Attachment, Correspondent, Draft, compose
 from mss.model.account import Account, Box
 from mss.model.address import Address
+from mss.model.delivery import DeliveryState
 from mss.model.document import AttachedDocument, Author, Confidentiality, PatientIdentity
 from mss.model.envelope import Envelope, Recipient
 from mss.model.ins import OID_NIR, Traits
-from mss.services import receive, records
+from mss.model.mailbox import INBOX
+from mss.services import mailbox, outbound, receive, records
 from mss.services.house import Hosted
+from mss.services.mailbox import Columns
 from mss.services.reading import Reading, read_letter
 from mss.services.receive import Origin, Receipt
 from mss.services.submit import Outside
-from mss.store.store import Store
+from mss.store.store import Store, Uow
 from tests.store.store_world import CLINIC, HOSPITAL, MATRICULE, NOW, PATIENTS, REGION, TRAITS
 
 LIMITS = Limits()
@@ -34,6 +39,7 @@ REGIONAL = Origin("peer:mx.region", frozenset({REGION}))
 DOCTOR, DESK, NURSE = Address("martin", HOSPITAL), Address("secretariat", HOSPITAL), Address("infirmiere", HOSPITAL)
 COLLEAGUE = Address("bernard", REGION)
 PATIENT = Address(MATRICULE, PATIENTS)
+CLINICIAN = Address("doctor", CLINIC)
 NAMES = {DOCTOR: "Dr Jean MARTIN", DESK: "Secretariat", NURSE: "Inf. Line", COLLEAGUE: "Dr Paul BERNARD"}
 _numbers = itertools.count(1)
 
@@ -129,3 +135,44 @@ async def open_thread(
 def with_policy(**changes: Any) -> Hosted:
     """Return the house under another policy."""
     return replace(HOSTED, policy=replace(HOSTED.policy, **changes))
+
+
+@dataclass
+class House:
+    """A patient, a professional, and what came to them."""
+
+    store: Store
+    patient: Box
+    clinician: Box
+
+    async def inbox(self, box: Box) -> list[bytes]:
+        where = await self.store.read(mailbox.find, box.id, INBOX, NOW)
+        rows = await self.store.read(mailbox.rows, where.id, ((1, 999),), Columns.PLAIN, NOW)
+        return [await self.store.read(mailbox.octets, where.id, row.object_id, 0, None, NOW) for row in rows]
+
+    async def queued(self) -> list[tuple[str, bytes]]:
+        """Return (recipient, octets) of what waits to go out."""
+        some = await self.store.read(lambda uow: uow.queue.list(frozenset(DeliveryState), 100))
+        return [(one.recipient.spec, await self.store.read(outbound.octets, one.id, NOW)) for one in some]
+
+    async def count(self, table: str) -> int:
+        def number(uow: Uow) -> int:
+            return int(uow._connection.execute(sql_text(f"SELECT count(*) FROM {table}")).scalar() or 0)
+
+        return await self.store.read(number)
+
+    async def rules(self) -> list[str]:
+        """Return the rules of the decisions in the journal, oldest first."""
+        found = await self.store.read(lambda uow: uow.journal.newest(1000, "letter"))
+        return sorted(one.event.rule for one in found)
+
+
+async def refused(house: House, *to: Address, reading: Reading | None = None, **more: Any) -> receive.Receipt:
+    """Let a letter come in that is refused for everybody, and see that nothing of it is kept."""
+    before = [await house.count(table) for table in ("objects", "holdings", "messages", "arrivals", "letters")]
+    receipt = await arrive(house.store, reading or letter(), *to, **more)
+    assert not receipt.accepted
+    after = [await house.count(table) for table in ("objects", "holdings", "messages", "arrivals", "letters")]
+    assert after == before, "a refused letter is kept"
+    assert await house.queued() == [], "a refusal is answered at once, not reported"
+    return receipt

@@ -5,41 +5,34 @@ from __future__ import annotations
 import asyncio
 import email
 import os
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sqlalchemy import text
 
 from mss.config import Config
-from mss.mail.compose import Attachment
-from mss.model.account import Box, BoxState
+from mss.model.account import BoxState
 from mss.model.address import Address
 from mss.model.delivery import DeliveryState
-from mss.model.document import Confidentiality
 from mss.model.envelope import Notify
-from mss.model.ins import OID_NIA, OID_NIR_TEST, Traits
+from mss.model.ins import OID_NIR_TEST
 from mss.model.mailbox import INBOX
 from mss.policy import rules
-from mss.services import accounts, mailbox, outbound, receive, records
+from mss.services import accounts, mailbox, receive
 from mss.services.mailbox import Columns
-from mss.services.reading import Reading
-from mss.store.engine import sqlite_path
-from mss.store.store import Store, Uow
+from mss.store.store import Store
 from tests.services.services_world import (
+    CLINICIAN,
     DOCTOR,
     HOSTED,
     ORIGIN,
     PATIENT,
     REGIONAL,
-    archive,
+    House,
     arrive,
-    document,
     letter,
     raw,
+    refused,
     with_policy,
 )
 from tests.store.store_world import (
@@ -48,55 +41,13 @@ from tests.store.store_world import (
     MATRICULE,
     NOW,
     OTHER_MATRICULE,
-    OTHER_TRAITS,
     PATIENTS,
-    TRAITS,
-    account_for,
     clinic_box,
-    config_in,
-    copy_template,
-    driver,
     later,
     patient_box,
 )
 
-CLINICIAN = Address("doctor", CLINIC)
 OTHER_PATIENT = Address(OTHER_MATRICULE, PATIENTS)
-
-
-@dataclass
-class House:
-    """A patient, a professional, and what came to them."""
-
-    store: Store
-    patient: Box
-    clinician: Box
-
-    async def inbox(self, box: Box) -> list[bytes]:
-        where = await self.store.read(mailbox.find, box.id, INBOX, NOW)
-        rows = await self.store.read(mailbox.rows, where.id, ((1, 999),), Columns.PLAIN, NOW)
-        return [await self.store.read(mailbox.octets, where.id, row.object_id, 0, None, NOW) for row in rows]
-
-    async def queued(self) -> list[tuple[str, bytes]]:
-        """Return (recipient, octets) of what waits to go out."""
-        some = await self.store.read(lambda uow: uow.queue.list(frozenset(DeliveryState), 100))
-        return [(one.recipient.spec, await self.store.read(outbound.octets, one.id, NOW)) for one in some]
-
-    async def count(self, table: str) -> int:
-        def number(uow: Uow) -> int:
-            return int(uow._connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() or 0)
-
-        return await self.store.read(number)
-
-    async def rules(self) -> list[str]:
-        """Return the rules of the decisions in the journal, oldest first."""
-        found = await self.store.read(lambda uow: uow.journal.newest(1000, "letter"))
-        return sorted(one.event.rule for one in found)
-
-
-@pytest.fixture
-async def house(store: Store) -> House:
-    return House(store, await patient_box(store), await clinic_box(store))
 
 
 # -- acceptance ------------------------------------------------------------------------------------------------------
@@ -224,16 +175,6 @@ async def test_letters_for_the_same_boxes_in_any_order_all_come_in(house: House)
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------
-
-
-async def refused(house: House, *to: Address, reading: Reading | None = None, **more: Any) -> receive.Receipt:
-    before = [await house.count(table) for table in ("objects", "holdings", "messages", "arrivals", "letters")]
-    receipt = await arrive(house.store, reading or letter(), *to, **more)
-    assert not receipt.accepted
-    after = [await house.count(table) for table in ("objects", "holdings", "messages", "arrivals", "letters")]
-    assert after == before, "a refused letter is kept"
-    assert await house.queued() == [], "a refusal is answered at once, not reported"
-    return receipt
 
 
 @pytest.mark.parametrize(
@@ -373,216 +314,3 @@ async def test_refusals_before_the_letter_are_noted(house: House) -> None:
     await house.store.write(receive.note_refusal, "peer:mx.chu", "rcpt", decision, later(seconds=1))
     [record] = await house.store.read(lambda uow: uow.journal.newest(1))
     assert (record.event.target, record.event.rule) == ("stage:rcpt", "patient.unknown")
-
-
-# -- documents (promise 7) -------------------------------------------------------------------------------------------
-
-
-async def documents_of(house: House, box: Box) -> list[str]:
-    account = await account_for(house.store, box, login=f"reader{await house.count('accounts')}")
-    found = await house.store.read(records.documents, account.id, box.id, NOW)
-    return sorted(one.entry.unique_id for one in found)
-
-
-async def test_a_document_is_filed_once_under_the_patient_it_names(house: House) -> None:
-    found = document()
-    await arrive(house.store, letter(attachments=(archive(found),)))
-    await arrive(house.store, letter(attachments=(archive(found),)))
-    assert await documents_of(house, house.patient) == [found.entry.unique_id]
-    actions = [one.event.action for one in await house.store.read(lambda uow: uow.journal.newest(100, "document"))]
-    assert sorted(actions) == ["document.file", "document.known"]
-    assert await house.queued() == []
-
-
-async def test_a_new_version_replaces_the_old_one(house: House) -> None:
-    first = document("1.2.250.1.999.1")
-    await arrive(house.store, letter(attachments=(archive(first),)))
-    await arrive(house.store, letter(attachments=(archive(document("1.2.250.1.999.2", replaces="1.2.250.1.999.1")),)))
-    found = await house.store.read(lambda uow: uow.dossiers.list(house.patient.id))
-    by_id = {one.entry.unique_id: one for one in found}
-    assert by_id["1.2.250.1.999.1"].replaced_by == by_id["1.2.250.1.999.2"].id
-    assert by_id["1.2.250.1.999.2"].replaced_by is None
-
-
-async def test_documents_of_another_patient_refuse_that_copy(house: House) -> None:
-    other = document(matricule=OTHER_MATRICULE, traits=OTHER_TRAITS)
-    receipt = await refused(house, PATIENT, reading=letter(attachments=(archive(other),)))
-    assert receipt.outcomes[0].decision.rule is rules.DOCUMENT_OTHER_PATIENT
-    assert await documents_of(house, house.patient) == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [
-        ({"traits": Traits("AUTRE", "DOMINIQUE", "19790328", "F")}, b"906"),
-        ({"oid": OID_NIA}, b"906"),
-        ({"traits": Traits("PAT-TROIS", "", "", "")}, b"905"),
-        ({"matricule": ""}, b"903"),
-    ],
-)
-async def test_differing_identities_are_delivered_unfiled_with_the_reason_to_both_sides(
-    house: House, changes: dict[str, Any], code: bytes
-) -> None:
-    receipt = await arrive(house.store, letter(attachments=(archive(document(**changes)),)))
-    assert receipt.accepted
-    assert len(await house.inbox(house.patient)) == 1
-    assert await documents_of(house, house.patient) == []
-    [(to, octets)] = await house.queued()
-    assert to == DOCTOR.spec
-    assert b"disposition-notification" in octets
-    assert b"processed/error" in octets
-    assert b"Error: " + code in octets
-    assert TRAITS.birth_name.encode() not in octets.partition(b"Content-Type: message/rfc822")[0]
-    conversation = (await house.store.read(lambda uow: uow.conversations.letters_of_box(house.patient.id)))[0]
-    assert [reason for _, reason in conversation.filing] != ["matches"]
-
-
-async def test_no_notice_about_an_automatic_letter(house: House) -> None:
-    found = archive(document(oid=OID_NIA))
-    await arrive(house.store, letter(attachments=(found,), auto_submitted="auto-replied"))
-    await arrive(house.store, letter(attachments=(found,)), sender=None)
-    assert await house.queued() == []
-
-
-async def test_invisible_documents_do_not_reach_the_patient(house: House) -> None:
-    hidden = document(confidentiality=Confidentiality.INVISIBLE_PATIENT)
-    receipt = await refused(house, PATIENT, reading=letter(attachments=(archive(hidden),)))
-    assert receipt.outcomes[0].decision.rule is rules.DOCUMENT_INVISIBLE_TO_PATIENT
-
-
-async def test_a_large_letter_with_documents_is_read_back_from_its_files(house: House, config: Config) -> None:
-    report = os.urandom(60_000)
-    reading = letter(
-        attachments=(archive(document(pdf=b"%PDF-1.4\n" + report)), Attachment("x.pdf", "application/pdf", report))
-    )
-    await arrive(house.store, reading)
-    assert await house.inbox(house.patient) == [reading.octets]
-    files = [path for path in config.path(config.store.blobs_dir).rglob("*") if path.is_file()]
-    assert len(files) >= 2
-    account = await account_for(house.store, house.patient)
-    [found] = await house.store.read(records.documents, account.id, house.patient.id, NOW)
-    opened = await house.store.write(records.open_document, account.id, house.patient.id, found.id, NOW)
-    assert opened is not None
-    assert reading.submission is not None
-    assert opened.octets == reading.submission.documents[0].octets
-
-
-# -- at rest ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [10, 12_000])
-async def test_nothing_at_rest_can_be_read(sqlite_config: Config, size: int) -> None:
-    store = Store(sqlite_config)
-    await store.start()
-    house = House(store, await patient_box(store), await clinic_box(store))
-    marker, subject = "the-marker-of-the-text", "Subject-of-the-letter"
-    found = document(title="Title-of-the-document")
-    body = marker + "\n" + "x" * size
-    await arrive(
-        store,
-        letter(subject, attachments=(archive(found),), text=body, to=[PATIENT], cc=[CLINICIAN]),
-        PATIENT,
-        CLINICIAN,
-    )
-    account = await account_for(store, house.patient, login="a.login")
-    draft = records.Draft("text-of-the-draft", (), (), NOW)
-    await store.write(records.save_draft, account.id, house.patient.id, 1, draft, NOW)
-    paths = [
-        sqlite_path(sqlite_config.sqlite_url(url)) for url in (sqlite_config.store.url, sqlite_config.store.keys_url)
-    ]
-    folders = {path.parent for path in paths} | {sqlite_config.path(sqlite_config.store.blobs_dir)}
-    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
-    everything = b"".join(file.read_bytes() for file in files)
-    secrets = [marker, subject, "Title-of-the-document", "text-of-the-draft", "Jean MARTIN", DOCTOR.spec, "PAT-TROIS"]
-    assert [one for one in secrets if one.encode() in everything] == []
-    assert b"letter.accept" in everything, "the files that were looked into are the right ones"
-    assert len(await house.inbox(house.patient)) == 1
-    await store.close()
-
-
-# -- garbage ---------------------------------------------------------------------------------------------------------
-
-
-GARBAGE = [
-    b"",
-    b"\r\n",
-    b"\xff\xfe\xfd",
-    b"From: A <a@chu.mssante.test>\r\nMessage-ID: <\xe9\xe8\xff@x>\r\nSubject: \xff\xfe\r\n\r\n\xff",
-    b"From: =?utf-8?q?=00=01?= <a@chu.mssante.test>\r\nSubject: =?utf-8?b?AAAA?=\r\n\r\nx",
-    b"From: A <a@chu.mssante.test>\r\nReferences: " + b"<x@y> " * 500 + b"\r\n\r\nx",
-    b"From: A <\xff@chu.mssante.test>\r\nTo: \xff\xfe <\xff@\xff>\r\n\r\nx",
-    b"From: A\x00B <a@chu.mssante.test>\r\nMessage-ID: <a\x00b@x>\r\n\r\n\x00",
-    b"From: A <a@chu.mssante.test>\r\nMessage-ID: <" + b"m" * 5000 + b"@x>\r\n\r\nx",
-    "From: Ünï <ü@chu.mssante.test>\r\nMessage-ID: <é@ü>\r\nSubject: \ud83d\r\n\r\nx".encode("utf-8", "surrogatepass"),
-]
-
-
-@pytest.mark.parametrize("octets", GARBAGE)
-async def test_garbage_is_kept_as_it_is_for_a_professional_and_judged_for_a_patient(
-    house: House, octets: bytes
-) -> None:
-    await arrive(house.store, raw(octets), CLINICIAN)
-    assert await house.inbox(house.clinician) == [octets]
-    receipt = await arrive(house.store, raw(octets), PATIENT)
-    assert len(await house.inbox(house.patient)) == receipt.accepted
-    assert (await arrive(house.store, raw(octets), CLINICIAN)).duplicate
-
-
-_line = st.binary(max_size=60).map(lambda line: line.replace(b"\r", b"").replace(b"\n", b""))
-_letter = st.lists(
-    st.one_of(
-        _line,
-        st.tuples(
-            st.sampled_from([b"From", b"To", b"Message-ID", b"References", b"Subject", b"Content-Type", b"Reply-To"]),
-            st.one_of(_line, st.just(b"A <a@chu.mssante.test>"), st.just(b"multipart/mixed; boundary=x")),
-        ).map(b": ".join),
-    ),
-    max_size=12,
-).map(b"\r\n".join)
-
-
-@given(octets=_letter)
-@settings(max_examples=30)
-def test_any_octets_are_kept_or_refused(
-    octets: bytes, tmp_path_factory: pytest.TempPathFactory, store_template: Path
-) -> None:
-    folder = copy_template(store_template, tmp_path_factory.mktemp("any"))
-
-    async def receive_it() -> None:
-        store = Store(config_in(folder))
-        house = House(store, await patient_box(store), await clinic_box(store))
-        receipt = await arrive(store, raw(octets), CLINICIAN, PATIENT)
-        assert receipt.outcomes[0].decision.accepted
-        assert await house.inbox(house.clinician) == [octets]
-        assert len(await house.inbox(house.patient)) == receipt.outcomes[1].decision.accepted
-        assert (await store.read(lambda uow: uow.journal.verify()))[1] == ()
-        await store.close()
-
-    asyncio.run(receive_it())
-
-
-async def test_deliveries_to_hold_a_letter_of_a_foreign_address(house: House) -> None:
-    """A reverse path with odd characters goes through the queue and back."""
-    odd = Address('o"d d', HOSPITAL)
-    await arrive(house.store, letter(), CLINICIAN, sender=odd, notify=frozenset({Notify.SUCCESS}))
-    [(to, _)] = await house.queued()
-    assert to == odd.spec
-
-
-# -- cost ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("to", "most"), [(CLINICIAN, 8), (PATIENT, 14)])
-async def test_an_acceptance_takes_few_statements(sqlite_config: Config, to: Address, most: int) -> None:
-    store = Store(sqlite_config)
-    house = House(store, await patient_box(store), await clinic_box(store))
-    await arrive(store, letter(to=[to]), to)
-    said: list[str] = []
-    await store.write(lambda uow: driver(uow).set_trace_callback(said.append))
-    said.clear()
-    await arrive(store, letter(to=[to]), to)
-    around = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
-    assert len([one for one in said if not one.startswith(around)]) <= most
-    assert [one for one in said if one.startswith(("BEGIN", "COMMIT"))] == ["BEGIN IMMEDIATE", "COMMIT"]
-    assert len(await house.inbox(house.patient if to is PATIENT else house.clinician)) == 2
-    await store.close()
