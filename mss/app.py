@@ -338,12 +338,14 @@ def hosted(config: Config) -> Hosted:
     return Hosted(dict(domains), config.operator.hostname, config.policy, config.limits.message_max_octets)
 
 
-async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: int) -> None:
+async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None) -> None:
     worker = Worker(config, roles, sockets, index, system_clock)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    if parent is not None:
+        loop.add_reader(parent, _orphaned, parent, index, stopping)
     try:
         await worker.start()
         await stopping.wait()
@@ -351,10 +353,17 @@ async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: 
         await worker.stop()
 
 
-def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: int) -> int:
+def _orphaned(parent: int, index: int, stopping: asyncio.Event) -> None:
+    """The parent was killed: end in good order, and leave the ports to the next one."""
+    asyncio.get_running_loop().remove_reader(parent)
+    _log.error("worker.orphaned", index=index)
+    stopping.set()
+
+
+def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None = None) -> int:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
-        uvloop.run(_work(config, roles, sockets, index))
+        uvloop.run(_work(config, roles, sockets, index, parent))
     except Misconfigured as error:
         _log.error("worker.misconfigured", reason=str(error))
         return 2
@@ -381,6 +390,9 @@ class _Parent:
         self._workers = workers
         self._children: dict[int, int] = {}
         self._stopping = False
+        # Nothing is ever written: workers read the end when nobody holds the other side any more. Without it they
+        # would outlive a parent that was killed, unwatched, and keep its ports from the next one.
+        self._life_read, self._life_write = os.pipe()
 
     def run(self) -> int:
         """Run until told to stop and all workers are gone."""
@@ -408,7 +420,8 @@ class _Parent:
         if pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os._exit(_run_worker(self._config, self._roles, self._sockets, index))
+            os.close(self._life_write)
+            os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
         self._children[pid] = index
 
     def _stop(self, _number: int, _frame: object) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import re
+import threading
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -107,7 +109,8 @@ class Readers:
     def _process(self) -> ProcessPoolExecutor:
         if self._pool is None:
             # Not forked: a fork of a process with threads and a running loop may hang.
-            self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_follow_parent)
         return self._pool
 
     def close(self) -> None:
@@ -119,6 +122,18 @@ class Readers:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
+
+
+def _follow_parent() -> None:
+    """End this process when the one that started it was killed; it would wait for letters for ever."""
+    threading.Thread(target=_end_after_parent, daemon=True).start()
+
+
+def _end_after_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def with_digest(read_: Reading, digest: str) -> Reading:
