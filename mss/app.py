@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import uvloop
@@ -51,6 +52,7 @@ _TRUST_POLL_S = 5
 _SWITCH_INTERVAL_S = 0.0005
 _RESTART_PAUSE_S = 1.0
 _GRACE_S = 20
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 _log = get_logger("app")
 
@@ -342,7 +344,7 @@ async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: 
     worker = Worker(config, roles, sockets, index, system_clock)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPPING:
         loop.add_signal_handler(number, stopping.set)
     if parent is not None:
         loop.add_reader(parent, _orphaned, parent, index, stopping)
@@ -396,7 +398,7 @@ class _Parent:
 
     def run(self) -> int:
         """Run until told to stop and all workers are gone."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOPPING:
             signal.signal(number, self._stop)
         for index in range(self._workers):
             self._start(index)
@@ -406,25 +408,30 @@ class _Parent:
             index = self._children.pop(pid, -1)
             exit_code = os.waitstatus_to_exitcode(status)
             if self._stopping or exit_code == 2:
-                # A misconfigured worker would only fail again.
-                code = max(code, abs(exit_code))
+                # A misconfigured worker would only fail again; one that was told to end while it began did no wrong.
+                code = max(code, 0 if exit_code == -signal.SIGTERM else abs(exit_code))
                 continue
             _log.error("worker.died", index=index, code=exit_code)
             time.sleep(_RESTART_PAUSE_S)
-            if not self._stopping:
-                self._start(index)
+            self._start(index)
         return code
 
     def _start(self, index: int) -> None:
-        pid = os.fork()
+        """Begin a worker, unless it is time to stop. No signal falls between: it would be lost, or reach the child."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        pid = -1 if self._stopping else os.fork()
+        if pid > 0:
+            self._children[pid] = index
         if pid == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            for number in _STOPPING:
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+        if pid == 0:
             os.close(self._life_write)
             os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
-        self._children[pid] = index
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
         for pid in self._children:
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # It ended by itself this instant.
+                os.kill(pid, signal.SIGTERM)

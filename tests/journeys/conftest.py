@@ -7,18 +7,16 @@ the tests that used them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
 from demo.house import make_world
 from demo.letters import people_of, sample_document
 from demo.steps import Story
-from tests.journeys import traces
-from tests.journeys.logs import Log
+from tests.journeys.keeping import kept, look_behind
 from tests.journeys.ports import free_base
-from tests.journeys.sites import Site, make_site
+from tests.journeys.sites import Site
 from tests.journeys.telling import Telling
 
 MakeSite = Callable[[], Site]
@@ -41,7 +39,7 @@ def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telling]:
 @pytest.fixture(scope="session")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A hospital that runs, for tests that do not damage it."""
-    with _kept(tmp_path_factory.mktemp("hospital")) as site:
+    with kept(tmp_path_factory.mktemp("hospital")) as site:
         site.start()
         yield site
 
@@ -50,23 +48,4 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def new_hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
     """Makes a hospital of the test's own, not started."""
     with ExitStack() as stack:
-        yield lambda: stack.enter_context(_kept(tmp_path_factory.mktemp("site")))
-
-
-@contextmanager
-def _kept(folder: Path) -> Iterator[Site]:
-    site = make_site(folder)
-    try:
-        yield site
-    finally:
-        code = site.operator.stop()
-    assert code in (0, -9), "the server must end well when it is asked to"
-    look_behind(folder)
-
-
-def look_behind(folder: Path) -> None:
-    """Fail when servers left behind what they must not."""
-    assert traces.told_in_logs(folder) == []
-    assert traces.plain_in_stores(folder) == []
-    surprises = [line for path in folder.rglob("server.log") for line in Log(path).surprises()]
-    assert surprises == []
+        yield lambda: stack.enter_context(kept(tmp_path_factory.mktemp("site")))

@@ -9,7 +9,7 @@ import signal
 import smtplib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -61,9 +61,9 @@ class Site:
         """What clients trust."""
         return self.authority.ca_file
 
-    def start(self, *, workers: int = 1) -> None:
-        """Start the server and wait until it is ready."""
-        self.operator.start(workers=workers)
+    def start(self, *, workers: int = 1, under: Sequence[str] = ()) -> None:
+        """Start the server, perhaps under another program, and wait until it is ready."""
+        self.operator.start(workers=workers, under=under)
         self.operator.wait_until_ready()
 
     def kill(self) -> None:
@@ -148,11 +148,16 @@ class Site:
             client = imaplib.IMAP4_SSL("localhost", self.port("imaps"), ssl_context=tls, timeout=PATIENCE_S)
         else:
             client = imaplib.IMAP4("localhost", self.port("imap"), timeout=PATIENCE_S)
-        with client:
+        try:
             if not implicit_tls:
                 client.starttls(ssl_context=tls)
             client.login(self.login.login, self.login.password)
             yield client
+            client.logout()
+        except BaseException:
+            with suppress(OSError):
+                client.shutdown()
+            raise
 
     def port(self, door: str) -> int:
         """Return the port of a door."""
