@@ -77,12 +77,13 @@ class Operator:
         end = time.monotonic() + START_PATIENCE_S
         while time.monotonic() < end:
             expect(self.process and self.process.poll() is None, f"{self.title} ended: see {self.folder}/server.log")
-            if self._is_ready():
+            if self.is_ready():
                 return
             time.sleep(0.05)
         expect(False, f"{self.title} is not ready after {START_PATIENCE_S:.0f} s: see {self.folder}/server.log")
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Say whether /readyz says so."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port("ops"), timeout=2)
         try:
             connection.request("GET", "/readyz")
