@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from demo.house import make_world
 from demo.letters import people_of, sample_document
 from demo.steps import Story
+from tests.journeys import traces
 from tests.journeys.keeping import kept, look_behind
 from tests.journeys.ports import free_base
-from tests.journeys.sites import Site
+from tests.journeys.sites import PASSWORDS, Site
 from tests.journeys.telling import Telling
+from tests.journeys.traces import Watch
 
 MakeSite = Callable[[], Site]
 
@@ -26,7 +29,9 @@ MakeSite = Callable[[], Site]
 def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telling]:
     """The demonstration, told as far as a test asks for it."""
     document = sample_document()
-    world = make_world(tmp_path_factory.mktemp("world"), people_of(document), free_base())
+    people = people_of(document)
+    PASSWORDS.update(login.password for login in (people.hospital, people.doctor, people.patient, people.other_patient))
+    world = make_world(tmp_path_factory.mktemp("world"), people, free_base())
     try:
         world.start()
         yield Telling(Story(world, document))
@@ -34,6 +39,22 @@ def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telling]:
         codes = world.close()
     assert codes == [0, 0, 0]
     look_behind(world.folder)
+
+
+@pytest.fixture(scope="session")
+def log_watch(tmp_path_factory: pytest.TempPathFactory) -> Watch:
+    """Reads the logs of all servers that this process of tests starts."""
+    return Watch(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(autouse=True)
+def discreet(tmp_path: Path, log_watch: Watch) -> Iterator[None]:
+    """Whatever a journey says, and whatever goes wrong in it: afterwards no server's log tells of it.
+
+    The test's own folder is asked for so that it is still there then.
+    """
+    with traces.watched(log_watch):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pyotp
 
 from demo.browser import Browser, Page
 from demo.clients import context
-from tests.journeys.sites import PATIENT, SECRET, Site, letter, new_id
+from tests.journeys.sites import PASSWORDS, PATIENT, SECRET, SPOKEN, Site, letter, new_id
 
 _KEY: Final = re.compile(r'class="key"><code>([A-Z2-7 ]+)</code>')
 _INCIDENT: Final = re.compile(r"<strong>([0-9a-f]{8})</strong>")
@@ -31,17 +31,26 @@ class Patient:
         page = self.browser.send(page.form("password"), login=site.patient.login, password=site.patient.password)
         key = _KEY.search(page.source)
         assert key, page.text
+        PASSWORDS.add(key[1].replace(" ", ""))
         page = self.browser.send(page.form("code"), code=pyotp.TOTP(key[1].replace(" ", "")).now())
         assert page.status == 200, page.text
 
     def answer(self, text: str, octets: bytes) -> Page:
         """Send an answer with a file, in the form that was open before anything happened."""
-        file = ("files", "releve.txt", "text/plain", SECRET.encode() + octets)
-        return self.browser.send(self._form, files=[file], text=text, do="send")
+        SPOKEN.add(text)
+        return self.browser.send(self._form, files=[_file(octets)], text=text, do="send")
+
+    def answer_cut_short(self, text: str, octets: bytes) -> None:
+        """Begin to send an answer with a file, and hang up in the middle of the file."""
+        self.browser.send_half(self._form, files=[_file(octets)], text=text, do="send")
 
     def sees(self, text: str) -> int:
         """Return how often a text stands in the conversation."""
         return self.browser.get(self.thread).text.count(text)
+
+
+def _file(octets: bytes) -> tuple[str, str, str, bytes]:
+    return "files", "releve.txt", "text/plain", SECRET.encode() + octets
 
 
 def incident_on(page: Page) -> str:

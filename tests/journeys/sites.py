@@ -42,6 +42,12 @@ PATIENT: Final = f"{SAMPLE.matricule}@{PATIENTS}"
 # It stands in every letter that the tests make, in subject and text: it must be found nowhere but in a mailbox.
 SECRET: Final = "Colchicine-Zanzibar"
 
+# What this process of tests said to servers so far: subjects, texts, addresses; and the passwords that it used.
+SPOKEN: Final[set[str]] = set()
+PASSWORDS: Final[set[str]] = set()
+# What is shorter stands in a log by chance.
+_TELLING_CHARACTERS: Final = 6
+
 Certificate = tuple[Path, Path]
 
 
@@ -202,6 +208,7 @@ def letter(
     size_octets: int = 0,
 ) -> bytes:
     """Make a plain letter whose subject and text hold the secret; filled up to about a size."""
+    SPOKEN.update(said for said in (sender, to, subject, *text.splitlines()) if len(said) >= _TELLING_CHARACTERS)
     body = f"Bonjour,\r\n{SECRET}.\r\n{text}\r\n"
     filling = (f"{SECRET} {secrets.token_hex(20)}\r\n" for _ in range(max(0, size_octets - len(body)) // 64))
     lines = (
@@ -237,6 +244,7 @@ def make_site(folder: Path) -> Site:
     operator.config_file = instance.make(operator.folder, plan, system_clock)
     peers = {domain: certificate(folder / domain, authority, domain) for domain in _ROUTES}
     site = Site(folder, authority, operator, peers)
+    PASSWORDS.update((site.login.password, site.patient.password))
     site.list_peers()
     operator.with_store(lambda store: _populate(store, site))
     return site
