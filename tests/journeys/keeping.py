@@ -14,9 +14,9 @@ from tests.journeys.sites import Site, make_site
 
 
 @contextmanager
-def kept(folder: Path) -> Iterator[Site]:
+def kept(folder: Path, store_url: str = "") -> Iterator[Site]:
     """Make a hospital, not started; at the end stop it and look at what it leaves behind."""
-    site = make_site(folder)
+    site = make_site(folder, store_url)
     try:
         yield site
     finally:

@@ -30,7 +30,7 @@ from mss.model.party import BoxKind
 from mss.model.peer import DN, TrustList
 from mss.passwords import hash_password
 from mss.services import accounts
-from mss.store.store import Store
+from mss.store.store import Store, upgrade
 from tests.journeys.logs import Log
 from tests.journeys.ports import free_base
 
@@ -226,8 +226,11 @@ def letter(
 # -- making one ------------------------------------------------------------------------------------------------------
 
 
-def make_site(folder: Path) -> Site:
-    """Make a hospital that also keeps two patients, and two listed peers; nothing runs yet."""
+def make_site(folder: Path, store_url: str = "") -> Site:
+    """Make a hospital that also keeps two patients, and two listed peers; nothing runs yet.
+
+    `store_url` names an empty database; without one the site has a file of its own.
+    """
     now = system_clock()
     authority = pki.make_authority(folder / "authority", now=now, name="ESSAI")
     base = free_base()
@@ -245,6 +248,9 @@ def make_site(folder: Path) -> Site:
     peers = {domain: certificate(folder / domain, authority, domain) for domain in _ROUTES}
     site = Site(folder, authority, operator, peers)
     PASSWORDS.update((site.login.password, site.patient.password))
+    if store_url:
+        site.set('url = "sqlite:///data/store.sqlite"', f'url = "{store_url}"')
+        upgrade(operator.config)
     site.list_peers()
     operator.with_store(lambda store: _populate(store, site))
     return site
