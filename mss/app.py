@@ -42,6 +42,7 @@ from mss.smtp.session import Listener
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
+from mss.upkeep import Upkeep
 from mss.web import serving
 from mss.webmail import app as webmail
 
@@ -201,6 +202,7 @@ class Worker:
         await self._begin_web()
         if "relay" in self._roles:
             self._begin_relay()
+        self._begin_upkeep()
         self._running.loop(self._trust.run(), "trust")
         self._running.loop(self._reload_material(), "certificates")
         if "ops" in self._roles and self._config.ops.listen:
@@ -315,6 +317,11 @@ class Worker:
         running = relay.Relay(house)
         self._running.loop(running.run(), "relay")
         self._running.ends.append(running.stop)
+
+    def _begin_upkeep(self) -> None:
+        keeping = Upkeep(self._store, self._config, self._clock, self._metrics)
+        self._running.loop(keeping.run(), "upkeep")
+        self._running.ends.append(keeping.stop)
 
     async def _begin_console(self) -> None:
         application = console.build(self._store, self._config, self._clock, self._metrics, self._trust.current)

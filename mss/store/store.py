@@ -11,9 +11,10 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
@@ -40,6 +41,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 __all__ = ["Store", "Subscription", "Uow", "create"]
+_SWEPT_AT_ONCE = 200
 
 
 class Heavy(Protocol):
@@ -221,27 +223,30 @@ class Store:
         key = crypto.new_key()
         return digest, Staged(key, self._shared.files.put(crypto.seal_octets(key, octets)))
 
-    def _drop_unnamed(self, files: Iterable[str]) -> int:
+    def _drop_unnamed(self, files: Collection[str]) -> int:
         """Remove files that no row names: the octets were here already, or the unit failed; returns how many."""
         dropped = 0
         with contextlib.suppress(MssError, OSError):  # What stays is found by the sweep.
-            for file in files:
-                if not self._read(partial(_names_file, file)):
-                    self._shared.files.delete(file)
-                    dropped += 1
+            for file in set(files) - self._read(partial(_named, tuple(files))):
+                self._shared.files.delete(file)
+                dropped += 1
         return dropped
 
     async def sweep_files(self, age_s: float = 86_400) -> int:
         """Remove files that no row names, left behind by units that were cut off; returns how many went.
 
-        Only files that old are looked at: a younger one may belong to a unit that is about to name it.
+        Only files that old are looked at: a younger one may belong to a unit that is about to name it. Some at a time,
+        so that letters find a free thread to be written aside.
         """
-        files = await self._in_staging(lambda: list(self._shared.files.older_than(age_s)))
-        return await self._in_staging(self._drop_unnamed, files)
+        files = self._shared.files.older_than(age_s)
+        dropped = 0
+        while some := await self._in_staging(lambda: tuple(islice(files, _SWEPT_AT_ONCE))):
+            dropped += await self._in_staging(self._drop_unnamed, some)
+        return dropped
 
 
-def _names_file(file: str, uow: Uow) -> bool:
-    return uow.objects.names_file(file)
+def _named(files: Collection[str], uow: Uow) -> frozenset[str]:
+    return uow.objects.named(files)
 
 
 def _call(service: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], uow: Uow) -> T:
