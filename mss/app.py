@@ -7,6 +7,7 @@ holds no rule of the domain.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -51,7 +52,7 @@ _RELOAD_S = 60
 _TRUST_POLL_S = 5
 _SWITCH_INTERVAL_S = 0.0005
 _RESTART_PAUSE_S = 1.0
-_GRACE_S = 20
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = get_logger("app")
 
@@ -349,7 +350,7 @@ async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: 
     worker = Worker(config, roles, sockets, index, system_clock)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
     if parent is not None:
         loop.add_reader(parent, _orphaned, parent, index, stopping)
@@ -403,7 +404,7 @@ class _Parent:
 
     def run(self) -> int:
         """Run until told to stop and all workers are gone."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOP_SIGNALS:
             signal.signal(number, self._stop)
         for index in range(self._workers):
             self._start(index)
@@ -413,25 +414,34 @@ class _Parent:
             index = self._children.pop(pid, -1)
             exit_code = os.waitstatus_to_exitcode(status)
             if self._stopping or exit_code == 2:
-                # A misconfigured worker would only fail again.
-                code = max(code, abs(exit_code))
+                # A misconfigured worker would only fail again; one that was told to stop before it could listen ends by
+                # the signal itself.
+                code = max(code, 0 if exit_code == -signal.SIGTERM else abs(exit_code))
                 continue
             _log.error("worker.died", index=index, code=exit_code)
             time.sleep(_RESTART_PAUSE_S)
-            if not self._stopping:
-                self._start(index)
+            self._start(index)
         return code
 
     def _start(self, index: int) -> None:
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.close(self._life_write)
-            os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
-        self._children[pid] = index
+        """Start a worker, unless told to stop; a signal that comes meanwhile waits until the worker is known."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        try:
+            if self._stopping:
+                return
+            pid = os.fork()
+            if pid == 0:
+                for number in _STOP_SIGNALS:
+                    signal.signal(number, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                os.close(self._life_write)
+                os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
+            self._children[pid] = index
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
         for pid in self._children:
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # It has just ended by itself.
+                os.kill(pid, signal.SIGTERM)
