@@ -31,8 +31,8 @@ from mss.model.address import Domain, parse_domain
 from mss.model.peer import TrustList
 from mss.policy.routing import reachable_domains
 from mss.services import operators
+from mss.services.house import hosted
 from mss.services.outbound import Plan
-from mss.services.receive import Hosted
 from mss.services.submit import Outside
 from mss.signin import SignIn
 from mss.smtp import relay
@@ -189,6 +189,7 @@ class Worker:
         self._trust = TrustHolder(self._store, config, clock)
         self._sign_in = SignIn(self._store, clock, config.limits, self._metrics)
         self._readers = Readers(config.limits)
+        self._hosted = hosted(config)
         self._home = parse_domain(config.domains[0].name)
         self._running = Running()
 
@@ -218,9 +219,6 @@ class Worker:
         await self._store.close()
         _log.info("worker.stopped", index=self._index)
 
-    def _hosted(self) -> Hosted:
-        return hosted(self._config)
-
     async def _begin_directory(self) -> None:
         refresher = Refresher(self._store, self._config, self._clock)
         self._running.loop(refresher.run(), "directory")
@@ -234,7 +232,7 @@ class Worker:
                 material=self._material,
                 trust=self._trust.current,
                 trust_max_age_s=config.trust_list.max_age_s,
-                hosted=self._hosted(),
+                hosted=self._hosted,
                 limits=config.limits,
                 clock=clock,
                 readers=self._readers,
@@ -245,7 +243,7 @@ class Worker:
             store=self._store,
             sign_in=self._sign_in,
             outside=self._trust.outside,
-            hosted=self._hosted(),
+            hosted=self._hosted,
             limits=config.limits,
             clock=clock,
             readers=self._readers,
@@ -309,7 +307,7 @@ class Worker:
             trust=self._trust.current,
             trust_max_age_s=config.trust_list.max_age_s,
             look_up=look_up,
-            plan=Plan(config.relay, config.operator.hostname, self._hosted().domains),
+            plan=Plan(config.relay, config.operator.hostname, self._hosted.domains, limits=config.limits),
             limits=config.limits,
             clock=self._clock,
             metrics=self._metrics.smtp,
@@ -338,12 +336,6 @@ class Worker:
                 _log.error("certificates.unusable", problems=problems)
             elif problems is not None:
                 _log.info("certificates.reloaded")
-
-
-def hosted(config: Config) -> Hosted:
-    """Return what units of work need of the configuration."""
-    domains = {parse_domain(domain.name): domain.kind for domain in config.domains}
-    return Hosted(dict(domains), config.operator.hostname, config.policy, config.limits.message_max_octets)
 
 
 async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None) -> None:
