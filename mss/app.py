@@ -24,7 +24,7 @@ from mss.config import Config
 from mss.console import app as console
 from mss.console.metrics import Metrics
 from mss.directory.refresh import Refresher
-from mss.errors import Misconfigured
+from mss.errors import Misconfigured, Unavailable
 from mss.imap import server as imap
 from mss.log import configure, get_logger
 from mss.model.address import Domain, parse_domain
@@ -367,6 +367,9 @@ def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: 
     except Misconfigured as error:
         _log.error("worker.misconfigured", reason=str(error))
         return 2
+    except Unavailable as error:
+        _log.error("worker.unavailable", reason=str(error))
+        return 1
     return 0
 
 

@@ -30,7 +30,7 @@ from mss.model.peer import TrustList
 from mss.revocation import Revocation, read_certificates
 from mss.services import operators
 from mss.store import Store, Uow
-from mss.store.engine import is_sqlite, sqlite_path
+from mss.store.engine import fault_of
 from mss.store.keys import OPERATOR
 from mss.tls import certificate_expiry, client_facing_context, dn_of, mx_client_context, mx_server_context
 
@@ -40,7 +40,6 @@ DISK_WRONG_OCTETS: Final = 100 * MIB
 CLOCK_DRIFT: Final = timedelta(minutes=5)
 LIVE_TIMEOUT_S: Final = 5
 _TOO_LATE: Final = 0
-_SQLITE: Final = b"SQLite format 3\0"
 # The house was built after this day: an earlier clock is not set.
 _BUILT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -284,19 +283,8 @@ def _store(config: Config, now: datetime) -> Iterator[Finding]:
 
 def _lost(config: Config, subject: str, url: str) -> Iterator[Finding]:
     """Look for the database's file before it is opened: opening would make an empty one."""
-    whole = config.sqlite_url(url)
-    if not is_sqlite(whole):
-        return
-    path = sqlite_path(whole)
-    if not path.exists():
-        yield Finding(subject, "wrong", f"there is no database at {path}", "bring its backup back, or run mss init")
-    elif _head(path) != _SQLITE:
-        yield Finding(subject, "wrong", f"{path} is no SQLite database", "bring its backup back")
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(len(_SQLITE))
+    if fault := fault_of(config.sqlite_url(url)):
+        yield Finding(subject, "wrong", fault, "bring its backup back, or run mss init")
 
 
 async def _look_into_store(config: Config, now: datetime) -> list[Finding]:

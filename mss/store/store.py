@@ -25,7 +25,7 @@ from mss.clock import Clock, system_clock
 from mss.config import Config
 from mss.errors import Conflict, Misconfigured, MssError, Unavailable
 from mss.store import crypto, schema
-from mss.store.engine import is_sqlite, mapped, open_engine, sqlite_path
+from mss.store.engine import fault_of, is_sqlite, mapped, mapping, open_engine, sqlite_path
 from mss.store.files import FileStore
 from mss.store.journal import Chain
 from mss.store.keys import KeyRing, make_master_key, read_master_key
@@ -56,15 +56,28 @@ def create(config: Config, clock: Clock = system_clock) -> None:
     master = config.path(config.store.master_key_file)
     if not master.exists():
         make_master_key(master)
-    upgrade(config, clock)
+    _bring_up(config, clock)
 
 
 def upgrade(config: Config, clock: Clock = system_clock) -> None:
-    """Bring tables and key database to the newest form."""
+    """Bring tables and key database of an operator to the newest form; Misconfigured when one of them is not there."""
+    _expect_databases(config)
+    _bring_up(config, clock)
+
+
+def _expect_databases(config: Config) -> None:
+    """Opening would make an empty database: a lost one must not look like a new operator."""
+    for url in (config.store.url, config.store.keys_url):
+        if fault := fault_of(config.sqlite_url(url)):
+            raise Misconfigured(f"{fault}: bring its backup back, or make a new operator with “mss init”")
+
+
+def _bring_up(config: Config, clock: Clock) -> None:
     schema.upgrade(config.sqlite_url(config.store.url))
     engine = open_engine(config.sqlite_url(config.store.keys_url), connections=1)
     try:
-        KeyRing(read_master_key(config.path(config.store.master_key_file)), engine).prepare(clock())
+        with mapping("the database of keys"):
+            KeyRing(read_master_key(config.path(config.store.master_key_file)), engine).prepare(clock())
     finally:
         engine.dispose()
 
@@ -75,8 +88,7 @@ class Store:
     def __init__(self, config: Config) -> None:
         settings = config.store
         self._url = config.sqlite_url(settings.url)
-        if is_sqlite(self._url) and not sqlite_path(self._url).exists():
-            raise Misconfigured(f"there is no store at {sqlite_path(self._url)}: run “mss init” first")
+        _expect_databases(config)
         self._key_engine = open_engine(config.sqlite_url(settings.keys_url), connections=4, mostly_read=True)
         self._read_engine = open_engine(self._url, connections=settings.readers, read_only=True)
         keys = KeyRing(read_master_key(config.path(settings.master_key_file)), self._key_engine)
