@@ -17,9 +17,9 @@ from demo.letters import people_of, sample_document
 from demo.steps import Story
 from tests.journeys import traces
 from tests.journeys.logs import Log
-from tests.journeys.ports import free_base
 from tests.journeys.sites import Site, make_site
 from tests.journeys.telling import Telling
+from tests.support.ports import free_base
 
 MakeSite = Callable[[], Site]
 
