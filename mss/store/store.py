@@ -41,6 +41,9 @@ from mss.store.writer import GroupWriter
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Longer than a writer waits for the database's own lock.
+_BEGIN_WITHIN_S = 15
+
 __all__ = ["Store", "Subscription", "Uow", "create"]
 _SWEPT_AT_ONCE = 200
 
@@ -171,6 +174,8 @@ class Store:
         future: asyncio.Future[T] = loop.create_future()
         work = Work(call, staged, loop, future)
         self._writer.submit(work)
+        # Another process may keep the lock, or its turn, for any time: the caller must hear before its peer hangs up.
+        patience = loop.call_later(_BEGIN_WITHIN_S, work.give_up)
         try:
             return await future
         except Unavailable:
@@ -178,6 +183,7 @@ class Store:
                 files.clear()  # The server may have committed before it went away: the sweep finds what is unused.
             raise
         finally:
+            patience.cancel()
             files |= work.written
 
     async def _outliving(self, work: Coroutine[Any, Any, T]) -> T:
