@@ -7,13 +7,13 @@ holds no rule of the domain.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import uvloop
@@ -24,15 +24,15 @@ from mss.config import Config
 from mss.console import app as console
 from mss.console.metrics import Metrics
 from mss.directory.refresh import Refresher
-from mss.errors import Misconfigured
+from mss.errors import Misconfigured, Unavailable
 from mss.imap import server as imap
 from mss.log import configure, get_logger
 from mss.model.address import Domain, parse_domain
 from mss.model.peer import TrustList
 from mss.policy.routing import reachable_domains
 from mss.services import operators
+from mss.services.house import hosted
 from mss.services.outbound import Plan
-from mss.services.receive import Hosted
 from mss.services.submit import Outside
 from mss.signin import SignIn
 from mss.smtp import relay
@@ -43,6 +43,7 @@ from mss.smtp.session import Listener
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
+from mss.upkeep import Upkeep
 from mss.web import serving
 from mss.webmail import app as webmail
 
@@ -52,8 +53,7 @@ _TRUST_POLL_S = 5
 # What stays for a worker's life is never looked at again; a letter's own objects rarely form cycles.
 _GC_THRESHOLDS = (20_000, 20, 50)
 _RESTART_PAUSE_S = 1.0
-_GRACE_S = 20
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = get_logger("app")
 
@@ -190,6 +190,7 @@ class Worker:
         self._trust = TrustHolder(self._store, config, clock)
         self._sign_in = SignIn(self._store, clock, config.limits, self._metrics)
         self._readers = Readers(config.limits)
+        self._hosted = hosted(config)
         self._home = parse_domain(config.domains[0].name)
         self._running = Running()
 
@@ -204,6 +205,7 @@ class Worker:
         await self._begin_web()
         if "relay" in self._roles:
             self._begin_relay()
+        self._begin_upkeep()
         self._running.loop(self._trust.run(), "trust")
         self._running.loop(self._reload_material(), "certificates")
         if "ops" in self._roles and self._config.ops.listen:
@@ -218,9 +220,6 @@ class Worker:
         await self._store.close()
         _log.info("worker.stopped", index=self._index)
 
-    def _hosted(self) -> Hosted:
-        return hosted(self._config)
-
     async def _begin_directory(self) -> None:
         refresher = Refresher(self._store, self._config, self._clock)
         self._running.loop(refresher.run(), "directory")
@@ -234,7 +233,7 @@ class Worker:
                 material=self._material,
                 trust=self._trust.current,
                 trust_max_age_s=config.trust_list.max_age_s,
-                hosted=self._hosted(),
+                hosted=self._hosted,
                 limits=config.limits,
                 clock=clock,
                 readers=self._readers,
@@ -245,7 +244,7 @@ class Worker:
             store=self._store,
             sign_in=self._sign_in,
             outside=self._trust.outside,
-            hosted=self._hosted(),
+            hosted=self._hosted,
             limits=config.limits,
             clock=clock,
             readers=self._readers,
@@ -309,7 +308,7 @@ class Worker:
             trust=self._trust.current,
             trust_max_age_s=config.trust_list.max_age_s,
             look_up=look_up,
-            plan=Plan(config.relay, config.operator.hostname, self._hosted().domains),
+            plan=Plan(config.relay, config.operator.hostname, self._hosted.domains, limits=config.limits),
             limits=config.limits,
             clock=self._clock,
             metrics=self._metrics.smtp,
@@ -318,6 +317,11 @@ class Worker:
         running = relay.Relay(house)
         self._running.loop(running.run(), "relay")
         self._running.ends.append(running.stop)
+
+    def _begin_upkeep(self) -> None:
+        keeping = Upkeep(self._store, self._config, self._clock, self._metrics)
+        self._running.loop(keeping.run(), "upkeep")
+        self._running.ends.append(keeping.stop)
 
     async def _begin_console(self) -> None:
         application = console.build(self._store, self._config, self._clock, self._metrics, self._trust.current)
@@ -335,17 +339,11 @@ class Worker:
                 _log.info("certificates.reloaded")
 
 
-def hosted(config: Config) -> Hosted:
-    """Return what units of work need of the configuration."""
-    domains = {parse_domain(domain.name): domain.kind for domain in config.domains}
-    return Hosted(dict(domains), config.operator.hostname, config.policy, config.limits.message_max_octets)
-
-
 async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None) -> None:
     worker = Worker(config, roles, sockets, index, system_clock)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in _STOPPING:
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
     if parent is not None:
         loop.add_reader(parent, _orphaned, parent, index, stopping)
@@ -371,6 +369,9 @@ def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: 
     except Misconfigured as error:
         _log.error("worker.misconfigured", reason=str(error))
         return 2
+    except Unavailable as error:
+        _log.error("worker.unavailable", reason=str(error))
+        return 1
     return 0
 
 
@@ -400,7 +401,7 @@ class _Parent:
 
     def run(self) -> int:
         """Run until told to stop and all workers are gone."""
-        for number in _STOPPING:
+        for number in _STOP_SIGNALS:
             signal.signal(number, self._stop)
         for index in range(self._workers):
             self._start(index)
@@ -410,7 +411,8 @@ class _Parent:
             index = self._children.pop(pid, -1)
             exit_code = os.waitstatus_to_exitcode(status)
             if self._stopping or exit_code == 2:
-                # A misconfigured worker would only fail again; one that was told to end while it began did no wrong.
+                # A misconfigured worker would only fail again; one that was told to stop before it could listen ends by
+                # the signal itself.
                 code = max(code, 0 if exit_code == -signal.SIGTERM else abs(exit_code))
                 continue
             _log.error("worker.died", index=index, code=exit_code)
@@ -419,21 +421,24 @@ class _Parent:
         return code
 
     def _start(self, index: int) -> None:
-        """Begin a worker, unless it is time to stop. No signal falls between: it would be lost, or reach the child."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
-        pid = -1 if self._stopping else os.fork()
-        if pid > 0:
+        """Start a worker, unless told to stop; a signal that comes meanwhile waits until the worker is known."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        try:
+            if self._stopping:
+                return
+            pid = os.fork()
+            if pid == 0:
+                for number in _STOP_SIGNALS:
+                    signal.signal(number, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                os.close(self._life_write)
+                os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
             self._children[pid] = index
-        if pid == 0:
-            for number in _STOPPING:
-                signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
-        if pid == 0:
-            os.close(self._life_write)
-            os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
         for pid in self._children:
-            with suppress(ProcessLookupError):  # It ended by itself this instant.
+            with contextlib.suppress(ProcessLookupError):  # It has just ended by itself.
                 os.kill(pid, signal.SIGTERM)

@@ -17,10 +17,10 @@ from demo.letters import people_of, sample_document
 from demo.steps import Story
 from tests.journeys import traces
 from tests.journeys.keeping import kept, look_behind
-from tests.journeys.ports import free_base
 from tests.journeys.sites import PASSWORDS, Site
 from tests.journeys.telling import Telling
 from tests.journeys.traces import Watch
+from tests.support.ports import free_base
 
 MakeSite = Callable[[], Site]
 

@@ -32,7 +32,7 @@ from mss.passwords import hash_password
 from mss.services import accounts
 from mss.store.store import Store, upgrade
 from tests.journeys.logs import Log
-from tests.journeys.ports import free_base
+from tests.support.ports import free_base
 
 PATIENCE_S: Final = 30.0
 OTHER_OPERATOR: Final = "autre-demo.mssante.fr"

@@ -264,6 +264,27 @@ async def test_a_locked_store_is_unavailable_to_all_who_wait(
     await store.close()
 
 
+async def test_a_store_that_is_locked_when_it_is_opened_is_written_to_later(
+    sqlite_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_BUSY_TIMEOUT_MS", 20)
+    path = sqlite_path(sqlite_config.sqlite_url(sqlite_config.store.url))
+    with closing(sqlite3.connect(path, isolation_level=None)) as stranger:
+        # Readers are shut out too: not even a connection can be made ready.
+        stranger.execute("PRAGMA locking_mode=EXCLUSIVE")
+        stranger.execute("BEGIN IMMEDIATE")
+        stranger.execute("UPDATE leases SET until = until")
+        stranger.execute("COMMIT")
+        store = Store(sqlite_config)
+        await store.start()
+        for attempt in (store.write(note, 1), store.read(notes), store.at_head()):
+            with pytest.raises(Unavailable, match="holds its file locked"):
+                await attempt
+    assert await store.write(note, 1) == 1
+    assert await store.at_head()
+    await store.close()
+
+
 @pytest.mark.postgres
 async def test_a_locked_table_is_unavailable(
     postgres_database: str, sqlite_config: Config, monkeypatch: pytest.MonkeyPatch
