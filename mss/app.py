@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -40,6 +41,7 @@ from mss.smtp import server as smtp
 from mss.smtp.mx import MxDoor, MxHouse
 from mss.smtp.readers import Readers
 from mss.smtp.session import Listener
+from mss.smtp.spool import Spool
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
@@ -53,6 +55,8 @@ _TRUST_POLL_S = 5
 # What stays for a worker's life is never looked at again; a letter's own objects rarely form cycles.
 _GC_THRESHOLDS = (20_000, 20, 50)
 _RESTART_PAUSE_S = 1.0
+_M_MMAP_THRESHOLD = -3
+_LARGE_BLOCK_OCTETS = 256 * 1024
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = get_logger("app")
@@ -72,29 +76,31 @@ class Sockets:
 
 def bind(config: Config, roles: frozenset[str]) -> Sockets:
     """Bind all listening sockets of the roles; Misconfigured names the address that is taken."""
-    smtp_config, imap_config = config.smtp, config.imap
+    smtp_config, imap_config, receive = config.smtp, config.imap, config.limits.smtp_receive_buffer_max_octets
     return Sockets(
-        mx=_bound(smtp_config.mx_listen if "mx" in roles else ()),
-        submission=_bound(smtp_config.submission_listen if "submission" in roles else ()),
-        submissions=_bound(smtp_config.submissions_listen if "submission" in roles else ()),
+        mx=_bound(smtp_config.mx_listen if "mx" in roles else (), receive),
+        submission=_bound(smtp_config.submission_listen if "submission" in roles else (), receive),
+        submissions=_bound(smtp_config.submissions_listen if "submission" in roles else (), receive),
         imap=_bound(imap_config.listen if "imap" in roles else ()),
         imaps=_bound(imap_config.imaps_listen if "imap" in roles else ()),
         webmail=_bound(config.webmail.listen if "webmail" in roles else ()),
     )
 
 
-def _bound(addresses: tuple[str, ...]) -> tuple[socket.socket, ...]:
-    return tuple(bind_one(address) for address in addresses)
+def _bound(addresses: tuple[str, ...], receive_octets: int = 0) -> tuple[socket.socket, ...]:
+    return tuple(bind_one(address, receive_octets=receive_octets) for address in addresses)
 
 
-def bind_one(address: str, offset: int = 0) -> socket.socket:
-    """Bind one `host:port` (IPv6 in brackets), the port moved by `offset`."""
+def bind_one(address: str, offset: int = 0, *, receive_octets: int = 0) -> socket.socket:
+    """Bind one `host:port` (IPv6 in brackets), the port moved by `offset`; its connections inherit the buffer."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if receive_octets:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_octets)
         bound.bind((host, int(port) + offset))
         bound.listen(512)
     except (OSError, ValueError) as error:
@@ -190,6 +196,7 @@ class Worker:
         self._trust = TrustHolder(self._store, config, clock)
         self._sign_in = SignIn(self._store, clock, config.limits, self._metrics)
         self._readers = Readers(config.limits)
+        self._spool = Spool(config.limits, config.path(config.store.blobs_dir).parent / "spool")
         self._hosted = hosted(config)
         self._home = parse_domain(config.domains[0].name)
         self._running = Running()
@@ -216,6 +223,7 @@ class Worker:
         """End everything; letters under way are answered first."""
         await self._running.end()
         self._readers.close()
+        self._spool.close()
         self._sign_in.close()
         await self._store.close()
         _log.info("worker.stopped", index=self._index)
@@ -266,6 +274,7 @@ class Worker:
             limits=self._config.limits,
             clock=self._clock,
             metrics=self._metrics.smtp,
+            spool=self._spool,
             implicit_tls=implicit_tls,
         )
         self._running.ends.append(served.close)
@@ -364,6 +373,7 @@ def _orphaned(parent: int, index: int, stopping: asyncio.Event) -> None:
 
 
 def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None = None) -> int:
+    _give_memory_back()
     try:
         uvloop.run(_work(config, roles, sockets, index, parent))
     except Misconfigured as error:
@@ -373,6 +383,12 @@ def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: 
         _log.error("worker.unavailable", reason=str(error))
         return 1
     return 0
+
+
+def _give_memory_back() -> None:
+    """Let large blocks go back to the system when they are freed; glibc would keep a letter's size for the next one."""
+    with contextlib.suppress(OSError, AttributeError):  # Another C library does as it likes.
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_OCTETS)
 
 
 def serve(config: Config, *, roles: frozenset[str] = frozenset(ROLES), workers: int = 1) -> int:

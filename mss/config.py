@@ -170,6 +170,9 @@ class Limits:
     smtp_connections_max: int = 500
     smtp_connections_per_peer_max: int = 50
     smtp_timeout_s: int = 300
+    smtp_receive_buffer_max_octets: int = 64 * KIB
+    smtp_memory_max_octets: int = 16 * MIB
+    smtp_spool_max_octets: int = 4096 * MIB
     imap_line_max_octets: int = 64 * KIB
     imap_literal_before_login_max_octets: int = 4 * KIB
     imap_nesting_max: int = 20

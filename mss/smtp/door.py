@@ -15,6 +15,7 @@ from mss.smtp.commands import Credentials
 from mss.smtp.metrics import Metrics
 from mss.smtp.reply import Reply
 from mss.smtp.session import Listener, Session, Transaction
+from mss.smtp.spool import Spool
 
 if TYPE_CHECKING:
     import ssl
@@ -47,24 +48,6 @@ class Door(Protocol):
         """Take the letter: a positive reply is a promise that it is on disk."""
 
 
-class Memory:
-    """How many octets of unfinished letters may be held, over all connections of a process."""
-
-    def __init__(self, octets_max: int) -> None:
-        self._free = octets_max
-
-    def take(self, octets: int) -> bool:
-        """Take so many; False when there are not enough left."""
-        if octets > self._free:
-            return False
-        self._free -= octets
-        return True
-
-    def give(self, octets: int) -> None:
-        """Give them back."""
-        self._free += octets
-
-
 @dataclass(frozen=True, slots=True)
 class House:
     """What all connections of a listener share. `home` is where a bare `postmaster` lives."""
@@ -75,7 +58,7 @@ class House:
     limits: Limits
     clock: Clock
     metrics: Metrics
-    memory: Memory
+    spool: Spool
     tls_context: Callable[[], ssl.SSLContext]
     admit: Callable[[Connection], Reply | None]
     leave: Callable[[Connection], None]

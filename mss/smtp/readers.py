@@ -11,10 +11,13 @@ import multiprocessing
 import os
 import re
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from mss.config import Limits
@@ -75,13 +78,27 @@ class _Parcel:
         return replace(self.reading, message=replace(self.reading.message, octets=final))
 
 
-def read_aside(octets: bytes, wanted: Preparation, limits: Limits, *, documents: bool) -> _Parcel:
-    """Read in another process: a large letter travels there once, and not back."""
+def read_aside(path: str, wanted: Preparation, limits: Limits, *, documents: bool) -> _Parcel:
+    """Read in another process: a large letter is looked at there, and does not travel back."""
+    octets = Path(path).read_bytes()
     found = read(octets, wanted, limits, documents=documents)
     bare = replace(found, message=replace(found.message, octets=b""))
     if found.octets.endswith(octets):
         return _Parcel(bare, found.octets[: len(found.octets) - len(octets)], None)
     return _Parcel(bare, b"", found.octets)
+
+
+@contextmanager
+def _shown(octets: bytes) -> Iterator[str]:
+    """Put octets where another process of ours can read them: a file in memory, whose name goes with this process.
+
+    Sent through the pool's pipe they would be copied twice, and its thread would keep a copy until the next letter.
+    """
+    with os.fdopen(os.memfd_create("letter"), "wb", buffering=0) as file:
+        left = memoryview(octets)
+        while left:
+            left = left[file.write(left) :]
+        yield f"/proc/{os.getpid()}/fd/{file.fileno()}"
 
 
 class Readers:
@@ -95,7 +112,10 @@ class Readers:
         """Return what `read` returns; Unavailable when the process failed."""
         if len(octets) <= self._limits.index_in_process_max_octets:
             return read(octets, wanted, self._limits, documents=documents)
-        work = partial(read_aside, octets, wanted, self._limits, documents=documents)
+        with _shown(octets) as path:
+            return await self._aside(partial(read_aside, path, wanted, self._limits, documents=documents), octets)
+
+    async def _aside(self, work: Callable[[], _Parcel], octets: bytes) -> Reading:
         pool = self._process()
         try:
             async with asyncio.timeout(_PATIENCE_S):

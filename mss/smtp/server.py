@@ -13,17 +13,16 @@ from mss.config import Limits
 from mss.log import get_logger
 from mss.model.address import Domain
 from mss.smtp import reply
-from mss.smtp.door import Door, House, Memory
+from mss.smtp.door import Door, House
 from mss.smtp.esmtp import Connection
 from mss.smtp.metrics import Metrics
 from mss.smtp.reply import Reply
+from mss.smtp.spool import Spool
 from mss.smtp.verbs import Esmtp
 
 if TYPE_CHECKING:
     import ssl
 
-# Unfinished letters of one process: that many of the largest kind.
-_LARGE_LETTERS: Final = 16
 _BACKLOG: Final = 512
 _HANDSHAKE_TIMEOUT_S: Final = 30
 _NO_SOCKETS_PAUSE_S: Final = 1
@@ -44,6 +43,7 @@ class Server:
         limits: Limits,
         clock: Clock,
         metrics: Metrics,
+        spool: Spool,
     ) -> None:
         self._limits = limits
         self._connections: set[Connection] = set()
@@ -60,7 +60,7 @@ class Server:
             limits=limits,
             clock=clock,
             metrics=metrics,
-            memory=Memory(_LARGE_LETTERS * limits.message_max_octets),
+            spool=spool,
             tls_context=tls_context,
             admit=self._admit,
             leave=self._leave,
@@ -161,9 +161,12 @@ async def serve(
     limits: Limits,
     clock: Clock,
     metrics: Metrics,
+    spool: Spool,
     implicit_tls: bool = False,
 ) -> Server:
-    """Serve a door on bound sockets; returns the handle to close it with."""
-    server = Server(door, tls_context, hostname=hostname, home=home, limits=limits, clock=clock, metrics=metrics)
+    """Serve a door on bound sockets; returns the handle to close it with. All doors of a process share a spool."""
+    server = Server(
+        door, tls_context, hostname=hostname, home=home, limits=limits, clock=clock, metrics=metrics, spool=spool
+    )
     await server.listen(sockets, implicit_tls=implicit_tls)
     return server

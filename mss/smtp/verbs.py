@@ -16,6 +16,7 @@ from mss.smtp.commands import Credentials
 from mss.smtp.esmtp import READ_OCTETS, Connection, Verb
 from mss.smtp.reply import Reply
 from mss.smtp.session import Transaction, new_id
+from mss.smtp.spool import Incoming
 from mss.smtp.wire import Fault, LetterReader
 
 _DATA_STEP_OCTETS: Final = 16 * 1024
@@ -130,20 +131,21 @@ class Esmtp(Connection):
         return answer
 
     async def _letter(self, transaction: Transaction) -> Reply:
-        reader = LetterReader(self._house.limits.message_max_octets)
-        held = 0
+        letter = self._house.spool.begin(transaction.mail.size_octets)
+        reader = letter.reader
         try:
-            block, rest = self._lines.take(), None
-            while rest is None:
-                if not reader.discarded and not self._house.memory.take(len(block)):
-                    reader.discard()
-                held += 0 if reader.discarded else len(block)
-                rest = reader.feed(block)
-                block = b"" if rest is not None else await self._block(reader)
+            block = self._lines.take()
+            fits = letter.fits(len(block))
+            while (rest := reader.feed(block)) is None:
+                if not fits:
+                    await letter.spill()
+                block = await self._block(reader)
+                fits = letter.fits(len(block))
             self._lines.feed(rest)
-            return await self._deliver(transaction, reader)
-        finally:
-            self._house.memory.give(held)
+        except BaseException:
+            letter.close()
+            raise
+        return await self._deliver(transaction, letter)
 
     async def _block(self, reader: LetterReader) -> bytes:
         """Return more of a letter. The clock starts anew only after real progress: drips do not hold a connection."""
@@ -154,33 +156,42 @@ class Esmtp(Connection):
             self._reset_timeout()
         return block
 
-    async def _deliver(self, transaction: Transaction, reader: LetterReader) -> Reply:
+    async def _deliver(self, transaction: Transaction, letter: Incoming) -> Reply:
         """Give the letter to the door. Its unit of work is not cut short when the client goes away meanwhile."""
         assert self._timeout_handle is not None
         self._timeout_handle.cancel()
-        task = self.loop.create_task(self._judge(transaction, reader))
+        task = self.loop.create_task(self._judge(transaction, letter))
         self._house.deliveries.add(task)
         task.add_done_callback(self._house.deliveries.discard)
         answer = await asyncio.shield(task)
         self._reset_timeout()
         return answer
 
-    async def _judge(self, transaction: Transaction, reader: LetterReader) -> Reply:
+    async def _judge(self, transaction: Transaction, letter: Incoming) -> Reply:
         self.transaction = None
+        reader = letter.reader
         answer = _form(reader)
-        if answer:
-            transaction.rule = transaction.rule or "letter-form"
-        else:
-            try:
-                answer = await self._house.door.data(self.facts, transaction, reader.octets())
-            except Exception as error:  # noqa: BLE001  # The door's map: temporary to the peer.
-                answer = self._incident(error)
+        try:
+            if answer:
+                transaction.rule = transaction.rule or "letter-form"
+            else:
+                answer = await self._take(transaction, letter)
+        except Exception as error:  # noqa: BLE001  # The door's map: temporary to the peer.
+            answer = self._incident(error)
+        finally:
+            letter.close()
         outcome = "accepted" if answer.positive else "deferred" if answer.temporary else "refused"
         if not answer.positive:
             self._house.metrics.refused("data", transaction.rule or "incident")
         self._house.metrics.letter(self.facts.listener, outcome, reader.size_octets)
         self._canonical(transaction, outcome, answer, reader.size_octets)
         return answer
+
+    async def _take(self, transaction: Transaction, letter: Incoming) -> Reply:
+        if not letter.on_disk:
+            return await self._house.door.data(self.facts, transaction, await letter.octets())
+        async with self._house.spool.large:
+            return await self._house.door.data(self.facts, transaction, await letter.octets())
 
     verbs: ClassVar[Mapping[str, Verb]] = {
         **Connection.verbs,

@@ -24,6 +24,7 @@ from mss.smtp.door import Door
 from mss.smtp.metrics import Silence
 from mss.smtp.reply import Reply
 from mss.smtp.server import Server, serve
+from mss.smtp.spool import Spool
 from mss.smtp.session import Listener, Session, Transaction
 from mss.tls import TlsMaterial
 
@@ -234,6 +235,7 @@ async def serving(
     *,
     limits: Limits | None = None,
     metrics: Silence | None = None,
+    spool: Spool | None = None,
     implicit_tls: bool = False,
     clock: Callable[[], datetime] = now,
 ) -> AsyncIterator[tuple[Server, int]]:
@@ -250,6 +252,7 @@ async def serving(
         limits=limits or Limits(),
         clock=clock,
         metrics=metrics or Silence(),
+        spool=spool or Spool(limits or Limits()),
         implicit_tls=implicit_tls,
     )
     try:

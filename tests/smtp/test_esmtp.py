@@ -17,7 +17,8 @@ from mss.smtp import esmtp, reply
 from mss.smtp.esmtp import Connection
 from mss.smtp.reply import Reply
 from mss.smtp.server import Server
-from mss.smtp.session import Listener
+from mss.smtp.session import Listener, Session, Transaction
+from mss.smtp.spool import Spool
 from mss.tls import TlsMaterial
 from tests.smtp.smtp_world import LETTER, Counts, Pki, Recorder, Talk, connected, serving
 
@@ -509,19 +510,56 @@ async def test_too_many_connections_in_all(material: TlsMaterial) -> None:
             assert (await two.reply()).startswith("421 4.7.0")
 
 
-async def test_unfinished_letters_share_a_bounded_memory(material: TlsMaterial, pki_world: Pki) -> None:
-    """Past it, a letter is read to its end and deferred; the memory is given back."""
-    limits = replace(LIMITS, message_max_octets=1000)
-    async with serving(Recorder(), material, limits=limits) as (server, port), connected(port) as talk:
+async def test_unfinished_letters_share_a_bounded_memory_and_disk(material: TlsMaterial, pki_world: Pki) -> None:
+    """Past both, a letter is read to its end and deferred; everything is given back."""
+    limits = replace(LIMITS, smtp_memory_max_octets=4000, smtp_spool_max_octets=50_000, message_max_octets=100_000)
+    spool, door = Spool(limits), Recorder()
+    async with serving(door, material, limits=limits, spool=spool) as (_, port), connected(port) as talk:
         await talk.hello(pki_world.client("chu"))
-        memory = server._house.memory
-        assert memory.take(15_990)
-        assert (await talk.letter(b"x" * 500 + b"\r\n")).startswith("452 4.3.1")
-        memory.give(15_990)
-        for _ in range(40):
-            assert (await talk.letter(b"x" * 900 + b"\r\n")).startswith("250")
-        assert memory.take(16_000)
-        assert not memory.take(1)
+        for size, answer in ((3000, "250"), (40_000, "250"), (90_000, "452 4.3.1"), (40_000, "250"), (3000, "250")):
+            octets = b"x" * size + b"\r\n"
+            assert (await talk.say(b"MAIL FROM:<a@chu.example> SIZE=%d" % size)).startswith("250")
+            assert (await talk.say(b"RCPT TO:<b@patient.example>")).startswith("250")
+            assert (await talk.say(b"DATA")).startswith("354")
+            await talk.send(octets[: size // 2])
+            assert (await talk.say(octets[size // 2 :] + b".")).startswith(answer)
+            assert answer != "250" or door.letters[-1][1] == octets
+        assert (spool.memory._free, spool.disk._free) == (4000, 50_000)
+        assert len(door.letters) == 4
+    spool.close()
+
+
+class Crowded(Recorder):
+    """A door that takes its time, and counts how many letters were in it at most."""
+
+    inside = most = 0
+
+    async def data(self, session: Session, transaction: Transaction, octets: bytes) -> Reply:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        await asyncio.sleep(0.1)
+        self.inside -= 1
+        return await super().data(session, transaction, octets)
+
+
+@pytest.mark.parametrize(("size", "at_once"), [(200_000, 1), (200, 3)])
+async def test_large_letters_are_taken_one_at_a_time(
+    material: TlsMaterial, pki_world: Pki, size: int, at_once: int
+) -> None:
+    spool, door = Spool(replace(LIMITS, smtp_memory_max_octets=10_000)), Crowded()
+    async with (
+        serving(door, material, spool=spool) as (_, port),
+        connected(port) as one,
+        connected(port) as two,
+        connected(port) as three,
+    ):
+        talks = (one, two, three)
+        for talk in talks:
+            await talk.hello(pki_world.client("chu"))
+        answers = await asyncio.gather(*(talk.letter(b"x" * size + b"\r\n") for talk in talks))
+    assert [answer[:3] for answer in answers] == ["250"] * 3
+    assert door.most == at_once
+    spool.close()
 
 
 async def test_closing_lets_a_letter_end_and_sends_the_idle_away(material: TlsMaterial, pki_world: Pki) -> None:

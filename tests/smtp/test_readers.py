@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -38,10 +39,11 @@ TOP = (b"Return-Path: <>\r\n", b"Received: from a by b;\r\n\tThu, 1 Jan 2026 00:
     ],
 )
 def test_octets_are_prepared_and_a_parcel_opens_to_the_same(
-    wanted: Preparation, letter: bytes, expected: bytes
+    wanted: Preparation, letter: bytes, expected: bytes, tmp_path: Path
 ) -> None:
     here = readers.read(letter, wanted, Limits(), documents=True)
-    parcel = readers.read_aside(letter, wanted, Limits(), documents=True)
+    (tmp_path / "letter").write_bytes(letter)
+    parcel = readers.read_aside(str(tmp_path / "letter"), wanted, Limits(), documents=True)
     assert here.octets == expected
     assert parcel.opened(letter) == here
     assert parcel.reading.octets == b""

@@ -313,7 +313,7 @@ async def test_a_disk_that_refuses_the_second_file_leaves_not_the_first(
 async def test_the_sweep_takes_old_orphans_and_nothing_else(store: Store, config: Config) -> None:
     octets = Octets(os.urandom(INLINE_MAX + 1))
     object_id = await store.write(keep, ALICE, octets)
-    orphan = store._shared.files.put(b"orphan")
+    orphan = store._shared.files.put((b"orphan",))
     half = config.path(config.store.blobs_dir) / orphan[:2] / ".half.new"
     half.write_bytes(b"half")
     assert await store.sweep_files(3600) == 0
