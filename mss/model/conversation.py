@@ -71,6 +71,7 @@ class Letter:
     mailbox_id: int = 0
     seen: bool = True
     filing: tuple[tuple[str, str], ...] = ()
+    conversation_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,17 +17,20 @@ from starlette.responses import Response
 from mss.model.account import DelegationKind
 from mss.policy.decision import Decision
 from mss.services import records, submit
+from mss.services.accesses import Look, Sight
 from mss.services.records import Draft, Thread, ThreadLetter
 from mss.services.submit import Attachment, PatientReply
 from mss.web.forms import Form, Upload
 from mss.web.pages import mark
 from mss.webmail import files, reasons, viewer
+from mss.webmail.looking import key_of, seen
 from mss.webmail.room import Guest, Room, go, number
 from mss.webmail.veil import Veil
 from mss.webmail.viewer import LetterView
 
-PER_PAGE: Final = 20
+PER_PAGE: Final = 50
 PAGES_MAX: Final = 5000
+SKIP_MAX: Final = 1_000_000
 TEXT_MAX_CHARACTERS: Final = 20_000
 _FORM_ROOM_OCTETS: Final = 512 * 1024
 
@@ -45,7 +48,9 @@ async def listing(room: Room, request: Request, guest: Guest) -> Response:
     """Show a page of the conversations, newest first."""
     page = max(1, min(number(request.query_params.get("page", "1")), PAGES_MAX))
     now = room.clock()
-    found = await room.store.read(records.conversations, guest.box.id, (page - 1) * PER_PAGE, PER_PAGE + 1, now)
+    offset = (page - 1) * PER_PAGE
+    asked = await room.store.read(records.conversations, guest.account_id, guest.box.id, offset, PER_PAGE + 1, now)
+    found = await seen(room, guest, Look(Sight.CONVERSATIONS), asked)
     return await room.page(
         request, guest, "conversations.html", conversations=found[:PER_PAGE], number=page, more=len(found) > PER_PAGE,
         veil=room.veil(guest),
@@ -54,23 +59,23 @@ async def listing(room: Room, request: Request, guest: Guest) -> Response:
 
 async def one(room: Room, request: Request, guest: Guest) -> Response:
     """Show a conversation and mark its letters as read."""
-    thread = await _thread(room, request, guest)
     fetched_ahead = "prefetch" in request.headers.get("sec-purpose", "")
-    if thread.conversation.unread and not fetched_ahead:
-        await room.store.write(
-            records.mark_read, room.hosted, guest.account_id, guest.box.id, thread.conversation.id, room.clock()
-        )
+    thread = await _thread(room, request, guest, opens=not fetched_ahead)
     return await _page(room, request, guest, thread)
 
 
-async def _thread(room: Room, request: Request, guest: Guest) -> Thread:
+async def _thread(room: Room, request: Request, guest: Guest, *, opens: bool = False) -> Thread:
+    """Return the conversation and note that it was looked at; when it `opens`, its letters on the page become read."""
     conversation_id = number(request.path_params["conversation"])
-    thread = await room.store.read(
-        records.thread, room.hosted, guest.account_id, guest.box.id, conversation_id, room.clock()
-    )
-    if thread is None:
-        raise HTTPException(404)
-    return thread
+    skip = min(number(request.query_params.get("skip", "0")), SKIP_MAX)
+    where = (room.hosted, guest.account_id, guest.box.id, conversation_id)
+    thread = await room.store.read(records.thread, *where, room.clock(), skip)
+    look = Look(Sight.CONVERSATION, conversation_id)
+    fresh = [letter.email_id for letter in thread.letters if letter.unread] if thread is not None else []
+    marked = await room.store.write(records.mark_read, *where, room.clock(), fresh) if opens and fresh else 0
+    if marked:
+        room.noted.add(key_of(guest, look))
+    return await seen(room, guest, look, thread)
 
 
 async def _page(
@@ -90,10 +95,10 @@ async def _page(
     first_unread = next((letter.email_id for letter, _ in letters if letter.unread), None)
     return await room.page(
         request, guest, "thread.html", status, thread=thread, letters=letters, draft=draft, chosen=chosen,
-        unfiled=reasons.UNFILED, reason=reasons.why_no_answer(thread), problems=problems, veil=veil,
-        total_max_octets=room.files_max_octets, accept=files.ACCEPT, text_max=TEXT_MAX_CHARACTERS,
+        unfiled=reasons.UNFILED, remedy=reasons.remedy, reason=reasons.why_no_answer(thread), problems=problems,
+        veil=veil, total_max_octets=room.files_max_octets, accept=files.ACCEPT, text_max=TEXT_MAX_CHARACTERS,
         files_max=files.FILES_MAX, first_unread=first_unread, idle_minutes=room.config.webmail.session_idle_s // 60,
-        subject=veil(thread.conversation.subject),
+        subject=veil(thread.conversation.subject), skipped=thread.newer,
     )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ from mss.web.forms import Form
 from mss.web.pages import Locale, choose_locale, locale_of, mark, pages_of
 from mss.web.sessions import Cookies, Sessions, Visit
 from mss.webmail import files
+from mss.webmail.looking import Noted
 from mss.webmail.veil import Veil, make_veil
 
 UPLOADS_AT_ONCE: Final = 8
@@ -111,6 +112,7 @@ class Room:
         self.files_max_octets = files.room_for_files(config.limits.message_max_octets)
         self.uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self.sent = Recently(clock)
+        self.noted = Noted(clock)
 
     def veil(self, guest: Guest) -> Veil:
         """Return what keeps professional addresses off this person's screen."""
@@ -137,7 +139,7 @@ class Room:
 
     async def page(self, request: Request, guest: Guest, name: str, status: int = 200, **values: Any) -> Response:
         """Return a page inside the frame of a signed-in person."""
-        unread = await self.store.read(records.unread, guest.box.id, self.clock())
+        unread = await self.store.read(records.unread, guest.account_id, guest.box.id, self.clock())
         frame = {"guest": guest, "unread": unread, "csrf": guest.visit.session.csrf}
         return self.draw(request, name, guest.locale, status, **(frame | values))
 
