@@ -123,7 +123,7 @@ def may_see(uow: Uow, account_id: int, document: Document, now: datetime) -> Dec
 @dataclass(frozen=True, slots=True)
 class Access:
     """An entry of the journal as its patient reads it: who it was, by name when it was another person of the box, and
-    the title of the document that it was about."""
+    the title of the document or the subject of the conversation that it was about."""
 
     record: AuditRecord
     name: str = ""
@@ -144,7 +144,8 @@ def accesses(
     without = f"account:{account_id}" if others else ""
     found = uow.journal.about_box(box_id, limit, offset=offset, except_actions=_REPEATED, except_actor=without)
     names = _names(uow, account_id, {record.event.actor for record in found})
-    titles = _titles(uow, account_id, box_id, {record.event.target for record in found}, now)
+    targets = {record.event.target for record in found}
+    titles = _titles(uow, account_id, box_id, targets, now) | _subjects(uow, account_id, box_id, targets, now)
     return tuple(
         Access(record, names.get(record.event.actor, ""), titles.get(record.event.target, "")) for record in found
     )
@@ -168,3 +169,12 @@ def _titles(uow: Uow, account_id: int, box_id: int, targets: Iterable[str], now:
         for target, document in known.items()
         if document is not None and may_see(uow, account_id, document, now).accepted
     }
+
+
+def _subjects(uow: Uow, account_id: int, box_id: int, targets: Iterable[str], now: datetime) -> dict[str, str]:
+    if not may(uow, account_id, uow.accounts.box_by_id(box_id), Action.READ_LETTERS, now).accepted:
+        return {}
+    within = dict(_numbers(targets, "conversation"))
+    letters = {target: uow.conversations.letter(box_id, number) for target, number in _numbers(targets, "letter")}
+    within |= {target: letter.conversation_id for target, letter in letters.items() if letter is not None}
+    return {target: uow.conversations.subject(box_id, number) for target, number in within.items()}

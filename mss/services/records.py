@@ -52,7 +52,7 @@ def conversations(
 
 
 def unread(uow: Uow, account_id: int, box_id: int, now: datetime) -> int:
-    """Return how many conversations have unread letters; 0 for an account that may not read them."""
+    """Return how many letters are unread; 0 for an account that may not read them."""
     box = uow.accounts.box_by_id(box_id)
     return uow.conversations.unread(box_id) if may(uow, account_id, box, Action.READ_LETTERS, now).accepted else 0
 

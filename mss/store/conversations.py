@@ -203,6 +203,12 @@ class Conversations:
         senders = (self._sealing.unseal_json(row.box_id, facts, _FACTS)["sender"] for (facts,) in sealed)
         return tuple(dict.fromkeys(sender[1] for sender in senders if sender is not None))
 
+    def subject(self, box_id: int, conversation_id: int) -> str:
+        """Return the subject of a conversation of a box; empty when it has none such."""
+        where = and_(conversations.c.id == conversation_id, conversations.c.box_id == box_id)
+        sealed = self._connection.execute(select(conversations.c.subject).where(where)).scalar()
+        return "" if sealed is None else self._sealing.unseal_text(box_id, sealed, _SUBJECT)
+
     def holds(self, box_id: int, conversation_id: int) -> bool:
         """Say whether a conversation is this box's."""
         where = and_(conversations.c.box_id == box_id, conversations.c.id == conversation_id)
@@ -268,10 +274,10 @@ class Conversations:
         return tuple(Place(row.mailbox_id, row.uid, row.object_id, Direction(row.direction)) for row in rows)
 
     def unread(self, box_id: int) -> int:
-        """Return how many conversations have unread letters."""
+        """Return how many letters of a box are unread."""
         # Written out, not bound: only then is the partial index known to fit.
         where = and_(conversations.c.box_id == box_id, conversations.c.unread > literal_column("0"))
-        return int(self._connection.execute(select(func.count()).select_from(conversations).where(where)).scalar() or 0)
+        return int(self._connection.execute(select(func.sum(conversations.c.unread)).where(where)).scalar() or 0)
 
     # -- contacts ------------------------------------------------------------------------------------------------
 

@@ -227,6 +227,7 @@ attempts = Table(
     Column("remote", String(255), nullable=False),
 )  # fmt: skip
 
+_UNREAD = text("unread > 0")
 # `letters`, `unread` and `has_attachment` sum up the conversation's letters, so that a list of them reads none.
 conversations = Table(
     "conversations", metadata,
@@ -239,7 +240,7 @@ conversations = Table(
     Column("unread", Big, nullable=False),
     Column("has_attachment", Boolean, nullable=False),
     Index("ix_conversations_box", "box_id", "last_at"),
-    Index("ix_conversations_unread", "box_id", sqlite_where=text("unread > 0"), postgresql_where=text("unread > 0")),
+    Index("ix_conversations_unread", "box_id", "unread", sqlite_where=_UNREAD, postgresql_where=_UNREAD),
     sqlite_autoincrement=True,
 )  # fmt: skip
 

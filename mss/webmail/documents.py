@@ -138,5 +138,5 @@ async def accesses_page(room: Room, request: Request, guest: Guest) -> Response:
     rows = [(entry, who(entry, guest.account_id)) for entry in found[:PER_PAGE]]
     return await room.page(
         request, guest, "accesses.html", rows=rows, actions=ACTIONS, other=OTHER_ACTION, others=others, number=page,
-        more=len(found) > PER_PAGE,
+        more=len(found) > PER_PAGE, veil=room.veil(guest),
     )  # fmt: skip

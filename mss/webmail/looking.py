@@ -1,7 +1,7 @@
 """Every look at a patient's data is written down before it is given out (promise 9); the same look once a minute.
 
 A page reads, says what it looked at, and gets it back once the entry is on disk. When nothing can be written, nothing
-is shown. Not noted: the frame of a page (name, number of unread conversations) and what the account has of its own.
+is shown. Not noted: the frame of a page (name, number of unread messages) and what the account has of its own.
 """
 
 from __future__ import annotations

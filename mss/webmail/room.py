@@ -31,7 +31,7 @@ from mss.services.submit import Outside
 from mss.signin import SignIn
 from mss.store import Store
 from mss.web import forms
-from mss.web.forms import Form
+from mss.web.forms import Form, TooLarge
 from mss.web.pages import Locale, choose_locale, locale_of, mark, pages_of
 from mss.web.sessions import Cookies, Sessions, Visit
 from mss.webmail import files
@@ -151,7 +151,10 @@ class Room:
         self, request: Request, guest: Guest, *, max_octets: int = forms.SMALL_OCTETS, files_max: int = 0
     ) -> Form:
         """Return a form of ours that was drawn for the box in view; HTTPException 409 when another box is in view."""
-        form = await forms.read(request, guest.visit.session.csrf, max_octets=max_octets, files_max=files_max)
+        try:
+            form = await forms.read(request, guest.visit.session.csrf, max_octets=max_octets, files_max=files_max)
+        except TooLarge as error:
+            raise (error if error.form.get("box") == str(guest.box.id) else HTTPException(409)) from None
         if form.get("box") != str(guest.box.id):
             raise HTTPException(409)
         return form

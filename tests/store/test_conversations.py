@@ -81,6 +81,7 @@ async def test_only_the_letters_that_were_shown_become_read(store: Store) -> Non
     counts = {one.id: one.unread for one in await store.read(lambda uow: uow.conversations.list(box.id, 0, 10))}
     assert counts == {number: 1, other: 1}
     assert await store.read(lambda uow: uow.conversations.unread(box.id)) == 2
+    assert await store.read(lambda uow: uow.conversations.unread(box.id + 1)) == 0
     await store.write(lambda uow: uow.conversations.mark_read(box.id, number, [1]))
     assert await store.read(lambda uow: uow.conversations.unread(box.id)) == 1
     stranger = await patient_box(store, OTHER_MATRICULE)
