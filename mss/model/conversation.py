@@ -24,6 +24,14 @@ class Direction(StrEnum):
     SENT = "sent"
 
 
+class Which(StrEnum):
+    """Which of a box's conversations are listed."""
+
+    ALL = ""
+    UNREAD = "unread"
+    DRAFTS = "drafts"
+
+
 class Role(StrEnum):
     """Where an address stood in a letter."""
 

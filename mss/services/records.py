@@ -14,7 +14,7 @@ from mss.config import Limits
 from mss.dossier.categories import CATEGORIES
 from mss.errors import Malformed
 from mss.model.account import Box
-from mss.model.conversation import Conversation, Direction, Letter
+from mss.model.conversation import Conversation, Direction, Letter, Which
 from mss.model.document import Confidentiality, Document
 from mss.model.filing import FilingReason
 from mss.policy import conversing
@@ -43,12 +43,12 @@ _HEAD_OCTETS = 64 * 1024
 
 
 def conversations(
-    uow: Uow, account_id: int, box_id: int, offset: int, limit: int, now: datetime
+    uow: Uow, account_id: int, box_id: int, offset: int, limit: int, now: datetime, which: Which = Which.ALL
 ) -> tuple[Conversation, ...]:
     """Return a box's conversations, newest first; none when the account may not read them."""
     if not may(uow, account_id, uow.accounts.box_by_id(box_id), Action.READ_LETTERS, now).accepted:
         return ()
-    return uow.conversations.list(box_id, offset, limit)
+    return uow.conversations.list(box_id, offset, limit, which)
 
 
 def unread(uow: Uow, account_id: int, box_id: int, now: datetime) -> int:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     Select,
@@ -28,7 +29,7 @@ from sqlalchemy import (
 
 from mss.clock import from_us, to_us
 from mss.model.address import Address
-from mss.model.conversation import Contact, ContactState, Conversation, Direction, Letter, Participant, Role
+from mss.model.conversation import Contact, ContactState, Conversation, Direction, Letter, Participant, Role, Which
 from mss.store.hot import Hot
 from mss.store.sealing import Sealing
 from mss.store.tables import contacts, conversations, drafts, letters
@@ -166,11 +167,11 @@ class Conversations:
     def _author(self, box_id: int, address: Address) -> bytes:
         return self._sealing.digest(b"author", b"%d" % box_id, address.key.encode("utf-8", "replace"))
 
-    def list(self, box_id: int, offset: int, limit: int) -> tuple[Conversation, ...]:
+    def list(self, box_id: int, offset: int, limit: int, which: Which = Which.ALL) -> tuple[Conversation, ...]:
         """Return conversations, newest first, with their counts and the names of those who wrote first and last."""
         newest_first = (conversations.c.last_at.desc(), conversations.c.id.desc())
         # The page is cut before anything is joined: skipped rows cost an index entry each.
-        page = select(conversations.c.id).where(conversations.c.box_id == box_id).order_by(*newest_first)
+        page = select(conversations.c.id).where(_listed(box_id, which)).order_by(*newest_first)
         where = conversations.c.id.in_(page.offset(offset).limit(limit))
         rows = self._connection.execute(_with_drafts(box_id).where(where).order_by(*newest_first)).all()
         return tuple(self._conversation(row) for row in rows)
@@ -275,9 +276,8 @@ class Conversations:
 
     def unread(self, box_id: int) -> int:
         """Return how many letters of a box are unread."""
-        # Written out, not bound: only then is the partial index known to fit.
-        where = and_(conversations.c.box_id == box_id, conversations.c.unread > literal_column("0"))
-        return int(self._connection.execute(select(func.sum(conversations.c.unread)).where(where)).scalar() or 0)
+        query = select(func.sum(conversations.c.unread)).where(_listed(box_id, Which.UNREAD))
+        return int(self._connection.execute(query).scalar() or 0)
 
     # -- contacts ------------------------------------------------------------------------------------------------
 
@@ -348,6 +348,21 @@ class Conversations:
         """Drop the draft."""
         where = and_(drafts.c.box_id == box_id, drafts.c.conversation_id == conversation_id)
         self._connection.execute(delete(drafts).where(where))
+
+
+def _listed(box_id: int, which: Which) -> ColumnElement[bool]:
+    mine = conversations.c.box_id == box_id
+    match which:
+        case Which.ALL:
+            return mine
+        case Which.UNREAD:
+            # Written out, not bound: only then is the partial index known to fit.
+            return and_(mine, conversations.c.unread > literal_column("0"))
+        case Which.DRAFTS:
+            written = select(drafts.c.conversation_id).where(drafts.c.box_id == box_id)
+            return and_(mine, conversations.c.id.in_(written))
+        case _ as never:
+            assert_never(never)
 
 
 def _with_drafts(box_id: int) -> Select[Any]:

@@ -240,7 +240,7 @@ conversations = Table(
     Column("unread", Big, nullable=False),
     Column("has_attachment", Boolean, nullable=False),
     Index("ix_conversations_box", "box_id", "last_at"),
-    Index("ix_conversations_unread", "box_id", "unread", sqlite_where=_UNREAD, postgresql_where=_UNREAD),
+    Index("ix_conversations_unread", "box_id", "last_at", "unread", sqlite_where=_UNREAD, postgresql_where=_UNREAD),
     sqlite_autoincrement=True,
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mss.model.account import DelegationKind
+from mss.model.conversation import Which
 from mss.policy.decision import Decision
 from mss.services import records, submit
 from mss.services.accesses import Look, Sight
@@ -49,13 +50,14 @@ class Problem:
 async def listing(room: Room, request: Request, guest: Guest) -> Response:
     """Show a page of the conversations, newest first."""
     page = max(1, min(number(request.query_params.get("page", "1")), PAGES_MAX))
-    now = room.clock()
-    offset = (page - 1) * PER_PAGE
-    asked = await room.store.read(records.conversations, guest.account_id, guest.box.id, offset, PER_PAGE + 1, now)
+    show = request.query_params.get("show", "")
+    which = Which(show) if show in tuple(Which) else Which.ALL
+    where = (guest.account_id, guest.box.id, (page - 1) * PER_PAGE, PER_PAGE + 1)
+    asked = await room.store.read(records.conversations, *where, room.clock(), which)
     found = await seen(room, guest, Look(Sight.CONVERSATIONS), asked)
     return await room.page(
         request, guest, "conversations.html", conversations=found[:PER_PAGE], number=page, more=len(found) > PER_PAGE,
-        veil=room.veil(guest),
+        which=which.value, veil=room.veil(guest),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from mss.config import Config
 from mss.model.address import Address
-from mss.model.conversation import Direction, Participant, Role
+from mss.model.conversation import Direction, Participant, Role, Which
 from mss.model.document import Author, Document, DocumentEntry, DocumentFormat, FiledBy
 from mss.store.conversations import NewLetter
 from mss.store.store import Store
@@ -180,6 +180,7 @@ WORK: dict[str, Callable[[Uow], Any]] = {
     "the newest letters of a long conversation": lambda uow: uow.conversations.letters_of(1, 1, limit=20),
     "who wrote last": lambda uow: uow.conversations.newest_with(1, doctor(3).address),
     "somebody who never wrote": lambda uow: uow.conversations.newest_with(1, doctor(99).address),
+    "the unread ones": lambda uow: uow.conversations.list(1, 0, 20, Which.UNREAD),
     "the first page of documents": lambda uow: uow.dossiers.list(1, limit=20, hidden_from=1),
     "the documents of a category": lambda uow: uow.dossiers.list(1, limit=20, category="BIOLOGIE", hidden_from=1),
     "the documents of a letter": lambda uow: uow.dossiers.of_letter(1, 11, 20),

@@ -12,7 +12,7 @@ from mss.model.audit import AuditEvent
 from mss.model.document import Author, Document, DocumentEntry, DocumentFormat, FiledBy
 from mss.services import records
 from mss.store import Uow
-from mss.webmail import documents
+from mss.webmail import conversations, documents
 from tests.webmail.webmail_world import PDF, Browser, World, file
 
 
@@ -133,3 +133,36 @@ async def test_accesses_come_in_pages_of_what_others_did_too(world: World, paul:
 @pytest.mark.parametrize(("page", "status"), [("0", 200), ("5000", 200), ("999999999", 200), ("x", 404), ("-1", 404)])
 async def test_odd_page_numbers_are_no_fault(browser: Browser, path: str, page: str, status: int) -> None:
     assert (await browser.get(f"{path}?page={page}")).status == status
+
+
+async def test_only_unread_conversations_or_those_with_a_draft(world: World, paul: Box, browser: Browser) -> None:
+    for number in range(3):
+        world.hands.move(seconds=1)
+        await world.receive(world.letter(paul, f"Sujet {number}"))
+    await browser.get("/conversations/1")
+    await browser.press("Enregistrer le brouillon", text="à finir")
+    await browser.get("/conversations")
+
+    def shown() -> list[str]:
+        return [one.text_content().strip() for one in browser.page.tree.xpath("//main//h2")]
+
+    assert shown() == ["Sujet 2", "Sujet 1", "Sujet 0"]
+    await browser.follow("Non lus seulement")
+    assert shown() == ["Sujet 2", "Sujet 1"]
+    await browser.follow("Avec un brouillon")
+    assert shown() == ["Sujet 0"]
+    await browser.get("/conversations?show=nonsense")
+    assert len(shown()) == 3
+    for number in (2, 3):
+        await browser.get(f"/conversations/{number}")
+    assert "Vous avez tout lu." in (await browser.get("/conversations?show=unread")).text
+    await browser.get("/conversations/1")
+    await browser.press("Supprimer le brouillon")
+    assert "Vous n’avez aucun brouillon." in (await browser.get("/conversations?show=drafts")).text
+
+
+async def test_pages_keep_what_is_shown(world: World, paul: Box, browser: Browser) -> None:
+    for number in range(conversations.PER_PAGE + 1):
+        await world.receive(world.letter(paul, f"Sujet {number}"))
+    page = await browser.get("/conversations?show=unread")
+    assert page.link("Conversations plus anciennes") == "/conversations?show=unread&page=2"

@@ -111,7 +111,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_conversations_unread",
         "conversations",
-        ["box_id", "unread"],
+        ["box_id", "last_at", "unread"],
         unique=False,
         sqlite_where=sa.text("unread > 0"),
         postgresql_where=sa.text("unread > 0"),
