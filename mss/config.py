@@ -14,10 +14,12 @@ import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from mss.errors import Misconfigured
 
+# The first of the ports where a new operator listens.
+BASE_PORT: Final = 12500
 KIB = 1024
 MIB = 1024 * KIB
 
