@@ -27,6 +27,7 @@ from mss.errors import Conflict, Misconfigured, MssError, Unavailable
 from mss.store import crypto, schema
 from mss.store.engine import fault_of, is_sqlite, mapped, mapping, open_engine, sqlite_path
 from mss.store.files import FileStore
+from mss.store.glance import Busy, Glances
 from mss.store.journal import Chain
 from mss.store.keys import KeyRing, make_master_key, read_master_key
 from mss.store.objects import Staged
@@ -39,6 +40,9 @@ from mss.store.writer import GroupWriter
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# Longer than a writer waits for the database's own lock.
+_BEGIN_WITHIN_S = 15
 
 __all__ = ["Store", "Subscription", "Uow", "create"]
 _SWEPT_AT_ONCE = 200
@@ -102,6 +106,7 @@ class Store:
         self._writer: GroupWriter | ServerWriters
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._glances = Glances(self._url, self._shared) if is_sqlite(self._url) else None
         waiting_max = config.limits.write_queue_max
         if is_sqlite(self._url):
             self._write_engine = open_engine(self._url, connections=1)
@@ -127,6 +132,8 @@ class Store:
         self._closed = True
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._close_threads)
+        if self._glances is not None:
+            self._glances.close()
         self._wakeups.close()
 
     def _close_threads(self) -> None:
@@ -167,6 +174,8 @@ class Store:
         future: asyncio.Future[T] = loop.create_future()
         work = Work(call, staged, loop, future)
         self._writer.submit(work)
+        # Another process may keep the lock, or its turn, for any time: the caller must hear before its peer hangs up.
+        patience = loop.call_later(_BEGIN_WITHIN_S, work.give_up)
         try:
             return await future
         except Unavailable:
@@ -174,6 +183,7 @@ class Store:
                 files.clear()  # The server may have committed before it went away: the sweep finds what is unused.
             raise
         finally:
+            patience.cancel()
             files |= work.written
 
     async def _outliving(self, work: Coroutine[Any, Any, T]) -> T:
@@ -190,6 +200,13 @@ class Store:
         if self._closed:
             raise Unavailable("the store is closed")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, call)
+
+    async def glance(self, service: Callable[Concatenate[Uow, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a service that reads a few rows by key, on one snapshot; it may run in the loop's own thread."""
+        if self._glances is not None and not self._closed:
+            with contextlib.suppress(Busy):
+                return self._glances.run(partial(_call, service, args, kwargs))
+        return await self.read(service, *args, **kwargs)
 
     def _read(self, call: Callable[[Uow], T]) -> T:
         try:

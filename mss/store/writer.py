@@ -129,6 +129,8 @@ class GroupWriter:
         return False
 
     def _run_one(self, connection: Connection, work: Work) -> None:
+        if not work.take():
+            return
         raw: sqlite3.Connection = _driver(connection)
         before = self._chain.copy()
         uow = Uow(connection, self._shared, self._chain, work.staged)
