@@ -183,6 +183,7 @@ class Limits:
     imap_idle_timeout_s: int = 1800
     login_failures_max: int = 5
     login_window_s: int = 300
+    login_strangers_failures_max: int = 20
     login_failures_per_source_max: int = 50
     login_waiting_max: int = 200
     argon2_threads: int = 2
