@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from mss import passwords
 from mss.model.account import Account, AccountKind
+from mss.policy.access import MAY_USE, Door
 from mss.policy.backoff import network_of
 from mss.services import accounts
 from mss.services.accounts import Try
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from mss.store import Store
 
 EVERY_KIND = frozenset(AccountKind)
-MAIL_CLIENTS = frozenset({AccountKind.PROFESSIONAL, AccountKind.APPLICATION})
+MAIL_CLIENTS = MAY_USE[Door.IMAP]
 LOGIN_MAX_CHARACTERS = 320
 SOURCES_MAX = 10_000
 

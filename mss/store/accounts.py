@@ -212,6 +212,13 @@ class Accounts:
         )
         return tuple((self._box(row), DelegationKind(row.delegation)) for row in self._connection.execute(query))
 
+    def is_represented(self, box_id: int, now: datetime) -> bool:
+        """Say whether a legal representative may act for a box now."""
+        live = or_(delegations.c.ends_at.is_(None), delegations.c.ends_at > to_us(now))
+        kind = delegations.c.kind == DelegationKind.LEGAL_REPRESENTATIVE
+        query = select(delegations.c.account_id).where(and_(delegations.c.box_id == box_id, kind, live)).limit(1)
+        return self._connection.execute(query).first() is not None
+
     def delegations_to(self, account_id: int, box_id: int) -> tuple[Delegation, ...]:
         """Return an account's delegation for a box, ended ones too."""
         where = and_(delegations.c.account_id == account_id, delegations.c.box_id == box_id)
