@@ -29,6 +29,7 @@ from mss.directory.refresh import Refresher
 from mss.errors import Misconfigured, Unavailable
 from mss.imap import server as imap
 from mss.log import configure, get_logger
+from mss.memory import give_large_blocks_back
 from mss.model.address import Domain, parse_domain
 from mss.model.peer import TrustList
 from mss.policy.routing import reachable_domains
@@ -401,6 +402,7 @@ def _orphaned(parent: int, index: int, stopping: asyncio.Event) -> None:
 
 
 def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None = None) -> int:
+    give_large_blocks_back()
     try:
         uvloop.run(_work(config, roles, sockets, index, parent))
     except Misconfigured as error:
