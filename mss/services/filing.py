@@ -14,7 +14,6 @@ from datetime import date, datetime, time
 from types import MappingProxyType
 from typing import Final
 
-from mss.config import Limits
 from mss.dossier.filing import DEPOSIT_TYPES, Unfileable, fileable_by_patient
 from mss.model.account import Box
 from mss.model.document import (
@@ -33,10 +32,9 @@ from mss.policy.access import Action
 from mss.policy.decision import Decision, reject
 from mss.services import deliver
 from mss.services.accesses import may
+from mss.services.house import Hosted
 from mss.store import Uow
 from mss.store.objects import Stored
-
-_LIMITS = Limits()
 
 # Reasons that a patient may overrule by saying “this is mine”: the matricule is right, the rest is written otherwise.
 ACCEPTABLE: Final = frozenset({FilingReason.OID_DIFFERS, FilingReason.TRAITS_INCOMPLETE, FilingReason.TRAITS_DIFFER})
@@ -86,12 +84,12 @@ class Accepted:
 Filed = tuple[Decision, Document | None]
 
 
-def file_attachment(uow: Uow, account_id: int, box_id: int, filing: OwnFile, now: datetime) -> Filed:
+def file_attachment(uow: Uow, hosted: Hosted, account_id: int, box_id: int, filing: OwnFile, now: datetime) -> Filed:
     """File an attachment by the patient's hand; the same octets twice give the same document."""
     box, decision = _may_add(uow, account_id, box_id, filing.email_id, now)
     if box is None or not decision.accepted:
         return decision, None
-    fileable = fileable_by_patient(filing.octets, filing.name, _LIMITS)
+    fileable = fileable_by_patient(filing.octets, filing.name, hosted.limits)
     if isinstance(fileable, Unfileable):
         return reject(rules.ATTACHMENT_NOT_FILEABLE, reason=fileable.value), None
     stored = uow.objects.put(filing.octets, now)

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from mss.config import Limits
 from mss.dossier.categories import CATEGORIES
 from mss.errors import Malformed
 from mss.model.account import Box
@@ -31,7 +30,6 @@ from mss.store.conversations import Place
 from mss.store.dossiers import hidden_bits
 from mss.store.mailboxes import runs_of
 
-_LIMITS = Limits()
 # A page of a conversation: so many letters, fewer when they are heavy, as each is held in memory while it is drawn.
 LETTERS_SHOWN_MAX = 50
 LETTERS_SHOWN_OCTETS = 32 * 1024 * 1024
@@ -240,7 +238,7 @@ def _send_receipts(uow: Uow, hosted: Hosted, box: Box, marked: Iterable[Place], 
     for place in marked:
         if place.direction is Direction.RECEIVED:
             head = uow.objects.get(box.id, place.object_id, 0, _HEAD_OCTETS)
-            report.read_receipt(uow, hosted.house, box, read_letter(head, _LIMITS, documents=False), now)
+            report.read_receipt(uow, hosted.house, box, read_letter(head, hosted.limits, documents=False), now)
 
 
 def save_draft(uow: Uow, account_id: int, box_id: int, conversation_id: int, draft: Draft, now: datetime) -> None:

@@ -68,7 +68,7 @@ async def _file_away(room: Room, request: Request, guest: Guest, source: _Source
     if isinstance(wish_or_problems, tuple):
         return await _filing_page(room, request, guest, source, typed, wish_or_problems)
     own = OwnFile(source.email_id, source.octets, source.name, wish_or_problems)
-    where = (guest.account_id, guest.box.id)
+    where = (room.hosted, guest.account_id, guest.box.id)
     decision, document = await room.store.write(filing.file_attachment, *where, own, room.clock())
     if document is None:
         return await _filing_page(room, request, guest, source, typed, _refused(decision, "title"))
