@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import uvloop
@@ -42,11 +43,11 @@ from mss.smtp.session import Listener
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
+from mss.watch import Watch
 from mss.web import serving
 from mss.webmail import app as webmail
 
 ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "ops")
-_RELOAD_S = 60
 _TRUST_POLL_S = 5
 _SWITCH_INTERVAL_S = 0.0005
 _RESTART_PAUSE_S = 1.0
@@ -182,8 +183,10 @@ class Worker:
         self._index = index
         self._clock = clock
         self._store = Store(config)
-        self._material = TlsMaterial(config)
         self._metrics = Metrics()
+        self._material = TlsMaterial(config, self._metrics.responder_said)
+        self._watch = Watch(self._material, config, clock)
+        self._refresher: Refresher | None = None
         self._trust = TrustHolder(self._store, config, clock)
         self._sign_in = SignIn(self._store, clock, config.limits, self._metrics)
         self._readers = Readers(config.limits)
@@ -202,10 +205,17 @@ class Worker:
         if "relay" in self._roles:
             self._begin_relay()
         self._running.loop(self._trust.run(), "trust")
-        self._running.loop(self._reload_material(), "certificates")
+        self._running.loop(self._watch.run(), "certificates")
         if "ops" in self._roles and self._config.ops.listen:
             await self._begin_console()
         _log.info("worker.started", index=self._index, roles=sorted(self._roles), store=self._store.name)
+
+    def look_now(self) -> None:
+        """Read certificates, lists and the trust list again, at once (SIGHUP)."""
+        _log.info("worker.looks", index=self._index)
+        self._watch.look_now()
+        if self._refresher is not None:
+            self._refresher.look_now()
 
     async def stop(self) -> None:
         """End everything; letters under way are answered first."""
@@ -219,9 +229,9 @@ class Worker:
         return hosted(self._config)
 
     async def _begin_directory(self) -> None:
-        refresher = Refresher(self._store, self._config, self._clock)
-        self._running.loop(refresher.run(), "directory")
-        self._running.ends.append(refresher.stop)
+        self._refresher = Refresher(self._store, self._config, self._clock)
+        self._running.loop(self._refresher.run(), "directory")
+        self._running.ends.append(self._refresher.stop)
 
     async def _begin_smtp(self) -> None:
         config, clock = self._config, self._clock
@@ -317,19 +327,12 @@ class Worker:
         self._running.ends.append(running.stop)
 
     async def _begin_console(self) -> None:
-        application = console.build(self._store, self._config, self._clock, self._metrics, self._trust.current)
+        application = console.build(
+            self._store, self._config, self._clock, self._metrics, self._trust.current, self._material
+        )
         sock = bind_one(self._config.ops.listen, self._index)
         served = await serving.serve(application, sock, self._config.limits)
         self._running.ends.append(served.stop)
-
-    async def _reload_material(self) -> None:
-        while True:
-            await asyncio.sleep(_RELOAD_S)
-            problems = await asyncio.to_thread(self._material.reload)
-            if problems:
-                _log.error("certificates.unusable", problems=problems)
-            elif problems is not None:
-                _log.info("certificates.reloaded")
 
 
 def hosted(config: Config) -> Hosted:
@@ -344,6 +347,7 @@ async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, worker.look_now)
     if parent is not None:
         loop.add_reader(parent, _orphaned, parent, index, stopping)
     try:
@@ -373,6 +377,8 @@ def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: 
 def serve(config: Config, *, roles: frozenset[str] = frozenset(ROLES), workers: int = 1) -> int:
     """Run an operator until SIGTERM or SIGINT; returns the exit code. Tables are brought to their newest form first."""
     configure(level=config.log.level, json=config.log.json)
+    # Whoever asks us to look again must not end us while we begin.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     upgrade(config)
     sockets = bind(config, roles)
     if workers <= 1:
@@ -398,6 +404,7 @@ class _Parent:
         """Run until told to stop and all workers are gone."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._look_now)
         for index in range(self._workers):
             self._start(index)
         code = 0
@@ -420,6 +427,7 @@ class _Parent:
         if pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             os.close(self._life_write)
             os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
         self._children[pid] = index
@@ -428,3 +436,8 @@ class _Parent:
         self._stopping = True
         for pid in self._children:
             os.kill(pid, signal.SIGTERM)
+
+    def _look_now(self, _number: int, _frame: object) -> None:
+        for pid in list(self._children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)

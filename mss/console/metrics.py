@@ -147,6 +147,17 @@ class Metrics:
         self._expiry = Gauge(
             "mss_certificate_expiry_seconds", "Until the certificate ends.", ("name",), registry=self._registry
         )
+        self._lists_left = Gauge(
+            "mss_revocation_lists_left_seconds",
+            "Until the first revocation list is due to be replaced; negative when it is late.",
+            registry=self._registry,
+        )
+        self._problems = Gauge(
+            "mss_certificate_problems",
+            "Files of certificates, keys and lists that cannot be used: what worked before is in use.",
+            registry=self._registry,
+        )
+        self._ocsp = Counter("mss_ocsp_answers", "What responders said.", ("status",), registry=self._registry)
         self._up = Gauge("mss_store_up", "Whether the store answers.", registry=self._registry)
         build = Gauge("mss_build_info", "Always 1.", ("version",), registry=self._registry)
         build.labels(_version()).set(1)
@@ -173,6 +184,15 @@ class Metrics:
     def certificate(self, name: str, seconds_left: float) -> None:
         """Say how long a certificate of ours lasts."""
         self._expiry.labels(word(name)).set(seconds_left)
+
+    def responder_said(self, status: str) -> None:
+        """Count what a responder said of a certificate (OCSP): good, revoked, unknown, or nothing (silent)."""
+        self._ocsp.labels(word(status)).inc()
+
+    def revocation(self, left_s: float, problems: int) -> None:
+        """Say how long the revocation lists last (not a number without any), and how many files cannot be used."""
+        self._lists_left.set(left_s)
+        self._problems.set(problems)
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' text form."""

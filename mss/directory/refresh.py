@@ -91,27 +91,34 @@ class Refresher:
         self._store = store
         self._config = config
         self._clock = clock
-        self._stopping = asyncio.Event()
+        self._stopping = False
+        self._asked = asyncio.Event()
         self._extraction_read: tuple[int, int] | None = None
         self.last_reason = ""
 
     async def run(self) -> None:
         """Read on schedule until `stop`."""
         pause_s = self._config.trust_list.refresh_s
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
                 await self._once(pause_s)
             except Exception as error:  # noqa: BLE001  # The loop's supervisor: a schedule outlives its mishaps.
                 _log.error("directory.refresh_failed", kind=type(error).__name__)
             try:
                 async with asyncio.timeout(pause_s):
-                    await self._stopping.wait()
+                    await self._asked.wait()
             except TimeoutError:
                 continue
+            self._asked.clear()
+
+    def look_now(self) -> None:
+        """Read now, without waiting for the schedule (SIGHUP)."""
+        self._asked.set()
 
     async def stop(self) -> None:
         """End the loop."""
-        self._stopping.set()
+        self._stopping = True
+        self._asked.set()
 
     async def _once(self, pause_s: int) -> None:
         lease_s = max(30, pause_s * 2)

@@ -110,8 +110,9 @@ def _escaped_octet(escaped: bytes) -> bytes:
 class Peer:
     """Who is at the other end of a mutual TLS session whose chain and dates were verified.
 
-    `revocation` is "good", "revoked", "unknown" (no usable CRL) or "stale" (a CRL past its
-    nextUpdate and past the configured grace).
+    `revocation` is "good", "revoked", "unknown" (no usable CRL), "stale" (a CRL past its nextUpdate and past the
+    configured grace) or "expired" (the certificate ended while the session lasted). `certificate` (DER), its SHA-256
+    `fingerprint` and the `responder` that it names are for judging it again.
     """
 
     subject: DN
@@ -119,6 +120,9 @@ class Peer:
     serial: str
     ip: str
     revocation: str = "good"
+    certificate: bytes = field(default=b"", repr=False, compare=False)
+    fingerprint: bytes = field(default=b"", repr=False, compare=False)
+    responder: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
