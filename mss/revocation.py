@@ -24,6 +24,8 @@ from OpenSSL import crypto
 
 from mss.errors import Malformed, Misconfigured, Unavailable
 
+Certificate = x509.Certificate
+
 _LEAVES_MAX = 10_000
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which pyOpenSSL does not name.
 _NO_CHECK_TIME = 0x200000

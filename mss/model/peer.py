@@ -159,3 +159,39 @@ class TrustList:
     def domains_of(self, subject: DN) -> frozenset[Domain]:
         """Return all domains that list the DN."""
         return self._by_subject.get(subject, frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class ListReading:
+    """One reading of the trust list, as remembered: equal readings in a row are one, with how often they came.
+
+    `source` is "file", "url" or "command"; `verdict` "taken", "refused" or "unreachable". `digest` is the SHA-256 of
+    the octets in hexadecimal, which the published checksum can be held against; empty when there were none.
+    """
+
+    source: str
+    verdict: str
+    first_at: datetime
+    last_at: datetime
+    digest: str = ""
+    reason: str = ""
+    generated_at: datetime | None = None
+    domains: int = 0
+    version: int | None = None
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ListChange:
+    """What became of one domain between two trust lists; a domain that came or went lacks the other side."""
+
+    domain: Domain
+    gone: frozenset[DN]
+    come: frozenset[DN]
+
+
+def changes(old: TrustList, new: TrustList) -> tuple[ListChange, ...]:
+    """Return the domains whose subjects differ, in order."""
+    both = sorted(old.domains.keys() | new.domains.keys())
+    pairs = ((domain, old.subjects_of(domain), new.subjects_of(domain)) for domain in both)
+    return tuple(ListChange(domain, was - now, now - was) for domain, was, now in pairs if was != now)
