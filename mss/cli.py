@@ -1,7 +1,8 @@
 """The words of the command line: names, options, help. What they do is in `commands`, `instance`, `checkup`, `app`.
 
-The only module that names typer. It holds one error map: a clear line on standard error that says what to do, exit
-code 2 for what was typed or configured wrongly, 1 for a no, and an incident number for surprises; never a traceback.
+With the groups in `commands` it knows typer. It holds one error map: a clear line on standard error that says what to
+do, exit code 2 for what was typed or configured wrongly, 1 for a no, and an incident number for surprises; never a
+traceback.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typer.exceptions import TyperException
 from mss import checkup, instance
 from mss.clock import system_clock
 from mss.commands import accounts, explain, journal, letters, shown, trust
-from mss.commands.output import complain, say, say_marked, when
+from mss.commands.operator import operator_app
+from mss.commands.output import complain, say, say_marked
 from mss.commands.settings import effective
 from mss.config import Config, load
-from mss.directory.trustlist import written_dn
 from mss.errors import Misconfigured, MssError, Unavailable, incident_number
 from mss.log import configure
 from mss.model.account import BoxState, DelegationKind
@@ -90,7 +91,6 @@ account_app = _group("Create accounts and boxes, say who acts for which box.")
 queue_app = _group("Look at the letters that wait to go to other operators.")
 policy_app = _group("Ask why a letter would be taken or refused.")
 directory_app = _group("Import and search the national directory.")
-operator_app = _group("Read and show the trust list (liste blanche): which operator carries which domain.")
 audit_app = _group("Read and check the journal: who did what, decided how.")
 for _name, _sub in {
     "account": account_app,
@@ -366,7 +366,7 @@ def policy_explain(
         say(line)
 
 
-# Directory and trust list -----------------------------------------------------------------------------------------
+# Directory -------------------------------------------------------------------------------------------------------
 
 
 @directory_app.command("import", epilog="Example: mss directory import Extraction_Correspondance_MSSante.txt")
@@ -392,37 +392,6 @@ def directory_search(
     query = DirectoryQuery(" ".join(words or ()), profession, town, address)
     found = trust.search(_settings(config), system_clock, query, limit)
     shown.parties(found)
-
-
-@operator_app.command("list", epilog="Example: mss operator list gip")
-def operator_list(
-    words: Annotated[list[str] | None, typer.Argument(metavar="WORDS", help="Words of a name or a domain.")] = None,
-    config: ConfigFile = _HERE,
-) -> None:
-    """List the operators of the trust space and how many domains each one carries."""
-    listed = trust.current(_settings(config), system_clock)
-    shown.operators(listed, trust.by_operator(listed, " ".join(words or ())))
-
-
-@operator_app.command("show", epilog="Example: mss operator show patient.mssante.fr")
-def operator_show(
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain of the trust space.")],
-    config: ConfigFile = _HERE,
-) -> None:
-    """Show which certificates may carry letters for a domain."""
-    for subject in trust.subjects_of(trust.current(_settings(config), system_clock), domain):
-        say(written_dn(subject))
-
-
-@operator_app.command("read", epilog="Example: mss operator read listeblanchemssante.xml")
-def operator_read(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The trust list, in XML.")],
-    config: ConfigFile = _HERE,
-    accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Take it though many domains are gone.")] = False,
-) -> None:
-    """Read a trust list and use it from now on; a bad one is refused and the one in use stays."""
-    new = trust.read_list(_settings(config), system_clock, file, accept_loss=accept_loss)
-    say(f"Version {new.version} is in use: {len(new.domains)} domains, made {when(new.generated_at)}.")
 
 
 # Journal ----------------------------------------------------------------------------------------------------------

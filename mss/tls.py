@@ -324,7 +324,7 @@ class TlsMaterial:
         mode = self._config.tls.ocsp
         if peer.revocation != "good" or mode == "off" or not peer.responder:
             return peer
-        answer = self._responders.known(peer.fingerprint, now) or await self._ask(peer, now)
+        answer = self._responders.known(peer.fingerprint, now) or await self.ask_responder(peer, now)
         if answer is not None and answer.status != "unknown":
             return replace(peer, revocation=answer.status)
         if mode == "hard":
@@ -343,7 +343,8 @@ class TlsMaterial:
         self._said[fingerprint] = now
         return True
 
-    async def _ask(self, peer: Peer, now: datetime) -> ocsp.Answer | None:
+    async def ask_responder(self, peer: Peer, now: datetime) -> ocsp.Answer | None:
+        """Return what the responder that a peer's certificate names says of it now; None when nothing that counts."""
         leaf, lists = x509.load_der_x509_certificate(peer.certificate), self._revocation
         issuer = lists.issuer_of(leaf)
         if issuer is None:

@@ -22,9 +22,10 @@ FUNCTION_LINES_MEDIAN_MAX = 9
 # that cannot be: a path ending with a slash is a whole room.
 NAMED_IN = {
     "alembic": ("store/",),
-    "cryptography": ("ocsp.py", "pki.py", "revocation.py", "store/", "tls.py", "xmlsig.py"),
+    "cryptography": ("commands/peering.py", "ocsp.py", "pki.py", "revocation.py", "store/", "tls.py", "xmlsig.py"),
     "psycopg": ("store/",),
     "sqlalchemy": ("store/",),
+    "typer": ("cli.py", "commands/"),
     "starlette": ("app.py", "console/", "directory/", "web.py", "web/", "webmail/"),
 }
 
