@@ -20,19 +20,28 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from mss.clock import Clock, system_clock
 from mss.config import MIB, Config
+from mss.crl import files_in
 from mss.directory import trustlist
 from mss.errors import Malformed, MssError, Unavailable
 from mss.model.address import Address, Domain, parse_domain
-from mss.model.peer import TrustList
+from mss.model.peer import ListReading, TrustList
 from mss.revocation import Revocation, read_certificates
 from mss.services import operators
 from mss.store import Store, Uow
 from mss.store.engine import is_sqlite, sqlite_path
 from mss.store.keys import OPERATOR
-from mss.tls import certificate_expiry, client_facing_context, dn_of, mx_client_context, mx_server_context
+from mss.tls import (
+    certificate_expiry,
+    client_facing_context,
+    dn_of,
+    list_context,
+    mx_client_context,
+    mx_server_context,
+)
 
 EXPIRY_WARNING: Final = timedelta(days=30)
 DISK_WARNING_OCTETS: Final = 1024 * MIB
@@ -193,17 +202,24 @@ def _is_done(end: ssl.SSLObject) -> bool:
 
 
 def _revocation(config: Config, now: datetime) -> Iterator[Finding]:
-    paths = [config.path(path) for path in config.tls.crl_files]
+    tls = config.tls
+    paths = [*map(config.path, tls.crl_files), *files_in(config.path(tls.crl_dir))]
     if not paths:
-        remedy = "name the authorities' lists in [tls] crl_files: without them no letter comes in or goes out"
-        yield Finding("revocation lists", "wrong", "none is configured", remedy)
+        remedy = (
+            "name the authorities' lists in [tls] crl_files or crl_urls: without them no letter comes in or goes out"
+        )
+        why = "none was fetched yet" if tls.crl_urls else "none is configured"
+        yield Finding("revocation lists", "wrong", why, remedy)
         return
-    grace = timedelta(seconds=config.tls.crl_grace_s)
+    grace = timedelta(seconds=tls.crl_grace_s)
     lists, problems = Revocation.load(config.path(config.tls.ca_file), paths, grace)
     for problem in problems:
         yield Finding("revocation lists", "wrong", problem, "fetch the lists anew")
     yield _verdict(lists, config, now)
     due = lists.next_update
+    if due is not None and due <= now <= due + grace:
+        text = f"one is late since {due:%Y-%m-%d %H:%M} and counts until {due + grace:%Y-%m-%d %H:%M}"
+        yield Finding("revocation lists", "warning", text, "fetch the lists anew: then every peer is deferred")
     if due is not None and due > now:
         yield Finding("revocation lists", "ok", f"{len(lists.crls)} lists, the first is due on {due:%Y-%m-%d %H:%M}")
 
@@ -226,11 +242,22 @@ def _verdict(lists: Revocation, config: Config, now: datetime) -> Finding:
 
 
 def _trust_list_file(config: Config, now: datetime) -> Iterator[Finding]:
-    if config.trust_list.file is None:
-        yield Finding("trust list", "warning", "no file is configured", "name it: [trust_list] file")
+    settings = config.trust_list
+    signers = read_certificates(config.path(settings.signer_file)) if settings.signer_file is not None else ()
+    if settings.url:
+        list_context(config)
+        host = urlsplit(settings.url).hostname
+        signed = "and must be signed" if signers else "and its signature is not looked at"
+        yield Finding("trust list", "ok", f"it is fetched from {host} every {settings.fetch_s} s {signed}")
         return
-    octets = config.path(config.trust_list.file).read_bytes()
-    listed = trustlist.parse(octets, fetched_at=now, max_octets=config.limits.trust_list_max_octets)
+    if settings.file is None:
+        yield Finding(
+            "trust list", "warning", "neither file nor url is configured", "name one: [trust_list] file or url"
+        )
+        return
+    octets = config.path(settings.file).read_bytes()
+    max_octets = config.limits.trust_list_max_octets
+    listed = trustlist.parse(octets, fetched_at=now, max_octets=max_octets, signers=signers)
     dated = f"{listed.generated_at:%Y-%m-%d}"
     yield Finding("trust list", "ok", f"{len(listed.domains)} domains, dated {dated}")
     yield from _own_entries(config, listed)
@@ -252,10 +279,22 @@ def _list_in_use(config: Config, listed: TrustList | None, now: datetime) -> Fin
         return Finding("trust list in use", "wrong", "none was read yet", "mss operator read FILE, or start mss serve")
     age = now - listed.fetched_at
     hours = int(age.total_seconds() // 3600)
+    if age < -CLOCK_DRIFT:
+        remedy = "set the clock (NTP): every other operator is deferred until then"
+        return Finding("trust list in use", "wrong", "it was read later than now: the clock went back", remedy)
     if age > timedelta(seconds=config.trust_list.max_age_s):
-        remedy = "renew the file: every other operator is deferred until then"
+        remedy = "renew it: every other operator is deferred until then"
         return Finding("trust list in use", "wrong", f"it was last read {hours} hours ago", remedy)
     return Finding("trust list in use", "ok", f"version {listed.version}, last read {hours} hours ago")
+
+
+def _last_reading(last: tuple[ListReading, ...]) -> list[Finding]:
+    """Look whether the newest reading of the list came to something."""
+    if not last or last[0].verdict == "taken":
+        return []
+    one = last[0]
+    text = f"{one.verdict} since {one.first_at:%Y-%m-%d %H:%M}: {one.reason}"
+    return [Finding("trust list, last reading", "warning", text, "see mss operator history")]
 
 
 # Store ------------------------------------------------------------------------------------------------------------
@@ -306,10 +345,12 @@ async def _look_into_store(config: Config, now: datetime) -> list[Finding]:
         await store.read(_unlock)
         await store.write(_nothing)
         listed = await store.read(operators.trust_list, now)
+        last = await store.read(operators.readings, 1, now)
         newest = await store.read(_newest_record)
         writable = Finding("store", "ok", "its tables are of the newest form, it can be written and its keys open")
         postmaster = await store.read(_postmaster_box, config)
-        return [writable, _list_in_use(config, listed, now), _clock_finding(now, newest), *postmaster]
+        readings = [_list_in_use(config, listed, now), *_last_reading(last)]
+        return [writable, *readings, _clock_finding(now, newest), *postmaster]
     except Unavailable as error:
         return [Finding("store", "wrong", str(error), "see that the database runs and its files are ours to write")]
     finally:
