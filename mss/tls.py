@@ -56,7 +56,7 @@ def mx_server_context(config: Config) -> ssl.SSLContext:
 
     TLS 1.2 offers the suites of ECO.1.1.3 only (docs/decisions/suites.md). Sessions resume.
     """
-    context = _own(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *_own_files(config))
+    context = _own(TellingContext(ssl.PROTOCOL_TLS_SERVER), *_own_files(config))
     context.verify_mode = ssl.CERT_REQUIRED
     _trust(context, config.path(config.tls.ca_file))
     return context
@@ -110,6 +110,51 @@ def why_not(error: BaseException) -> str:
     """Return in a few words why a handshake failed, from the error of whatever library made it."""
     message = getattr(error, "verify_message", None) or getattr(error, "reason", None)
     return str(message or type(error).__name__)
+
+
+class _TellingObject(ssl.SSLObject):
+    """An end of a handshake that keeps the alert for the peer when the handshake fails."""
+
+    outgoing: ssl.MemoryBIO
+
+    def do_handshake(self) -> None:
+        """Shake hands as SSLObject does; `alert` of the error holds the octets that were not sent."""
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            error.alert = self.outgoing.read()  # type: ignore[attr-defined]
+            raise
+
+
+class TellingContext(ssl.SSLContext):
+    """A server context whose failed handshakes tell the peer why.
+
+    asyncio and uvloop cut a connection whose handshake failed and drop the alert that OpenSSL wrote for the peer:
+    whoever serves takes it from the error (`alert_of`) and sends it.
+    """
+
+    sslobject_class = _TellingObject
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """Wrap as SSLContext does."""
+        made = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        if isinstance(made, _TellingObject):
+            made.outgoing = outgoing
+        return made
+
+
+def alert_of(error: BaseException) -> bytes:
+    """Return the octets that tell the peer why a handshake failed; empty when there are none."""
+    return bytes(getattr(error, "alert", b""))
 
 
 class OutgoingContext(ssl.SSLContext):
