@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 import uvloop
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from mss import pki, tls
 from mss.config import Config
@@ -337,6 +339,22 @@ def test_a_letter_goes_only_to_who_is_listed_for_its_domain(domain: str, verdict
 def test_the_name_in_a_certificate_compares_by_attribute(world: World, written: str, same: bool) -> None:
     peer = tls.peer_of(leaf_der(world.root / "chu" / "operator.pem"), revocation_of(world), ip="::1", now=NOW)
     assert (peer.subject == DN.parse(written)) is same
+
+
+def test_a_certificate_with_several_attributes_in_one_rdn_compares_as_any_other() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    cn, ou, o = (
+        x509.NameAttribute(kind, value)
+        for kind, value in (
+            (NameOID.COMMON_NAME, "mx"),
+            (NameOID.ORGANIZATIONAL_UNIT_NAME, "318"),
+            (NameOID.ORGANIZATION_NAME, "É"),
+        )
+    )
+    joined = x509.Name([x509.RelativeDistinguishedName([cn, ou]), x509.RelativeDistinguishedName([o])])
+    builder = x509.CertificateBuilder().subject_name(joined).issuer_name(joined).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(NOW).not_valid_after(NOW + timedelta(days=1))
+    assert tls.dn_of(builder.sign(key, hashes.SHA256())) == DN.parse("O=é, OU=318, CN=MX")
 
 
 def test_a_comma_inside_a_name_is_no_separator(world: World) -> None:

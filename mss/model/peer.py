@@ -25,6 +25,9 @@ _NAMES = {
     "0.9.2342.19200300.100.1.1": "UID", "COMMONNAME": "CN", "ORGANIZATIONNAME": "O",
     "ORGANIZATIONALUNITNAME": "OU", "STATEORPROVINCENAME": "ST", "COUNTRYNAME": "C", "LOCALITYNAME": "L",
 }  # fmt: skip
+_HEX = re.compile(r"#(?:[0-9A-Fa-f]{2})+\Z", re.ASCII)
+# UTF8String, PrintableString, TeletexString, IA5String, BMPString. None of a name is longer than 127 octets.
+_STRINGS = {0x0C: "utf-8", 0x13: "ascii", 0x14: "latin-1", 0x16: "ascii", 0x1E: "utf-16-be"}
 _SPECIAL = re.compile(r'[,;+"\\<>=#]')
 _ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
 
@@ -94,7 +97,20 @@ def _read_pair(piece: str) -> tuple[str, str]:
     quoted = value.strip()
     if len(quoted) >= 2 and quoted[0] == quoted[-1] == '"':
         value = quoted[1:-1]
+    elif _HEX.match(quoted):
+        return match.group(1), _encoded(bytes.fromhex(quoted[1:])) or quoted
     return match.group(1), _unescape(value)
+
+
+def _encoded(ber: bytes) -> str | None:
+    """Return the text of a BER-encoded string (RFC 4514 section 2.4); None for what is no short, whole one."""
+    codec = _STRINGS.get(ber[0])
+    if codec is None or len(ber) < 2 or ber[1] != len(ber) - 2:
+        return None
+    try:
+        return ber[2:].decode(codec)
+    except UnicodeDecodeError:
+        return None
 
 
 def _unescape(value: str) -> str:
