@@ -11,7 +11,7 @@ import typer
 from mss.clock import system_clock
 from mss.commands.options import HERE, ConfigFile, Limit, group, settings
 
-operator_app = group("Read and show the trust list (liste blanche), and test the operators in it.")
+operator_app = group("Read and show the trust list, and test the operators in it.")
 
 
 @operator_app.command("list", epilog="Example: mss operator list gip")
