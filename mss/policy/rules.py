@@ -39,6 +39,12 @@ PEER_NO_TRUST_LIST: Final = Rule(
 PEER_STALE_TRUST_LIST: Final = Rule(
     "peer.stale-trust-list", 451, "4.7.0", "Our copy of the trust list is too old. Try again later."
 )
+PEER_CLOCK_BACK: Final = Rule(
+    "peer.clock-back", 451, "4.3.5", "Our clock is wrong and we cannot judge the trust list. Try again later."
+)
+PEER_EXPIRED: Final = Rule(
+    "peer.expired", 550, "5.7.1", "Your client certificate is outside its dates. Present a valid one."
+)
 PEER_NOT_LISTED: Final = Rule(
     "peer.not-listed",
     550,

@@ -366,6 +366,21 @@ trust_lists = Table(
     Column("body", Text, nullable=False),
 )  # fmt: skip
 
+trust_list_readings = Table(
+    "trust_list_readings", metadata,
+    _id(),
+    Column("source", String(16), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("generated_at", Big),
+    Column("domains", Integer, nullable=False),
+    Column("version", Big),
+    Column("times", Integer, nullable=False),
+    Column("first_at", Big, nullable=False),
+    Column("last_at", Big, nullable=False),
+)  # fmt: skip
+
 parties = Table(
     "parties", metadata,
     _id(),

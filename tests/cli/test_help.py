@@ -18,7 +18,16 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {
     *("init", "serve", "check", "welcome", "account add", "account grant", "account list", "account passwd"),
     *("account state", "queue list", "policy explain", "directory import", "directory search", "operator list"),
-    *("operator show", "operator read", "audit list", "audit receipt", "audit verify"),
+    *(
+        "operator show",
+        "operator read",
+        "operator history",
+        "operator diff",
+        "operator test",
+        "audit list",
+        "audit receipt",
+        "audit verify",
+    ),
 }
 
 

@@ -385,6 +385,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "code_hash", name=op.f("pk_recovery_codes")),
     )
     op.create_table(
+        "trust_list_readings",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("source", sa.String(length=16), nullable=False),
+        sa.Column("verdict", sa.String(length=16), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("generated_at", sa.BigInteger(), nullable=True),
+        sa.Column("domains", sa.Integer(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=True),
+        sa.Column("times", sa.Integer(), nullable=False),
+        sa.Column("first_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_trust_list_readings")),
+    )
+    op.create_table(
         "trust_lists",
         sa.Column("version", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("generated_at", sa.BigInteger(), nullable=False),
@@ -415,6 +430,7 @@ def downgrade() -> None:
     op.drop_index("ix_web_sessions_account_id", table_name="web_sessions")
     op.drop_table("web_sessions")
     op.drop_table("trust_lists")
+    op.drop_table("trust_list_readings")
     op.drop_table("recovery_codes")
     op.drop_table("party_words")
     op.drop_table("parties")
