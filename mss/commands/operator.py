@@ -9,9 +9,14 @@ from typing import Annotated
 import typer
 
 from mss.clock import system_clock
-from mss.commands.options import HERE, ConfigFile, Limit, group, settings
+from mss.commands.options import HERE, ConfigFile, Limit, settings
 
-operator_app = group("Read and show the trust list (liste blanche), and test the operators in it.")
+operator_app = typer.Typer(
+    help="Read and show the trust list: who carries which domain.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 
 @operator_app.command("list", epilog="Example: mss operator list gip")
