@@ -185,6 +185,13 @@ ATTACHMENT_NOT_FILEABLE: Final = _patient(
     "Only PDF, JPEG, PNG, TIFF, RTF and plain text up to 5 MB can be filed. Keep this file elsewhere.",
 )
 
+DOCUMENT_NOT_YOURS: Final = _patient(
+    "document.not-yours",
+    550,
+    "5.6.0",
+    "The patient cannot accept this document: it is damaged, or does not name the patient alone. Send it again.",
+)
+
 # What a letter does to its conversation (exchange, in the unit that writes).
 CONVERSATION_OPENED: Final = Rule("conversation.opened")
 CONVERSATION_REOPENED: Final = Rule("conversation.reopened")

@@ -101,10 +101,21 @@ def upgrade() -> None:
         sa.Column("subject", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.Column("letters", sa.BigInteger(), nullable=False),
+        sa.Column("unread", sa.BigInteger(), nullable=False),
+        sa.Column("has_attachment", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_conversations_box", "conversations", ["box_id", "last_at"], unique=False)
+    op.create_index(
+        "ix_conversations_unread",
+        "conversations",
+        ["box_id", "last_at", "unread"],
+        unique=False,
+        sqlite_where=sa.text("unread > 0"),
+        postgresql_where=sa.text("unread > 0"),
+    )
     op.create_table(
         "delegations",
         sa.Column(
@@ -155,6 +166,8 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("unique_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("category_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("hidden", sa.Integer(), nullable=False),
         sa.Column("entry", sa.LargeBinary(), nullable=False),
         sa.Column("entry_id", sa.String(length=64), nullable=False),
         sa.Column("logical_id", sa.String(length=64), nullable=False),
@@ -171,6 +184,10 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_documents_box", "documents", ["box_id", "filed_at"], unique=False)
+    op.create_index(
+        "ix_documents_category", "documents", ["box_id", "category_digest", "filed_at", "id", "hidden"], unique=False
+    )
+    op.create_index("ix_documents_letter", "documents", ["box_id", "email_id"], unique=False)
     op.create_table(
         "drafts",
         sa.Column("box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -259,6 +276,7 @@ def upgrade() -> None:
         sa.Column("direction", sa.String(length=8), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("message_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("author_digest", sa.LargeBinary(), nullable=True),
         sa.Column("answerable", sa.Boolean(), nullable=False),
         sa.Column("closing", sa.Boolean(), nullable=False),
         sa.Column("has_attachment", sa.Boolean(), nullable=False),
@@ -266,6 +284,7 @@ def upgrade() -> None:
         sa.Column("facts", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("box_id", "object_id", name=op.f("pk_letters")),
     )
+    op.create_index("ix_letters_author", "letters", ["box_id", "author_digest", "at"], unique=False)
     op.create_index("ix_letters_conversation", "letters", ["box_id", "conversation_id", "at"], unique=False)
     op.create_index("ix_letters_message", "letters", ["box_id", "message_digest"], unique=False)
     op.create_table(
@@ -428,6 +447,7 @@ def downgrade() -> None:
     op.drop_table("login_failures")
     op.drop_index("ix_letters_message", table_name="letters")
     op.drop_index("ix_letters_conversation", table_name="letters")
+    op.drop_index("ix_letters_author", table_name="letters")
     op.drop_table("letters")
     op.drop_table("leases")
     op.drop_table("keywords")
@@ -438,12 +458,20 @@ def downgrade() -> None:
     op.drop_table("holdings")
     op.drop_table("generations")
     op.drop_table("drafts")
+    op.drop_index("ix_documents_letter", table_name="documents")
+    op.drop_index("ix_documents_category", table_name="documents")
     op.drop_index("ix_documents_box", table_name="documents")
     op.drop_table("documents")
     op.drop_index("ix_deliveries_due", table_name="deliveries")
     op.drop_table("deliveries")
     op.drop_index("ix_delegations_box_id", table_name="delegations")
     op.drop_table("delegations")
+    op.drop_index(
+        "ix_conversations_unread",
+        table_name="conversations",
+        sqlite_where=sa.text("unread > 0"),
+        postgresql_where=sa.text("unread > 0"),
+    )
     op.drop_index("ix_conversations_box", table_name="conversations")
     op.drop_table("conversations")
     op.drop_table("contacts")
