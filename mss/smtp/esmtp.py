@@ -16,6 +16,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
@@ -158,7 +159,8 @@ class Connection(SMTP):
         self._reader._maybe_resume_transport()  # type: ignore[attr-defined]
         self._reader.feed_eof()
         if self._writer.can_write_eof():
-            self._writer.write_eof()
+            with suppress(OSError):  # The client is gone, and asyncio has not noticed yet.
+                self._writer.write_eof()
         self._heard_at = self.loop.time()
         self._linger_until = self._heard_at + _LINGER_S
         self._abort_handle = self.loop.call_later(_QUIET_S, self._close_if_quiet)
