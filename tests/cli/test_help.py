@@ -12,7 +12,8 @@ from tests.cli.cli_world import Desk, one_line, typed
 
 COMMANDS = {
     *("init", "serve", "check", "welcome", "account add", "account grant", "account list", "account passwd"),
-    *("account state", "queue list", "policy explain", "directory import", "directory search", "operator list"),
+    *("account state", "queue list", "queue show", "queue hold", "queue release", "queue retry", "queue bounce"),
+    *("queue trace", "policy explain", "directory import", "directory search", "operator list"),
     *("operator show", "operator read", "audit list", "audit receipt", "audit verify"),
 }
 
