@@ -6,7 +6,7 @@ A lost record sends its letter again. While one unit is on its way to the disk t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from mss.errors import MssError, Unavailable, incident_number
@@ -27,8 +27,8 @@ _log = get_logger("relay")
 class Recorder:
     """Writes attempts down in the background, from the first `put` to `close`."""
 
-    def __init__(self, house: RelayHouse, stopping: asyncio.Event, written: asyncio.Event) -> None:
-        """`stopping` cuts pauses short; `written` is set whenever some were written, or given up."""
+    def __init__(self, house: RelayHouse, stopping: asyncio.Event, written: Callable[[], None]) -> None:
+        """`stopping` cuts pauses short; `written` is called whenever some were written, or given up."""
         self._house = house
         self._stopping = stopping
         self._written = written
@@ -56,7 +56,7 @@ class Recorder:
             some = self._next()
             await self._write(some)
             del self._waiting[: len(some)]
-            self._written.set()
+            self._written()
         self._task = None
 
     def _next(self) -> tuple[Tried, ...]:

@@ -40,6 +40,8 @@ _BATCH_LETTERS: Final = 8
 _BATCH_OCTETS: Final = 1024 * 1024
 # Below it, the next due moment is not worth a precise alarm.
 _REST_MIN_S: Final = 0.05
+# A connection waits so long for another letter: where many letters go, they come every second.
+_LINGER_S: Final = 2.0
 # Converting a letter above it would hold the loop up.
 _PACKED_ASIDE_OCTETS: Final = 256 * 1024
 
@@ -66,6 +68,8 @@ class _Lane:
     waiting: deque[_Waiting] = field(default_factory=deque)
     sessions: set[asyncio.Task[None]] = field(default_factory=set)
     deliveries: int = 0
+    stirred: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a letter came, or when sessions that wait for one should look up."""
 
     def take(self) -> list[_Waiting]:
         """Take the first letters, as many as one session reads at once; one at least while there are any."""
@@ -117,11 +121,12 @@ class Relay:
         self._lanes: dict[Domain, _Lane] = {}
         self._rests: dict[Domain, _Rest] = {}
         self._in_flight = 0
+        self._full = False
         self._slots = asyncio.Semaphore(self._concurrency)
         self._budget = _Budget(house.limits.relay_in_flight_max_octets)
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
-        self._recorder = Recorder(house, self._stopping, self._changed)
+        self._recorder = Recorder(house, self._stopping, self._written)
         self._ended = asyncio.Event()
         self._ended.set()
 
@@ -168,6 +173,7 @@ class Relay:
         """Let letters under way end, begin no other, give the rest back; past the grace, cut."""
         self._stopping.set()
         self._changed.set()
+        self._stir_all()
         try:
             async with asyncio.timeout(grace_s):
                 await self._ended.wait()
@@ -182,6 +188,7 @@ class Relay:
     async def _wind_up(self) -> None:
         """Wait for the sessions and the records, then give back the leases of letters that nobody tried."""
         self._stopping.set()
+        self._stir_all()
         if sessions := self._sessions():
             await asyncio.wait(sessions)
         await self._recorder.close()
@@ -195,12 +202,19 @@ class Relay:
             except MssError as error:  # They are claimable again when their leases end.
                 incident("relay.release_failed", error)
 
+    def _written(self) -> None:
+        """Claim again when the house was full because records were slow."""
+        if self._full and self._room > 0:
+            self._full = False
+            self._changed.set()
+
     # Claiming ------------------------------------------------------------------------------------------------
 
     async def _claim(self) -> bool:
         """Take what is due, as far as there is room; True when there may be more to take at once."""
         house, room = self._house, self._room
         if room <= 0:
+            self._full = True
             return False
         now, lease_s = house.clock(), house.plan.relay.lease_s
         claimed = await house.store.write(outbound.claim, house.worker, room, lease_s, now, self._share(now))
@@ -209,10 +223,17 @@ class Relay:
             self._give(_Waiting(letter, now + timedelta(seconds=lease_s)))
         return len(claimed) == room
 
+    @property
+    def _lane_most(self) -> int:
+        """How many deliveries one lane holds."""
+        return self._lane_sessions * _CLAIMED_PER_SESSION
+
     def _share(self, now: datetime) -> Share:
-        """Return how many deliveries each destination may still be given: none to those that rest or are full."""
-        most = self._lane_sessions * _CLAIMED_PER_SESSION
-        left = {str(lane.domain): most - lane.deliveries for lane in self._lanes.values()}
+        """Return how many deliveries each destination may still be given: none to those that rest or are half full, so
+        that each claim brings many."""
+        most = self._lane_most
+        lanes = self._lanes.values()
+        left = {str(one.domain): most - one.deliveries if one.deliveries <= most // 2 else 0 for one in lanes}
         left |= {str(domain): 0 for domain, rest in self._rests.items() if rest.until > now}
         return Share(most, left)
 
@@ -222,6 +243,7 @@ class Relay:
         lane = self._lanes.setdefault(domain, _Lane(domain))
         lane.deliveries += len(waiting.letter.deliveries)
         lane.waiting.append(waiting)
+        lane.stirred.set()
         self._staff(lane)
 
     def _staff(self, lane: _Lane) -> None:
@@ -275,15 +297,36 @@ class Relay:
     # Sending -------------------------------------------------------------------------------------------------
 
     async def _session(self, lane: _Lane) -> None:
-        """Give a lane's letters over one connection after another, until none waits."""
+        """Give a lane's letters over one connection after another, until none came for a while."""
+        if self._slots.locked():
+            self._stir_all()  # A session that only waits for letters makes room.
         async with self._slots:
             channel: Channel | None = None
             try:
-                while not self._stopping.is_set() and (batch := lane.take()):
-                    channel = await self._batch(lane, batch, channel)
+                while not self._stopping.is_set():
+                    if batch := lane.take():
+                        channel = await self._batch(lane, batch, channel)
+                    elif channel is None or not channel.alive or not await self._linger(lane):
+                        break
             finally:
                 if channel:
                     await channel.close()
+
+    async def _linger(self, lane: _Lane) -> bool:
+        """Wait for another letter, if nobody else needs the slot; False when none came."""
+        if self._slots.locked() or self._stopping.is_set():
+            return False
+        lane.stirred.clear()
+        try:
+            async with asyncio.timeout(_LINGER_S):
+                await lane.stirred.wait()
+        except TimeoutError:
+            return False
+        return bool(lane.waiting)
+
+    def _stir_all(self) -> None:
+        for lane in self._lanes.values():
+            lane.stirred.set()
 
     async def _batch(self, lane: _Lane, batch: list[_Waiting], channel: Channel | None) -> Channel | None:
         """Try some letters; returns the connection for the next ones. What was not tried goes back into the lane."""
@@ -404,11 +447,12 @@ class Relay:
         self._record(lane, waiting, tuple(outcome for _ in waiting.letter.deliveries), 0.0)
 
     def _leave(self, lane: _Lane, waiting: _Waiting) -> None:
-        """Count a letter out of its lane."""
-        count = len(waiting.letter.deliveries)
+        """Count a letter out of its lane; a lane that was more than half full and is not any more may claim again."""
+        count, half = len(waiting.letter.deliveries), self._lane_most // 2
+        if lane.deliveries > half >= lane.deliveries - count:
+            self._changed.set()
         lane.deliveries -= count
         self._in_flight -= count
-        self._changed.set()
 
 
 def _canonical(delivery: Delivery, outcome: Outcome, seconds: float) -> None:
