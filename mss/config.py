@@ -136,8 +136,8 @@ class RelayConfig:
     expire_s: int = 2 * 86400
     delay_notice_s: int = 4 * 3600
     lease_s: int = 300
-    concurrency: int = 32
-    concurrency_per_destination_max: int = 10
+    concurrency: int = 40
+    concurrency_per_destination_max: int = 20
     backoff_first_s: int = 10
     backoff_max_s: int = 300
     timeout_s: int = 60

@@ -9,7 +9,8 @@ set -eu
 act=${1:?start|free|stop}; D=${2:?dir}
 case $act in
 stop) [ -f "$D/spool/pid/master.pid" ] && kill "$(cat "$D/spool/pid/master.pid")" || true; exit 0 ;;
-free) find "$D/spool/hold" -type f -exec mv -t "$D/spool/incoming" {} +; postkick -c "$D" public qmgr I; exit 0 ;;
+free) find "$D/spool/hold" -type f -exec mv -t "$D/spool/incoming" {} +
+  for _ in 1 2 3 4 5; do postkick -c "$D" public qmgr I && exit 0; done; exit 1 ;;
 esac
 PKI=${3:?pki}; PORT=${4:?port}; NEXT=${5:-}
 rm -rf "$D"; mkdir -p "$D/spool" "$D/data"; chmod 755 "$D" "$D/spool"; chown postfix "$D/data"
