@@ -7,57 +7,83 @@ holds no rule of the domain.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
 import signal
 import socket
-import sys
+import ssl
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import uvloop
 
 from mss import dns
+from mss.accepting import Share
 from mss.clock import Clock, system_clock
 from mss.config import Config
 from mss.console import app as console
 from mss.console.metrics import Metrics
 from mss.directory.refresh import Refresher
-from mss.errors import Misconfigured
+from mss.errors import Misconfigured, Unavailable
 from mss.imap import server as imap
 from mss.log import configure, get_logger
+from mss.memory import give_large_blocks_back
 from mss.model.address import Domain, parse_domain
 from mss.model.peer import TrustList
 from mss.policy.routing import reachable_domains
 from mss.services import operators
+from mss.services.house import hosted
 from mss.services.outbound import Plan
-from mss.services.receive import Hosted
 from mss.services.submit import Outside
 from mss.signin import SignIn
 from mss.smtp import relay
 from mss.smtp import server as smtp
+from mss.smtp.door import Door
 from mss.smtp.mx import MxDoor, MxHouse
 from mss.smtp.readers import Readers
 from mss.smtp.session import Listener
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
+from mss.upkeep import Upkeep
+from mss.watch import Watch
 from mss.web import serving
 from mss.webmail import app as webmail
 
 ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "ops")
-_RELOAD_S = 60
 _TRUST_POLL_S = 5
-_SWITCH_INTERVAL_S = 0.0005
+# What stays for a worker's life is never looked at again; a letter's own objects rarely form cycles.
+_GC_THRESHOLDS = (20_000, 20, 50)
 _RESTART_PAUSE_S = 1.0
-_GRACE_S = 20
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = get_logger("app")
 
 
 @dataclass(frozen=True, slots=True)
+class Shares:
+    """How the connections of each door are shared among workers."""
+
+    mx: Share = field(default_factory=Share)
+    submission: Share = field(default_factory=Share)
+    submissions: Share = field(default_factory=Share)
+    imap: Share = field(default_factory=Share)
+
+    @classmethod
+    def among(cls, workers: int) -> Shares:
+        """Make the shares of so many workers, before any of them is there."""
+        return cls(*(Share(workers) for _ in fields(cls)))
+
+    def of(self, index: int) -> Shares:
+        """Return one worker's shares."""
+        return Shares(*(getattr(self, one.name).of(index) for one in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
 class Sockets:
-    """The bound sockets of each door."""
+    """The bound sockets of each door, and how workers share what comes in there."""
 
     mx: tuple[socket.socket, ...] = ()
     submission: tuple[socket.socket, ...] = ()
@@ -65,9 +91,10 @@ class Sockets:
     imap: tuple[socket.socket, ...] = ()
     imaps: tuple[socket.socket, ...] = ()
     webmail: tuple[socket.socket, ...] = ()
+    shares: Shares = field(default_factory=Shares)
 
 
-def bind(config: Config, roles: frozenset[str]) -> Sockets:
+def bind(config: Config, roles: frozenset[str], workers: int = 1) -> Sockets:
     """Bind all listening sockets of the roles; Misconfigured names the address that is taken."""
     smtp_config, imap_config = config.smtp, config.imap
     return Sockets(
@@ -77,6 +104,7 @@ def bind(config: Config, roles: frozenset[str]) -> Sockets:
         imap=_bound(imap_config.listen if "imap" in roles else ()),
         imaps=_bound(imap_config.imaps_listen if "imap" in roles else ()),
         webmail=_bound(config.webmail.listen if "webmail" in roles else ()),
+        shares=Shares.among(workers),
     )
 
 
@@ -179,14 +207,18 @@ class Worker:
         self._config = config
         self._roles = roles
         self._sockets = sockets
+        self._shares = sockets.shares.of(index)
         self._index = index
         self._clock = clock
         self._store = Store(config)
-        self._material = TlsMaterial(config)
         self._metrics = Metrics()
+        self._material = TlsMaterial(config, self._metrics.responder_said)
+        self._watch = Watch(self._material, config, clock)
+        self._refresher: Refresher | None = None
         self._trust = TrustHolder(self._store, config, clock)
         self._sign_in = SignIn(self._store, clock, config.limits, self._metrics)
         self._readers = Readers(config.limits)
+        self._hosted = hosted(config)
         self._home = parse_domain(config.domains[0].name)
         self._running = Running()
 
@@ -201,11 +233,19 @@ class Worker:
         await self._begin_web()
         if "relay" in self._roles:
             self._begin_relay()
+        self._begin_upkeep()
         self._running.loop(self._trust.run(), "trust")
-        self._running.loop(self._reload_material(), "certificates")
+        self._running.loop(self._watch.run(), "certificates")
         if "ops" in self._roles and self._config.ops.listen:
             await self._begin_console()
         _log.info("worker.started", index=self._index, roles=sorted(self._roles), store=self._store.name)
+
+    def look_now(self) -> None:
+        """Read certificates, lists and the trust list again, at once (SIGHUP)."""
+        _log.info("worker.looks", index=self._index)
+        self._watch.look_now()
+        if self._refresher is not None:
+            self._refresher.look_now()
 
     async def stop(self) -> None:
         """End everything; letters under way are answered first."""
@@ -215,13 +255,10 @@ class Worker:
         await self._store.close()
         _log.info("worker.stopped", index=self._index)
 
-    def _hosted(self) -> Hosted:
-        return hosted(self._config)
-
     async def _begin_directory(self) -> None:
-        refresher = Refresher(self._store, self._config, self._clock)
-        self._running.loop(refresher.run(), "directory")
-        self._running.ends.append(refresher.stop)
+        self._refresher = Refresher(self._store, self._config, self._clock)
+        self._running.loop(self._refresher.run(), "directory")
+        self._running.ends.append(self._refresher.stop)
 
     async def _begin_smtp(self) -> None:
         config, clock = self._config, self._clock
@@ -231,28 +268,38 @@ class Worker:
                 material=self._material,
                 trust=self._trust.current,
                 trust_max_age_s=config.trust_list.max_age_s,
-                hosted=self._hosted(),
+                hosted=self._hosted,
                 limits=config.limits,
                 clock=clock,
                 readers=self._readers,
             )
         )
-        await self._serve_smtp(self._sockets.mx, mx, lambda: self._material.mx_server)
+        await self._serve_smtp(self._sockets.mx, mx, lambda: self._material.mx_server, self._shares.mx)
         house = SubmissionHouse(
             store=self._store,
             sign_in=self._sign_in,
             outside=self._trust.outside,
-            hosted=self._hosted(),
+            hosted=self._hosted,
             limits=config.limits,
             clock=clock,
             readers=self._readers,
         )
         facing = lambda: self._material.client_facing  # noqa: E731  # The context itself is renewed in place.
-        await self._serve_smtp(self._sockets.submission, SubmissionDoor(house, Listener.SUBMISSION), facing)
+        starttls = SubmissionDoor(house, Listener.SUBMISSION)
+        await self._serve_smtp(self._sockets.submission, starttls, facing, self._shares.submission)
         implicit = SubmissionDoor(house, Listener.SUBMISSIONS)
-        await self._serve_smtp(self._sockets.submissions, implicit, facing, implicit_tls=True)
+        shares = self._shares
+        await self._serve_smtp(self._sockets.submissions, implicit, facing, shares.submissions, implicit_tls=True)
 
-    async def _serve_smtp(self, sockets: tuple[socket.socket, ...], door, context, *, implicit_tls=False) -> None:  # type: ignore[no-untyped-def]
+    async def _serve_smtp(
+        self,
+        sockets: tuple[socket.socket, ...],
+        door: Door,
+        context: Callable[[], ssl.SSLContext],
+        share: Share,
+        *,
+        implicit_tls: bool = False,
+    ) -> None:
         if not sockets:
             return
         served = await smtp.serve(
@@ -265,6 +312,7 @@ class Worker:
             clock=self._clock,
             metrics=self._metrics.smtp,
             implicit_tls=implicit_tls,
+            share=share,
         )
         self._running.ends.append(served.close)
 
@@ -280,6 +328,7 @@ class Worker:
             metrics=self._metrics.imap,
             starttls_sockets=self._sockets.imap,
             implicit_tls_sockets=self._sockets.imaps,
+            share=self._shares.imap,
         )
         self._running.ends.append(served.close)
 
@@ -306,7 +355,7 @@ class Worker:
             trust=self._trust.current,
             trust_max_age_s=config.trust_list.max_age_s,
             look_up=look_up,
-            plan=Plan(config.relay, config.operator.hostname, self._hosted().domains),
+            plan=Plan(config.relay, config.operator.hostname, self._hosted.domains, limits=config.limits),
             limits=config.limits,
             clock=self._clock,
             metrics=self._metrics.smtp,
@@ -316,38 +365,33 @@ class Worker:
         self._running.loop(running.run(), "relay")
         self._running.ends.append(running.stop)
 
+    def _begin_upkeep(self) -> None:
+        keeping = Upkeep(self._store, self._config, self._clock, self._metrics)
+        self._running.loop(keeping.run(), "upkeep")
+        self._running.ends.append(keeping.stop)
+
     async def _begin_console(self) -> None:
-        application = console.build(self._store, self._config, self._clock, self._metrics, self._trust.current)
+        application = console.build(
+            self._store, self._config, self._clock, self._metrics, self._trust.current, self._material
+        )
         sock = bind_one(self._config.ops.listen, self._index)
         served = await serving.serve(application, sock, self._config.limits)
         self._running.ends.append(served.stop)
-
-    async def _reload_material(self) -> None:
-        while True:
-            await asyncio.sleep(_RELOAD_S)
-            problems = await asyncio.to_thread(self._material.reload)
-            if problems:
-                _log.error("certificates.unusable", problems=problems)
-            elif problems is not None:
-                _log.info("certificates.reloaded")
-
-
-def hosted(config: Config) -> Hosted:
-    """Return what units of work need of the configuration."""
-    domains = {parse_domain(domain.name): domain.kind for domain in config.domains}
-    return Hosted(dict(domains), config.operator.hostname, config.policy, config.limits.message_max_octets)
 
 
 async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None) -> None:
     worker = Worker(config, roles, sockets, index, system_clock)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, worker.look_now)
     if parent is not None:
         loop.add_reader(parent, _orphaned, parent, index, stopping)
     try:
         await worker.start()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         await stopping.wait()
     finally:
         await worker.stop()
@@ -361,20 +405,25 @@ def _orphaned(parent: int, index: int, stopping: asyncio.Event) -> None:
 
 
 def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None = None) -> int:
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    give_large_blocks_back()
     try:
         uvloop.run(_work(config, roles, sockets, index, parent))
     except Misconfigured as error:
         _log.error("worker.misconfigured", reason=str(error))
         return 2
+    except Unavailable as error:
+        _log.error("worker.unavailable", reason=str(error))
+        return 1
     return 0
 
 
 def serve(config: Config, *, roles: frozenset[str] = frozenset(ROLES), workers: int = 1) -> int:
     """Run an operator until SIGTERM or SIGINT; returns the exit code. Tables are brought to their newest form first."""
     configure(level=config.log.level, json=config.log.json)
+    # Whoever asks us to look again must not end us while we begin.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     upgrade(config)
-    sockets = bind(config, roles)
+    sockets = bind(config, roles, workers)
     if workers <= 1:
         return _run_worker(config, roles, sockets, 0)
     return _Parent(config, roles, sockets, workers).run()
@@ -396,8 +445,9 @@ class _Parent:
 
     def run(self) -> int:
         """Run until told to stop and all workers are gone."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOP_SIGNALS:
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._look_now)
         for index in range(self._workers):
             self._start(index)
         code = 0
@@ -406,25 +456,40 @@ class _Parent:
             index = self._children.pop(pid, -1)
             exit_code = os.waitstatus_to_exitcode(status)
             if self._stopping or exit_code == 2:
-                # A misconfigured worker would only fail again.
-                code = max(code, abs(exit_code))
+                # A misconfigured worker would only fail again; one that was told to stop before it could listen ends by
+                # the signal itself.
+                code = max(code, 0 if exit_code == -signal.SIGTERM else abs(exit_code))
                 continue
             _log.error("worker.died", index=index, code=exit_code)
             time.sleep(_RESTART_PAUSE_S)
-            if not self._stopping:
-                self._start(index)
+            self._start(index)
         return code
 
     def _start(self, index: int) -> None:
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.close(self._life_write)
-            os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
-        self._children[pid] = index
+        """Start a worker, unless told to stop; a signal that comes meanwhile waits until the worker is known."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        try:
+            if self._stopping:
+                return
+            pid = os.fork()
+            if pid == 0:
+                for number in _STOP_SIGNALS:
+                    signal.signal(number, signal.SIG_DFL)
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                os.close(self._life_write)
+                os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
+            self._children[pid] = index
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
         for pid in self._children:
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # It has just ended by itself.
+                os.kill(pid, signal.SIGTERM)
+
+    def _look_now(self, _number: int, _frame: object) -> None:
+        for pid in list(self._children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)

@@ -1,15 +1,13 @@
 """The words of the command line: names, options, help. What they do is in `commands`, `instance`, `checkup`, `app`.
 
-Only it and the groups of commands in `commands` name typer. It holds one error map: a clear line on standard error
-that says what to do, exit code 2 for what was typed or configured wrongly, 1 for a no, and an incident number for
-surprises; never a traceback.
+With the groups in `commands` it knows typer. Each command imports what it needs when it runs: help and a typing mistake
+wait for no store. It holds one error map: a clear line on standard error that says what to do, exit code 2 for what was
+typed or configured wrongly, 1 for a no, and an incident number for surprises; never a traceback.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -17,19 +15,15 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from mss import checkup, instance
 from mss.clock import system_clock
-from mss.commands import accounts, explain, journal, letters, shown, trust
+from mss.commands.mishaps import surprise
+from mss.commands.operator import operator_app
 from mss.commands.options import HERE, Addresses, ConfigFile, Limit, group, settings
-from mss.commands.output import complain, say, say_marked, when
 from mss.commands.queue import queue_app
-from mss.commands.settings import effective
-from mss.config import load
-from mss.directory.trustlist import written_dn
-from mss.errors import Misconfigured, MssError, Unavailable, incident_number
+from mss.commands.words import Kind
+from mss.config import BASE_PORT, load
+from mss.errors import Misconfigured, MssError, Unavailable
 from mss.model.account import BoxState, DelegationKind
-from mss.model.ins import Traits
-from mss.services.operators import DirectoryQuery
 
 
 class _Careful(TyperGroup):
@@ -51,11 +45,13 @@ class _Careful(TyperGroup):
             where = f": {error.filename}" if error.filename else ""
             _fail(f"{error.strerror or type(error).__name__}{where}", 1)
         except Exception as error:  # noqa: BLE001 - the map of this door: no traceback reaches a tired person.
-            _fail(_surprise(error), 1)
+            _fail(surprise(error), 1)
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(text: str, code: int) -> NoReturn:
+    from mss.commands.output import complain
+
     complain(f"mss: {text}")
     sys.exit(code)
 
@@ -65,28 +61,21 @@ def _help_of(error: TyperException) -> str:
     return f"see {context.command_path if context else 'mss'} --help"
 
 
-def _surprise(error: Exception) -> str:
-    """Return a line without any value of the error: its kind and place, joined to the report by a number."""
-    if os.environ.get("MSS_DEBUG"):
-        traceback.print_exc()
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(frame.filename).name}:{frame.lineno}"
-    number = incident_number()
-    return f"incident {number}: {type(error).__name__} at {place}; please report it (MSS_DEBUG=1 shows the whole trace)"
-
-
 app = typer.Typer(
     cls=_Careful,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Plain help: Rich's boxes cost more time than all of ours.
+    rich_markup_mode=None,
     help="An MSSanté operator: secure mail between health professionals and patients.",
     epilog="Begin with: mss init my-operator",
 )
+
+
 account_app = group("Create accounts and boxes, say who acts for which box.")
 policy_app = group("Ask why a letter would be taken or refused.")
 directory_app = group("Import and search the national directory.")
-operator_app = group("Read and show the trust list (liste blanche): which operator carries which domain.")
 audit_app = group("Read and check the journal: who did what, decided how.")
 for _name, _sub in {
     "account": account_app,
@@ -103,10 +92,14 @@ Login = Annotated[str, typer.Argument(metavar="LOGIN", help="Who signs in.")]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input; otherwise one is made.")
 ]
+
 # The instance -----------------------------------------------------------------------------------------------------
 
 
-@app.command(epilog="Example: mss init my-operator --domain hopital.example=professional")
+@app.command(
+    short_help="Make a new operator: a folder that can be served.",
+    epilog="Example: mss init my-operator --domain hopital.example=professional",
+)
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
     name: Annotated[str, typer.Option(help="The operator's name; the folder's name when left out.")] = "",
@@ -115,7 +108,7 @@ def init(
         list[str] | None,
         typer.Option(metavar="NAME=KIND", help="A domain to host, professional or patient; once for each."),
     ] = None,
-    base_port: Annotated[int, typer.Option(help="The first of the ports to listen on.")] = instance.BASE_PORT,
+    base_port: Annotated[int, typer.Option(help="The first of the ports to listen on.")] = BASE_PORT,
     standard_ports: Annotated[
         bool, typer.Option("--standard-ports", help="Listen on 25, 587, 465, 143, 993, 443 and 9180 instead.")
     ] = False,
@@ -137,42 +130,26 @@ def init(
     ] = None,
     postmaster: Annotated[str, typer.Option(help="The mail address of the postmaster.")] = "",
 ) -> None:
-    """Make a new operator: settings, store, certificates and a first trust list."""
-    own = _own_files(certificate, key, ca, crl or [])
+    """Make a new operator. It gets settings, a store, certificates and a first trust list."""
+    from mss import instance
+    from mss.commands import making, shown
+
+    own = making.own_files(certificate, key, ca, crl or [])
     plan = instance.Plan(
         name=name or directory.resolve().name,
         hostname=hostname,
-        domains=tuple(_pairs(domain or _playground(), "--domain")),
+        domains=tuple(making.pairs(domain or making.PLAYGROUND, "--domain")),
         base_port=base_port,
         authority=authority,
         own=own,
         test_identities=(own is None) if test_identities is None else test_identities,
         trust_list=trust_list,
-        routes=dict(_pairs(route or [], "--route")),
+        routes=dict(making.pairs(route or [], "--route")),
         postmaster=postmaster,
         host=listen_host,
         standard_ports=standard_ports,
     )
     shown.made(instance.make(directory, plan, system_clock), plan)
-
-
-def _playground() -> list[str]:
-    return ["hopital.example=professional", "patient.example=patient"]
-
-
-def _pairs(texts: list[str], option: str) -> list[tuple[str, str]]:
-    pairs = [text.partition("=") for text in texts]
-    if wrong := [first for first, sign, last in pairs if not (first and sign and last)]:
-        raise Misconfigured(f"{option} {wrong[0]}: it is written NAME=VALUE, for instance {_playground()[0]}")
-    return [(first.strip(), last.strip()) for first, _, last in pairs]
-
-
-def _own_files(certificate: Path | None, key: Path | None, ca: Path | None, crl: list[Path]) -> Any:
-    if not (certificate or key or ca or crl):
-        return None
-    if certificate is None or key is None or ca is None or not crl:
-        raise Misconfigured("your own certificate needs all of --certificate, --key, --ca and --crl")
-    return instance.OwnFiles(certificate, key, ca, tuple(crl))
 
 
 @app.command(epilog="Example: mss serve -c my-operator/mss.toml --roles mx,imap --workers 2")
@@ -191,18 +168,27 @@ def serve(
     raise typer.Exit(house.serve(load(config), roles=wanted, workers=workers))
 
 
-@app.command(epilog="Example: mss check -c my-operator/mss.toml")
+@app.command(
+    short_help="Say what is wrong with the operator, and what to do.",
+    epilog="Example: mss check -c my-operator/mss.toml",
+)
 def check(
     config: ConfigFile = HERE,
-    live: Annotated[bool, typer.Option("--live", help="Only ask the running operator whether it is ready.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Only ask the running operator whether it lives.")] = False,
+    ready: Annotated[bool, typer.Option("--ready", help="Only ask it whether it can do its work now.")] = False,
     printed: Annotated[
         bool, typer.Option("--settings/--no-settings", help="Print every setting first, without secrets.")
     ] = True,
 ) -> None:
-    """Say what is wrong with the operator before it hurts, and what to do; exit code 1 when something is."""
+    """Say what is wrong with the operator, and what to do. The exit code is 1 when something is."""
+    from mss import checkup
+    from mss.commands import shown
+    from mss.commands.output import say
+    from mss.commands.settings import effective
+
     found = settings(config)
-    if live:
-        findings: tuple[checkup.Finding, ...] = (checkup.live(found),)
+    if live or ready:
+        findings: tuple[checkup.Finding, ...] = (checkup.ready(found) if ready else checkup.live(found),)
     else:
         for name, value in effective(found) if printed else ():
             say(f"{name} = {value}")
@@ -218,7 +204,7 @@ def check(
 @account_app.command("add", epilog='Example: mss account add accueil@hopital.example --kind org --name "Accueil"')
 def account_add(
     login: Annotated[str, typer.Argument(metavar="ADDRESS_OR_LOGIN", help="A mail address; a patient's own word.")],
-    kind: Annotated[accounts.Kind, typer.Option(help="A person, an organisation, a robot, or a patient.")],
+    kind: Annotated[Kind, typer.Option(help="A person, an organisation, a robot, or a patient.")],
     config: ConfigFile = HERE,
     name: Annotated[str, typer.Option(help="What others see instead of the address.")] = "",
     box: Annotated[
@@ -234,6 +220,10 @@ def account_add(
     password_stdin: PasswordStdin = False,
 ) -> None:
     """Create an account and its box; the password is printed once when it is made here."""
+    from mss.commands import accounts
+    from mss.commands.output import say
+    from mss.model.ins import Traits
+
     traits = Traits(birth_name, first_name, birth_date, sex)
     wish = accounts.Wish(login, kind, name, tuple(box or ()), ins_oid, traits, red_list)
     password = _password(password_stdin)
@@ -244,10 +234,14 @@ def account_add(
 
 
 def _password(from_stdin: bool) -> str:
+    from mss.commands import accounts
+
     return sys.stdin.readline().rstrip("\r\n") if from_stdin else accounts.new_password()
 
 
 def _say_password(password: str, from_stdin: bool) -> None:
+    from mss.commands.output import say
+
     if not from_stdin:
         say(f"Password, shown this once: {password}")
 
@@ -260,6 +254,9 @@ def account_grant(
     kind: Annotated[DelegationKind, typer.Option("--as", help="On what ground.")] = DelegationKind.MEMBER,
 ) -> None:
     """Let an account act for a further box."""
+    from mss.commands import accounts
+    from mss.commands.output import say
+
     granted = accounts.grant(settings(config), system_clock, login, box, kind)
     say(f"The account may now act for the {granted.kind} box, as {kind}.")
 
@@ -267,6 +264,8 @@ def account_grant(
 @account_app.command("list", epilog="Example: mss account list -c my-operator/mss.toml")
 def account_list(config: ConfigFile = HERE, addresses: Addresses = False) -> None:
     """List who signs in and for which boxes they act; patients' addresses only with --addresses."""
+    from mss.commands import accounts, shown
+
     everybody = accounts.everybody(settings(config), system_clock)
     shown.accounts(everybody, addresses=addresses)
 
@@ -274,6 +273,9 @@ def account_list(config: ConfigFile = HERE, addresses: Addresses = False) -> Non
 @account_app.command("passwd", epilog="Example: mss account passwd marie@hopital.example")
 def account_passwd(login: Login, config: ConfigFile = HERE, password_stdin: PasswordStdin = False) -> None:
     """Give an account a new password and end its web sessions."""
+    from mss.commands import accounts
+    from mss.commands.output import say
+
     password = _password(password_stdin)
     accounts.set_password(settings(config), system_clock, login, password)
     say("The password is changed, and every web session of the account has ended.")
@@ -287,6 +289,9 @@ def account_state(
     config: ConfigFile = HERE,
 ) -> None:
     """Open or close a box, or note that its patient opposed it."""
+    from mss.commands import accounts
+    from mss.commands.output import say
+
     before = accounts.set_state(settings(config), system_clock, box, state)
     say(f"The {before.kind} box was {before.state} and is now {state}.")
 
@@ -294,7 +299,10 @@ def account_state(
 # Letters ----------------------------------------------------------------------------------------------------------
 
 
-@app.command(epilog="Example: mss welcome --from accueil@hopital.example --to 279035121518989 --document cda.xml")
+@app.command(
+    short_help="Send a patient a first letter with documents.",
+    epilog="Example: mss welcome --from accueil@hopital.example --to 279035121518989 --document cda.xml",
+)
 def welcome(
     sender: Annotated[str, typer.Option("--from", metavar="BOX", help="The professional box that writes.")],
     to: Annotated[str, typer.Option("--to", metavar="INS", help="The patient's matricule INS or address.")],
@@ -306,7 +314,9 @@ def welcome(
     software: Annotated[str, typer.Option(metavar="NIL", help="Your product's number (X-MSS-NIL).")] = "",
     no_answer: Annotated[bool, typer.Option("--no-answer", help="Forbid an answer to this letter.")] = False,
 ) -> None:
-    """Send a patient a first letter with clinical documents, in the structured form (XDM and PDF)."""
+    """Send a patient a first letter with documents. It has the structured form (XDM and PDF)."""
+    from mss.commands import letters, shown
+
     order = letters.WelcomeOrder(
         sender, to, tuple(document), tuple(twin or ()), text, reply_to, not no_answer, software
     )
@@ -328,12 +338,15 @@ def policy_explain(
     peer_domain: Annotated[str, typer.Option(metavar="DOMAIN", help="Whose operator brings the letter.")] = "",
 ) -> None:
     """Say which decisions a letter would meet on its way, with their rules and facts; nothing is sent."""
+    from mss.commands import explain
+    from mss.commands.output import say
+
     question = explain.Question(sender, to, subject, tuple(header or ()), peer_domain)
     for line in explain.explain(settings(config), system_clock, question):
         say(line)
 
 
-# Directory and trust list -----------------------------------------------------------------------------------------
+# Directory -------------------------------------------------------------------------------------------------------
 
 
 @directory_app.command("import", epilog="Example: mss directory import Extraction_Correspondance_MSSante.txt")
@@ -342,6 +355,9 @@ def directory_import(
     config: ConfigFile = HERE,
 ) -> None:
     """Import the national directory's extraction; the old one is searched until the new one is complete."""
+    from mss.commands import trust
+    from mss.commands.output import say
+
     imported = trust.import_file(settings(config), system_clock, file)
     say(f"Imported {imported.parties} entries; {imported.bad_rows} lines could not be read and were left out.")
 
@@ -356,40 +372,12 @@ def directory_search(
     limit: Limit = 50,
 ) -> None:
     """Search professionals and organisations by name, profession, town or address."""
+    from mss.commands import shown, trust
+    from mss.services.operators import DirectoryQuery
+
     query = DirectoryQuery(" ".join(words or ()), profession, town, address)
     found = trust.search(settings(config), system_clock, query, limit)
     shown.parties(found)
-
-
-@operator_app.command("list", epilog="Example: mss operator list gip")
-def operator_list(
-    words: Annotated[list[str] | None, typer.Argument(metavar="WORDS", help="Words of a name or a domain.")] = None,
-    config: ConfigFile = HERE,
-) -> None:
-    """List the operators of the trust space and how many domains each one carries."""
-    listed = trust.current(settings(config), system_clock)
-    shown.operators(listed, trust.by_operator(listed, " ".join(words or ())))
-
-
-@operator_app.command("show", epilog="Example: mss operator show patient.mssante.fr")
-def operator_show(
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain of the trust space.")],
-    config: ConfigFile = HERE,
-) -> None:
-    """Show which certificates may carry letters for a domain."""
-    for subject in trust.subjects_of(trust.current(settings(config), system_clock), domain):
-        say(written_dn(subject))
-
-
-@operator_app.command("read", epilog="Example: mss operator read listeblanchemssante.xml")
-def operator_read(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The trust list, in XML.")],
-    config: ConfigFile = HERE,
-    accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Take it though many domains are gone.")] = False,
-) -> None:
-    """Read a trust list and use it from now on; a bad one is refused and the one in use stays."""
-    new = trust.read_list(settings(config), system_clock, file, accept_loss=accept_loss)
-    say(f"Version {new.version} is in use: {len(new.domains)} domains, made {when(new.generated_at)}.")
 
 
 # Journal ----------------------------------------------------------------------------------------------------------
@@ -402,6 +390,8 @@ def audit_list(
     limit: Limit = 50,
 ) -> None:
     """List the newest records of the journal."""
+    from mss.commands import journal, shown
+
     shown.records(journal.newest(settings(config), action, limit))
 
 
@@ -411,12 +401,17 @@ def audit_receipt(
     config: ConfigFile = HERE,
 ) -> None:
     """Say what became of a letter, by its receipt number."""
+    from mss.commands import journal, shown
+
     shown.records(journal.of_receipt(settings(config), number))
 
 
 @audit_app.command("verify", epilog="Example: mss audit verify")
 def audit_verify(config: ConfigFile = HERE) -> None:
     """Check that no record of the journal was changed or taken away; exit code 1 when one was."""
+    from mss.commands import journal
+    from mss.commands.output import say_marked
+
     checked = journal.verify(settings(config))
     for writer, number in checked.broken:
         say_marked("✗", f"record {number} of {writer} does not follow from the one before")

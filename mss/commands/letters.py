@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from mss.clock import Clock
-from mss.commands.house import actor, address_of, hosted, in_store, outside, read
+from mss.commands.house import actor, address_of, in_store, outside, read
 from mss.config import Config
 from mss.errors import Malformed, Misconfigured
 from mss.log import redact
@@ -24,6 +24,7 @@ from mss.model.envelope import Envelope, Recipient
 from mss.model.ins import parse_matricule
 from mss.model.party import BoxKind
 from mss.services import accounts, operators, outbound, postmaster, submit, welcome
+from mss.services.house import hosted
 from mss.services.outbound import QueueEntry, QueueSummary, Wanted
 from mss.services.postmaster import Action, Happening, Result
 from mss.services.reading import read_letter
@@ -117,9 +118,9 @@ async def _slices(store: Store, wanted: Wanted, size: int, clock: Clock) -> Asyn
         after = some[-1]
 
 
-def act(config: Config, clock: Clock, action: Action, filters: Filters) -> tuple[tuple[int, Result], ...]:
+def act(config: Config, clock: Clock, verb: str, filters: Filters) -> tuple[tuple[int, Result], ...]:
     """Do one thing with all deliveries that are meant, in slices; returns what became of each."""
-    wanted, house = filters.wanted(clock()), hosted(config).house
+    action, wanted, house = Action(verb), filters.wanted(clock()), hosted(config).house
     size = _SLICE.get(action, _SLICE_USUAL)
 
     async def work(store: Store) -> tuple[tuple[int, Result], ...]:

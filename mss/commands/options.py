@@ -8,7 +8,6 @@ from typing import Annotated, Final
 import typer
 
 from mss.config import Config, load
-from mss.log import configure
 
 ConfigFile = Annotated[
     Path, typer.Option("-c", "--config", envvar="MSS_CONFIG", help="The operator's settings.", show_default="mss.toml")
@@ -21,6 +20,8 @@ HERE: Final = Path("mss.toml")
 
 def settings(path: Path) -> Config:
     """Read the settings and keep the log to what matters on a terminal."""
+    from mss.log import configure
+
     config = load(path)
     configure(level="ERROR", json=config.log.json)
     return config
@@ -28,4 +29,4 @@ def settings(path: Path) -> Config:
 
 def group(text: str) -> typer.Typer:
     """Return a group of commands."""
-    return typer.Typer(help=text, no_args_is_help=True, add_completion=False)
+    return typer.Typer(help=text, no_args_is_help=True, add_completion=False, rich_markup_mode=None)

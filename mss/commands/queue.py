@@ -1,22 +1,19 @@
-"""`mss queue`: letters on their way to other operators, looked at and steered. Like `cli`, it knows typer."""
+"""`mss queue`: letters on their way to other operators, looked at and steered. Like `cli`, it knows typer; what is done
+is in `letters`, brought in when a command runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
 from mss.clock import system_clock
-from mss.commands import letters, shown_queue
-from mss.commands.letters import Filters
 from mss.commands.options import HERE, Addresses, ConfigFile, Json, Limit, group, settings
-from mss.commands.output import say
 from mss.errors import Misconfigured
 from mss.model.delivery import DeliveryState
-from mss.services.postmaster import Action
 
-queue_app = group("Look at the letters that go to other operators; hold them, try them now, give them back, trace one.")
+queue_app = group("Look at the letters that go to other operators, and steer them.")
 
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", help="Their numbers, as `mss queue list` shows them.")]
 ToDomain = Annotated[str, typer.Option("--to-domain", metavar="DOMAIN", help="Only those for this domain.")]
@@ -26,10 +23,10 @@ Younger = Annotated[str, typer.Option("--younger", metavar="AGE", help="Only tho
 MessageId = Annotated[str, typer.Option("--message-id", metavar="ID", help="Only those with this Message-ID.")]
 State = Annotated[list[DeliveryState] | None, typer.Option("--state", help="Only these; once for each.")]
 _WORDS: Final = {
-    Action.HOLD: "held back",
-    Action.RELEASE: "released",
-    Action.RETRY: "due now",
-    Action.BOUNCE: "given back to their senders",
+    "hold": "held back",
+    "release": "released",
+    "retry": "due now",
+    "bounce": "given back to their senders",
 }
 
 
@@ -47,6 +44,9 @@ def queue_list(
     json: Json = False,
 ) -> None:
     """List letters on their way to other operators, oldest first: those that wait, unless --state says otherwise."""
+    from mss.commands import letters, shown_queue
+    from mss.commands.letters import Filters
+
     states = frozenset(state or letters.WAITING)
     filters = Filters((), states, to_domain, from_domain, older, younger, message_id)
     entries, summary = letters.queue(settings(config), system_clock, filters, limit)
@@ -61,6 +61,8 @@ def queue_show(
     json: Json = False,
 ) -> None:
     """Show one letter on its way, with every attempt and what the other side answered; never its content."""
+    from mss.commands import letters, shown_queue
+
     entry = letters.one(settings(config), system_clock, number)
     shown_queue.entry(entry, system_clock(), addresses=addresses, json=json)
 
@@ -77,7 +79,7 @@ def queue_hold(
     json: Json = False,
 ) -> None:
     """Keep letters back until `mss queue release`: they are neither tried nor given up meanwhile."""
-    _act(Action.HOLD, config, Filters.of(ids, to_domain, from_domain, older, younger, message_id), json=json)
+    _act("hold", config, (ids, to_domain, from_domain, older, younger, message_id), json=json)
 
 
 @queue_app.command("release", epilog="Example: mss queue release --to-domain chu.mssante.fr")
@@ -92,7 +94,7 @@ def queue_release(
     json: Json = False,
 ) -> None:
     """Let letters go that were held back; they are tried at once."""
-    _act(Action.RELEASE, config, Filters.of(ids, to_domain, from_domain, older, younger, message_id), json=json)
+    _act("release", config, (ids, to_domain, from_domain, older, younger, message_id), json=json)
 
 
 @queue_app.command("retry", epilog="Example: mss queue retry --to-domain chu.mssante.fr")
@@ -107,7 +109,7 @@ def queue_retry(
     json: Json = False,
 ) -> None:
     """Try letters now instead of at their next time, for instance when the other operator says that it is back."""
-    _act(Action.RETRY, config, Filters.of(ids, to_domain, from_domain, older, younger, message_id), json=json)
+    _act("retry", config, (ids, to_domain, from_domain, older, younger, message_id), json=json)
 
 
 @queue_app.command("bounce", epilog="Example: mss queue bounce 12 13")
@@ -125,16 +127,29 @@ def queue_bounce(
     json: Json = False,
 ) -> None:
     """Give letters back to their senders now, with a report; it cannot be undone."""
-    filters = Filters.of(ids, to_domain, from_domain, older, younger, message_id)
+    words = (ids, to_domain, from_domain, older, younger, message_id)
     if not ids and not yes:
-        count = letters.count(settings(config), system_clock, filters)
-        raise Misconfigured(f"this would give {count} letters back to their senders: add --yes to do it")
-    _act(Action.BOUNCE, config, filters, json=json)
+        _refuse(config, words)
+    _act("bounce", config, words, json=json)
 
 
-def _act(action: Action, config: Path, filters: Filters, *, json: bool) -> None:
-    results = letters.act(settings(config), system_clock, action, filters)
-    shown_queue.results(_WORDS[action], results, json=json)
+_Words = tuple[list[int] | None, str, str, str, str, str]
+
+
+def _refuse(config: Path, words: _Words) -> NoReturn:
+    """Say what a bounce of all that the options name would do, instead of doing it."""
+    from mss.commands import letters
+
+    count = letters.count(settings(config), system_clock, letters.Filters.of(*words))
+    raise Misconfigured(f"this would give {count} letters back to their senders: add --yes to do it")
+
+
+def _act(verb: str, config: Path, words: _Words, *, json: bool) -> None:
+    from mss.commands import letters, shown_queue
+
+    filters = letters.Filters.of(*words)
+    results = letters.act(settings(config), system_clock, verb, filters)
+    shown_queue.results(_WORDS[verb], results, json=json)
     if filters.ids and not shown_queue.all_done(results):
         raise typer.Exit(1)
 
@@ -147,6 +162,9 @@ def queue_trace(
     json: Json = False,
 ) -> None:
     """Tell a letter's whole story: received, judged, filed, queued, each attempt with its answer, reports sent."""
+    from mss.commands import letters, shown_queue
+    from mss.commands.output import say
+
     happenings = letters.trace(settings(config), system_clock, message_id)
     if not happenings and not json:
         say("No letter with this Message-ID was ever accepted or refused here after its text was sent.")

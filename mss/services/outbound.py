@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from mss.config import RelayConfig
+from mss.config import Limits, RelayConfig
 from mss.errors import Unavailable
 from mss.model.address import Domain
 from mss.model.audit import AuditEvent
@@ -50,11 +50,12 @@ def octets_of(uow: Uow, delivery_ids: tuple[int, ...], now: datetime) -> dict[in
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How attempts are repeated, and who reports: our host name and hosted domains."""
+    """How attempts are repeated, and who reports: our host name, hosted domains, limits of reading."""
 
     relay: RelayConfig
     hostname: str
     domains: Mapping[Domain, str] = field(default_factory=dict)
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def _record(uow: Uow, worker: str, tried: Tried, plan: Plan, now: datetime) -> D
         return DeliveryState.DUE
     _journal(uow, delivery, outcome, state, now)
     if kind is not None:
-        house = House(plan.hostname, plan.domains)
+        house = House(plan.hostname, plan.domains, plan.limits)
         report.about_delivery(uow, house, delivery, outcome, kind, delivery.expires_at, now)
     return state
 

@@ -19,6 +19,7 @@ from mss.model.message import Message
 from mss.policy import exchange
 
 PREVIEW_CHARACTERS = 256
+_PREVIEW_OCTETS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,10 @@ def _ids(message: Message, name: str) -> tuple[str, ...]:
 
 
 def _automatic(message: Message, *, is_reply: bool) -> bool:
-    auto_submitted = headers.decode_text(message.header("auto-submitted") or b"")
-    return exchange.is_automatic(message.structure.root.content_type, auto_submitted, is_reply=is_reply)
+    submitted, precedence = (
+        [headers.decode_text(value) for value in message.headers(name)] for name in ("auto-submitted", "precedence")
+    )
+    return exchange.is_automatic(message.structure.root.content_type, submitted, precedence, is_reply=is_reply)
 
 
 def _has_attachment(message: Message) -> bool:
@@ -133,5 +136,6 @@ def _preview(message: Message) -> str:
     """Return the beginning of the letter's first short text part, on one line; nothing for odd letters."""
     for part in message.structure.root.walk():
         if part.content_type == "text/plain" and not part.filename:
-            return " ".join(content.text(message, part)[: 4 * PREVIEW_CHARACTERS].split())[:PREVIEW_CHARACTERS]
+            beginning = content.beginning(message, part, _PREVIEW_OCTETS)
+            return " ".join(beginning[: 4 * PREVIEW_CHARACTERS].split())[:PREVIEW_CHARACTERS]
     return ""

@@ -6,7 +6,6 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from mss.config import Limits
 from mss.mail.compose import Attachment as File
 from mss.mail.compose import Correspondent, Draft, compose, message_id
 from mss.mail.headers import message_ids
@@ -27,8 +26,6 @@ from mss.services.reading import Reading, read_letter
 from mss.services.receive import Receipt, RecipientOutcome
 from mss.store import Uow
 from mss.store.conversations import NewLetter
-
-_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +135,9 @@ def _send(
         return RecipientOutcome(recipient, decision)
     if recipient.address.domain in hosted.domains:
         return _locally(uow, hosted, letter, recipient, now)
-    content = exchange.may_contain(deliver.letter_facts(letter, recipient.address, hosted.message_max_octets))
+    test = hosted.policy.test_identities
+    facts = deliver.letter_facts(letter, recipient.address, hosted.message_max_octets, test_identities=test)
+    content = exchange.may_contain(facts)
     if not content.accepted:
         return RecipientOutcome(recipient, content)
     queue(uow, outside, letter, envelope, recipient, source, now)
@@ -150,7 +149,7 @@ def _locally(uow: Uow, hosted: Hosted, letter: Incoming, recipient: Recipient, n
     if box is None:
         return RecipientOutcome(recipient, reject(rules.RECIPIENT_UNKNOWN, domain=recipient.address.domain))
     verdict = receive.filing_of(box, letter.reading, hosted.policy)
-    content = receive.judge_content(letter, box, verdict, hosted)
+    content = receive.judge_content(uow, letter, box, verdict, hosted, now)
     if content.accepted:
         deliver.deliver(uow, box, letter, verdict, hosted.message_max_octets, now)
         report.about_filing(uow, hosted.house, box, letter, verdict, now)
@@ -329,7 +328,7 @@ def _compose(
 ) -> bytes:
     conversation = uow.conversations.get(box.id, answer.conversation_id)
     subject = conversation.subject if conversation else ""
-    ids = _message_ids(uow, box.id, letters)
+    ids = _message_ids(uow, hosted, box.id, letters)
     draft = Draft(
         sender=Correspondent(box.address, box.display_name),
         to=tuple(Correspondent(one.address, one.name) for one in recipients),
@@ -344,11 +343,11 @@ def _compose(
     return compose(draft)
 
 
-def _message_ids(uow: Uow, box_id: int, letters: tuple[Letter, ...]) -> tuple[str, ...]:
+def _message_ids(uow: Uow, hosted: Hosted, box_id: int, letters: tuple[Letter, ...]) -> tuple[str, ...]:
     """Return the Message-IDs of the newest letters, oldest first, from their own headers."""
     found: list[str] = []
     for letter in letters[-10:]:
-        head = read_letter(uow.objects.get(box_id, letter.email_id, 0, 16_384), _LIMITS, documents=False)
+        head = read_letter(uow.objects.get(box_id, letter.email_id, 0, 16_384), hosted.limits, documents=False)
         found += message_ids(head.message.header("message-id") or b"")[:1]
     return tuple(f"<{one.strip('<>')}>" for one in dict.fromkeys(found))
 
@@ -365,7 +364,7 @@ def _dispatch(
     now: datetime,
 ) -> Receipt:
     envelope = Envelope(box.address, tuple(Recipient(one.address) for one in recipients))
-    reading = read_letter(octets, _LIMITS, documents=False)
+    reading = read_letter(octets, hosted.limits, documents=False)
     letter = _incoming(uow, hosted, account_id, envelope, reading, box, now)
     sent = deliver.send_copy(uow, box.id, letter, now)
     new = NewLetter(

@@ -27,6 +27,8 @@ from mss.smtp.dialog import Answer, Answers, Letter, Offer, Parcel
 if TYPE_CHECKING:
     import ssl
 
+    from mss.model.peer import Peer
+
 # A letter may take its time on a slow line: a second for so many octets, beyond the usual patience.
 _SLOWEST_OCTETS_PER_S: Final = 16 * 1024
 _QUIT_TIMEOUT_S: Final = 5
@@ -183,6 +185,8 @@ class Channel:
         self.peer = peer
         self.letters = 0
         """How many letters it has carried."""
+        self.known: Peer | None = None
+        """Who is at the other end, as its opener last knew."""
         self._line, self._end, self._secrets = line, end, secrets
         self._opened: Letter | None = None
 
@@ -190,6 +194,11 @@ class Channel:
     def alive(self) -> bool:
         """Whether another letter may be tried."""
         return self._line.alive
+
+    @property
+    def end(self) -> object:
+        """The SSL object of the connection, for asking again who is there."""
+        return self._end
 
     async def send(self, parcel: Parcel, upcoming: Parcel | None = None) -> tuple[Outcome, ...] | None:
         """Give one letter over; returns one outcome for each of its deliveries, in their order.
@@ -363,9 +372,13 @@ async def _open(line: _Line, secrets: Secrets, hostname: str) -> Channel | Outco
     end = await line.start_tls(secrets.context)
     reason = secrets.pin(end)
     if reason:
-        text = f"The other operator's certificate is not the listed one ({reason})"
-        raise _LostError(dialog.temporary("4.7.5", text, line.host))
+        raise _LostError(not_pinned(reason, line.host))
     return Channel(line, dialog.offer(line.host, _expect(await line.ask(hello), 250, line.host)), end, secrets)
+
+
+def not_pinned(reason: str, host: str) -> Outcome:
+    """Return the outcome of a peer that must not have the letter: it waits."""
+    return dialog.temporary("4.7.5", f"The other operator's certificate is not the listed one ({reason})", host)
 
 
 def _expect(answer: Answer, code: int, host: str) -> Answer:
@@ -380,7 +393,8 @@ def _expect(answer: Answer, code: int, host: str) -> Answer:
 def _broken(error: Exception | None, host: str) -> Outcome:
     """Return the outcome of a connection that ended under way: TLS that failed is told apart."""
     if getattr(error, "verify_message", None) or getattr(error, "library", None) == "SSL":
-        return dialog.temporary("4.7.5", "The encrypted connection could not be made", host)
+        why = getattr(error, "verify_message", None) or getattr(error, "reason", None) or "no reason given"
+        return dialog.temporary("4.7.5", f"The encrypted connection could not be made ({why})", host)
     return dialog.temporary("4.4.2", "The connection broke", host)
 
 

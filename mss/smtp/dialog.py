@@ -27,7 +27,6 @@ from mss.policy import retry
 TEXT_MAX: Final = 500
 _LINE_MAX_OCTETS: Final = 4096
 _ANSWER_MAX_OCTETS: Final = 32 * 1024
-_LIMITS: Final = Limits()
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?:\s+|\Z)")
 
@@ -142,7 +141,7 @@ def offer(host: str, answer: Answer) -> Offer:
     return Offer(host, frozenset(names), limit or None)
 
 
-def pack(letter: Letter, octets: bytes, peer: Offer) -> Parcel | Outcome:
+def pack(letter: Letter, octets: bytes, peer: Offer, limits: Limits) -> Parcel | Outcome:
     """Return the letter ready to go to this peer, or why it cannot go there at all.
 
     Only a peer that leaves no choice gets other octets than ours: parts in seven bits where it lacks 8BITMIME.
@@ -150,11 +149,11 @@ def pack(letter: Letter, octets: bytes, peer: Offer) -> Parcel | Outcome:
     if scan.smtp_safe(octets):
         return _refusal(550, "5.6.0", "The letter has a bare CR, a bare LF or a NUL", peer)
     takes_utf8 = "SMTPUTF8" in peer
-    if not takes_utf8 and (letter.has_utf8_address or (letter.first.smtputf8 and _needs_utf8(octets))):
+    if not takes_utf8 and (letter.has_utf8_address or (letter.first.smtputf8 and _needs_utf8(octets, limits))):
         return _refusal(553, "5.6.7", "The other operator does not take internationalised addresses or headers", peer)
     if "8BITMIME" not in peer and not octets.isascii():
         try:
-            octets = convert.seven_bit(mime.index(octets, _LIMITS))
+            octets = convert.seven_bit(mime.index(octets, limits))
         except CannotError as error:
             return _refusal(554, *_CANNOT[error.reason], peer)
     if peer.size_max_octets is not None and len(octets) > peer.size_max_octets:
@@ -169,8 +168,8 @@ _CANNOT: Final = {
 }
 
 
-def _needs_utf8(octets: bytes) -> bool:
-    return not octets.isascii() and convert.needs_utf8(mime.index(octets, _LIMITS))
+def _needs_utf8(octets: bytes, limits: Limits) -> bool:
+    return not octets.isascii() and convert.needs_utf8(mime.index(octets, limits))
 
 
 def _refusal(code: int, enhanced: str, text: str, peer: Offer) -> Outcome:

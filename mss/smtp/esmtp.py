@@ -11,7 +11,9 @@ letters stand in `verbs`. The rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -26,6 +28,7 @@ from mss.smtp.door import House
 from mss.smtp.reply import Reply
 from mss.smtp.session import Session, Transaction, new_id
 from mss.smtp.wire import Fault, Lines
+from mss.tls import alert_of
 
 # aiosmtpd logs addresses, commands and lines of letters: nothing of it may leave, whatever the configuration.
 for _noisy in ("mail.log", "mail.debug"):
@@ -36,6 +39,10 @@ _OVERLONG_MAX_OCTETS: Final = 64 * 1024
 _AUTH_LINE_MAX_OCTETS: Final = 12288  # RFC 4954 §4.
 _BEFORE_TLS_TIMEOUT_S: Final = 60
 _ABORT_AFTER_S: Final = 5
+# After a farewell, octets still on their way are thrown away until none came for a while; at most so long, so many.
+_QUIET_S: Final = 0.25
+_LINGER_S: Final = 5
+_LINGER_MAX_OCTETS: Final = 16 * 1024 * 1024
 _BEFORE_TLS: Final = frozenset({"EHLO", "STARTTLS", "NOOP", "RSET", "QUIT"})
 
 _FAREWELLS: Final = frozenset({221, 421})
@@ -64,6 +71,8 @@ class Connection(SMTP):
         self._outcome = "lost"
         self._resting = self._going = self._stopped = self._gone = self._shaking_hands = False
         self._abort_handle: asyncio.TimerHandle | None = None
+        self._dropped_octets = 0
+        self._linger_until = self._heard_at = 0.0
         super().__init__(
             None,
             data_size_limit=house.limits.message_max_octets,
@@ -95,8 +104,18 @@ class Connection(SMTP):
         self._house.leave(self)
         self._house.metrics.session_closed(self.facts.listener, self._outcome)
 
+    def data_received(self, data: bytes) -> None:
+        """Keep octets for the loop; after the farewell nobody wants them."""
+        if not self._stopped:
+            super().data_received(data)
+            return
+        self._heard_at = self.loop.time()
+        self._dropped_octets += len(data)
+
     def eof_received(self) -> bool:
         """Let the loop read what came before the end: a client that only stopped writing still gets its answers."""
+        if self._stopped:
+            self._close()
         self._reader.feed_eof()
         return not self.facts.tls
 
@@ -125,6 +144,36 @@ class Connection(SMTP):
         if self._outcome == "lost":
             self._outcome = "quit" if farewell is reply.BYE else "closed"
         self._writer.write(b"".join((*self._out, farewell.encode())))
+        if farewell is reply.BYE:
+            self._close()
+        else:
+            self._hear_out()
+
+    def _hear_out(self) -> None:
+        """Throw away what the client is still sending, until it has paused, ended, or gone on for too long.
+
+        A socket closed with unread octets answers with a reset, and the farewell is lost on its way.
+        """
+        self._reader._buffer.clear()  # type: ignore[attr-defined]
+        self._reader._maybe_resume_transport()  # type: ignore[attr-defined]
+        self._reader.feed_eof()
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+        self._heard_at = self.loop.time()
+        self._linger_until = self._heard_at + _LINGER_S
+        self._abort_handle = self.loop.call_later(_QUIET_S, self._close_if_quiet)
+
+    def _close_if_quiet(self) -> None:
+        now = self.loop.time()
+        heard = now - self._heard_at < _QUIET_S and now < self._linger_until
+        if heard and self._dropped_octets <= _LINGER_MAX_OCTETS:
+            self._abort_handle = self.loop.call_later(_QUIET_S, self._close_if_quiet)
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        if self._abort_handle:
+            self._abort_handle.cancel()
         self._writer.close()
         self._abort_handle = self.loop.call_later(_ABORT_AFTER_S, self.abort)
 
@@ -141,7 +190,8 @@ class Connection(SMTP):
         try:
             await self._converse()
         except ConnectionError:
-            self.abort()
+            if not self._stopped:
+                self.abort()
         except Exception as error:  # noqa: BLE001  # The door's map: a bug must not leave a client waiting.
             self._farewell = self._incident(error)
         if self._farewell:
@@ -246,6 +296,7 @@ class Connection(SMTP):
             session=self.facts.id,
             transaction=self.transaction.id if self.transaction else None,
             kind=type(error).__name__,
+            reason=str(error) if known else None,
             exc_info=None if known else error,
         )
         return reply.TEMPORARY_FAULT
@@ -292,6 +343,8 @@ class Connection(SMTP):
             _log.warning("smtp.octets_before_tls", session=self.facts.id, ip=self.facts.ip, octets=dropped)
         self._reset_timeout(2 * _BEFORE_TLS_TIMEOUT_S)
         self._shaking_hands = True
+        # The loop cuts a connection whose handshake fails before the peer is told why: we tell it ourselves.
+        spare = os.dup(self._writer.get_extra_info("socket").fileno())
         try:
             transport = await self.loop.start_tls(
                 self._writer.transport,
@@ -303,6 +356,8 @@ class Connection(SMTP):
             if transport is None:
                 raise ConnectionResetError  # The client left in the middle of the handshake.
         except OSError as error:  # ssl.SSLError is one; a timeout is a ConnectionAbortedError.
+            with contextlib.suppress(OSError):
+                os.write(spare, alert_of(error))
             await self._insecure(error)
             raise ConnectionAbortedError from error
         except asyncio.CancelledError:
@@ -310,6 +365,7 @@ class Connection(SMTP):
             raise
         finally:
             self._shaking_hands = False
+            os.close(spare)
         self._adopt(transport)
         await self._secure(transport.get_extra_info("ssl_object"))
 

@@ -16,6 +16,7 @@ from mss.errors import Malformed, MssError, Unavailable
 from mss.model.address import Domain
 from mss.model.delivery import Outcome
 from mss.model.peer import TrustList
+from mss.policy import admission
 from mss.services.outbound import Plan
 from mss.smtp import client, dialog
 from mss.smtp.client import Channel, Secrets
@@ -93,14 +94,31 @@ def split_route(route: str) -> tuple[str, int]:
 
 
 def _objection(house: RelayHouse, domain: Domain, end: object) -> str | None:
-    """Return why the peer at the other end must not have letters for a domain."""
-    trust = house.trust()
+    """Return why the peer at the other end must not have letters for a domain, as far as it is known here."""
+    trust, now = house.trust(), house.clock()
     if trust is None:
         return "no-trust-list"
-    if (house.clock() - trust.fetched_at).total_seconds() > house.trust_max_age_s:
-        return "stale-trust-list"
+    if doubt := admission.list_doubt(trust, now=now, max_age_s=house.trust_max_age_s):
+        return doubt.rule.name.removeprefix("peer.")
     try:
-        peer = house.material.peer(end, ip="", now=house.clock())  # type: ignore[arg-type]
+        peer = house.material.peer(end, ip="", now=now)  # type: ignore[arg-type]
     except MssError:
         return "peer-unverifiable"
     return pin(peer, domain, trust)
+
+
+async def objection_now(house: RelayHouse, domain: Domain, channel: Channel) -> str | None:
+    """Return the same for each letter on an open connection, and what the peer's responder says (OCSP)."""
+    trust, now = house.trust(), house.clock()
+    if trust is None:
+        return "no-trust-list"
+    if doubt := admission.list_doubt(trust, now=now, max_age_s=house.trust_max_age_s):
+        return doubt.rule.name.removeprefix("peer.")
+    try:
+        if channel.known is None:
+            channel.known = await house.material.met(channel.end, ip="", now=now)  # type: ignore[arg-type]
+        else:
+            channel.known = await house.material.met_again(channel.known, now)
+    except MssError:
+        return "peer-unverifiable"
+    return pin(channel.known, domain, trust)

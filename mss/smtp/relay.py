@@ -26,7 +26,7 @@ from mss.policy import retry
 from mss.services import outbound
 from mss.services.outbound import Share, Tried
 from mss.smtp import dialog, outgoing
-from mss.smtp.client import Channel
+from mss.smtp.client import Channel, not_pinned
 from mss.smtp.dialog import Letter, Parcel
 from mss.smtp.outgoing import RelayHouse as RelayHouse
 from mss.smtp.outgoing import split_route as split_route
@@ -407,6 +407,10 @@ class Relay:
                 return
             parcel = packed or await self._pack(one, octets, channel)
             packed = None
+            if reason := await outgoing.objection_now(self._house, lane.domain, channel):
+                # The peer was the right one when the connection was made, and is not any more.
+                parcel = not_pinned(reason, channel.peer.host)
+                await channel.close()
             if isinstance(parcel, Outcome):
                 outcomes: tuple[Outcome, ...] | None = tuple(parcel for _ in one.letter.deliveries)
             else:
@@ -423,9 +427,9 @@ class Relay:
     async def _pack(self, waiting: _Waiting, octets: dict[int, bytes], channel: Channel) -> Parcel | Outcome:
         letter = octets[waiting.letter.first.id]
         if len(letter) > _PACKED_ASIDE_OCTETS and "8BITMIME" not in channel.peer:
-            parcel = await asyncio.to_thread(dialog.pack, waiting.letter, letter, channel.peer)
+            parcel = await asyncio.to_thread(dialog.pack, waiting.letter, letter, channel.peer, self._house.limits)
         else:
-            parcel = dialog.pack(waiting.letter, letter, channel.peer)
+            parcel = dialog.pack(waiting.letter, letter, channel.peer, self._house.limits)
         if self._house.sign and isinstance(parcel, Parcel):
             return replace(parcel, octets=await self._house.sign(parcel.octets))
         return parcel

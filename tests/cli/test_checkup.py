@@ -6,7 +6,7 @@ import shutil
 import socket
 import threading
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mss import checkup, instance, pki
+from mss import checkpeers, checkup, instance, pki
 from mss.checkup import Finding
 from mss.clock import system_clock
 from mss.commands.settings import effective
@@ -90,7 +90,7 @@ def _ends(desk: Desk) -> datetime:
 )
 def test_a_certificate_is_renewed_in_time(quiet: Desk, before_the_end: timedelta, level: str) -> None:
     path = quiet.folder / "certs" / "operator.pem"
-    assert checkup._expiry("certificate", path, _ends(quiet) - before_the_end).level == level
+    assert checkpeers._expiry("certificate", path, _ends(quiet) - before_the_end).level == level
 
 
 def test_an_expired_certificate_is_found(quiet: Desk) -> None:
@@ -319,12 +319,12 @@ def test_the_webmail_needs_https(quiet: Desk, base_url: str, plain: bool, level:
 
 
 @contextmanager
-def _answering(status: int, text: str = "") -> Iterator[int]:
-    """Serve an operator's port that always answers the same."""
+def _answering(status: int, text: str = "", only: str | None = None) -> Iterator[int]:
+    """Serve an operator's port that always answers the same; `only` on one path, and 404 elsewhere."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status)
+            self.send_response(status if only in (None, self.path) else 404)
             self.end_headers()
             self.wfile.write(text.encode())
 
@@ -399,32 +399,49 @@ def test_a_closed_door_is_a_warning(quiet: Desk) -> None:
 # Live -------------------------------------------------------------------------------------------------------------
 
 
-def _live(desk: Desk, listen: str) -> Finding:
+def _at(desk: Desk, listen: str) -> Config:
     config = desk.config
-    return checkup.live(replace(config, ops=replace(config.ops, listen=listen)))
+    return replace(config, ops=replace(config.ops, listen=listen))
 
 
 @pytest.mark.journey
-def test_a_ready_operator_is_ready(quiet: Desk) -> None:
-    with _answering(200, "ready") as port:
-        assert _live(quiet, f"127.0.0.1:{port}").level == "ok"
-        assert _live(quiet, f"0.0.0.0:{port}").level == "ok"
+@pytest.mark.parametrize(("ask", "path"), [(checkup.live, "/livez"), (checkup.ready, "/readyz")])
+def test_an_operator_that_is_well_says_so(quiet: Desk, ask: Callable[[Config], Finding], path: str) -> None:
+    with _answering(200, only=path) as port:
+        assert ask(_at(quiet, f"127.0.0.1:{port}")).level == "ok"
+        assert ask(_at(quiet, f"0.0.0.0:{port}")).level == "ok"
 
 
 @pytest.mark.journey
 def test_an_operator_that_is_not_ready_says_why(quiet: Desk) -> None:
     with _answering(503, "store: away") as port:
-        finding = _live(quiet, f"127.0.0.1:{port}")
+        finding = checkup.ready(_at(quiet, f"127.0.0.1:{port}"))
     assert (finding.level, finding.text) == ("wrong", "it is not ready (503): store: away")
 
 
 @pytest.mark.journey
-def test_nobody_there_is_not_ready(quiet: Desk) -> None:
-    assert _live(quiet, "127.0.0.1:1").level == "wrong"
+def test_an_operator_that_is_too_busy_to_answer_is_there(
+    quiet: Desk, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkup, "LIVE_TIMEOUT_S", 0.01)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        listen = f"127.0.0.1:{silent.getsockname()[1]}"
+        finding = checkup.live(_at(quiet, listen))
+        (door,) = _port(_with_doors(quiet, taken, listen))
+    assert (finding.level, finding.text) == ("wrong", f"{listen} does not answer within 0.01 s")
+    assert (door.level, door.text) == ("ok", f"{taken} is in use: the operator is running")
+
+
+@pytest.mark.journey
+@pytest.mark.parametrize("ask", [checkup.live, checkup.ready])
+def test_nobody_there_is_not_well(quiet: Desk, ask: Callable[[Config], Finding]) -> None:
+    assert ask(_at(quiet, "127.0.0.1:1")).level == "wrong"
 
 
 def test_an_operator_without_its_port_cannot_be_asked(quiet: Desk) -> None:
-    assert "[ops] listen" in _live(quiet, "").remedy
+    assert "[ops] listen" in checkup.live(_at(quiet, "")).remedy
 
 
 # The command ------------------------------------------------------------------------------------------------------
@@ -458,11 +475,12 @@ def test_the_command_names_the_line_of_a_bad_setting(quiet: Desk) -> None:
 
 
 def test_live_asks_only_the_operator_s_port(quiet: Desk) -> None:
-    result = quiet.run("check", "--live")
-    assert result.exit_code == 1
-    assert result.stdout.splitlines() == [
-        "✗ ready: there is no operator's port to ask → name one: [ops] listen",
-    ]
+    for option, what in (("--live", "live"), ("--ready", "ready")):
+        result = quiet.run("check", option)
+        assert result.exit_code == 1
+        assert result.stdout.splitlines() == [
+            f"✗ {what}: there is no operator's port to ask → name one: [ops] listen",
+        ]
 
 
 def test_settings_that_are_missing_are_named() -> None:
@@ -496,4 +514,58 @@ def test_every_setting_is_printed(quiet: Desk) -> None:
 def test_instance_and_checkup_read_the_same_list(quiet: Desk) -> None:
     config = quiet.config
     listed = instance.read_list(config, quiet.folder / "trust-list.xml", NOW)
-    assert len(list(checkup._own_entries(config, listed))) == len(config.domains)
+    assert len(list(checkpeers._own_entries(config, listed))) == len(config.domains)
+
+
+# Peers: fetched lists, late lists, lists by https ------------------------------------------------------------------
+
+
+def test_a_late_list_counts_for_a_while(quiet: Desk) -> None:
+    authority = pki.load_authority(quiet.folder / "authority")
+    now = system_clock()
+    pki.make_crl(authority, now=now, days=1)
+    pki.publish(authority, quiet.folder / "certs")
+    found = {}
+    for name, after in {
+        "before": timedelta(hours=20),
+        "grace": timedelta(hours=27),
+        "after": timedelta(hours=29),
+    }.items():
+        findings = checkup.run(quiet.config, lambda after=after: now + after)  # type: ignore[misc]
+        found[name] = {(one.subject, one.level) for one in findings if one.subject.startswith("revocation")}
+    assert found["before"] == {("revocation", "ok"), ("revocation lists", "ok")}
+    assert found["grace"] == {("revocation", "ok"), ("revocation lists", "warning")}
+    assert found["after"] == {("revocation", "wrong")}
+
+
+def test_lists_that_are_fetched_only(quiet: Desk) -> None:
+    quiet.change('crl_files = ["certs/crl.pem"]', 'crl_files = []\ncrl_urls = ["http://127.0.0.1:1/a.crl"]')
+    assert "none was fetched yet" in wrong(quiet)["revocation lists"]
+    folder = quiet.folder / "data" / "crl"
+    folder.mkdir()
+    shutil.copy(quiet.folder / "certs" / "crl.pem", folder / "fetched.crl")
+    assert "revocation lists" not in wrong(quiet)
+
+
+def test_a_list_by_https_is_named_by_its_host(quiet: Desk) -> None:
+    text = quiet.toml.read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("file = "))
+    quiet.change(line, 'url = "https://list.example/list.xml"')
+    [finding] = [one for one in checkup.run(quiet.config) if one.subject == "trust list"]
+    assert finding.text == "it is fetched from list.example every 3600 s and its signature is not looked at"
+
+
+def test_a_refused_list_is_a_warning_until_one_is_taken(quiet: Desk, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.xml"
+    whole = (quiet.folder / "trust-list.xml").read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    assert levels(quiet, "trust list, last reading") == set()
+    quiet.fails("operator", "read", str(cut))
+    assert levels(quiet, "trust list, last reading") == {"warning"}
+    quiet.does("operator", "read", str(quiet.folder / "trust-list.xml"))
+    assert levels(quiet, "trust list, last reading") == set()
+
+
+def test_a_list_read_later_than_now_says_that_the_clock_went_back(quiet: Desk) -> None:
+    quiet.does("operator", "read", str(quiet.folder / "trust-list.xml"))
+    assert levels(quiet, "trust list in use", system_clock() - timedelta(minutes=10)) == {"wrong"}

@@ -30,9 +30,7 @@ from mss.store.store import Store, Uow
 from tests.store.store_world import CLINIC, HOSPITAL, MATRICULE, NOW, PATIENTS, REGION, TRAITS
 
 LIMITS = Limits()
-HOSTED = Hosted(
-    {PATIENTS: "patient", CLINIC: "professional"}, "mx.ours.test", PolicyConfig(), LIMITS.message_max_octets
-)
+HOSTED = Hosted({PATIENTS: "patient", CLINIC: "professional"}, "mx.ours.test", PolicyConfig(), LIMITS)
 OUTSIDE = Outside(frozenset({HOSPITAL, REGION}), 172_800)
 ORIGIN = Origin("peer:mx.chu", frozenset({HOSPITAL}))
 REGIONAL = Origin("peer:mx.region", frozenset({REGION}))
@@ -126,7 +124,7 @@ async def open_thread(
     store: Store, account: Account, box: Box, index: int = 0, *, hosted: Hosted = HOSTED
 ) -> records.Thread:
     """Return a conversation as its patient sees it, the newest first."""
-    found = await store.read(records.conversations, box.id, 0, 100, NOW)
+    found = await store.read(records.conversations, account.id, box.id, 0, 100, NOW)
     thread = await store.read(records.thread, hosted, account.id, box.id, found[index].id, NOW)
     assert thread is not None
     return thread
@@ -135,6 +133,11 @@ async def open_thread(
 def with_policy(**changes: Any) -> Hosted:
     """Return the house under another policy."""
     return replace(HOSTED, policy=replace(HOSTED.policy, **changes))
+
+
+def with_limits(**changes: int) -> Hosted:
+    """Return the house under other limits."""
+    return replace(HOSTED, limits=replace(HOSTED.limits, **changes))
 
 
 @dataclass

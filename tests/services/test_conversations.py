@@ -29,6 +29,7 @@ from tests.services.services_world import (
     arrive,
     letter,
     open_thread,
+    with_limits,
     with_policy,
 )
 from tests.services.test_outbound import PLAN
@@ -66,7 +67,7 @@ class Patient:
         return await open_thread(self.store, self.account, self.box, index, hosted=self.hosted)
 
     async def threads(self) -> int:
-        return len(await self.store.read(records.conversations, self.box.id, 0, 100, NOW))
+        return len(await self.store.read(records.conversations, self.account.id, self.box.id, 0, 100, NOW))
 
     async def answers(
         self, index: int = 0, *numbers: int, now: Any = NOW, text: str = "Merci", **more: Any
@@ -350,8 +351,7 @@ async def test_an_answer_that_cannot_travel_is_refused_whole(patient: Patient) -
 async def test_an_answer_that_is_too_large(patient: Patient, more: int, accepted: bool) -> None:
     await patient.gets()
     size = PatientReply(1, "x" * 5000).size_octets
-    patient.hosted = with_policy()
-    patient.hosted = type(HOSTED)(HOSTED.domains, HOSTED.hostname, HOSTED.policy, size - more + 1000)
+    patient.hosted = with_limits(message_max_octets=size - more + 1000)
     decision, _ = await patient.answers(text="x" * (5000 + 1000))
     assert decision.accepted is accepted
     assert accepted or decision.rule is rules.LETTER_TOO_LARGE
@@ -405,6 +405,6 @@ async def test_the_thread_tells_names_only(patient: Patient) -> None:
     for address in (DOCTOR, NURSE, DESK):
         assert address.spec not in told
         assert f"{address.local}@" not in told
-    listed = await patient.store.read(records.conversations, patient.box.id, 0, 10, NOW)
+    listed = await patient.store.read(records.conversations, patient.account.id, patient.box.id, 0, 10, NOW)
     assert "@" not in repr(listed)
     assert CLINIC not in repr(listed)

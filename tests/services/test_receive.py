@@ -6,14 +6,16 @@ import asyncio
 import email
 import os
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from mss.config import Config
-from mss.model.account import BoxState
+from mss.model.account import AccountKind, BoxState, Delegation, DelegationKind
 from mss.model.address import Address
 from mss.model.delivery import DeliveryState
+from mss.model.document import Confidentiality
 from mss.model.envelope import Notify
 from mss.model.ins import OID_NIR_TEST
 from mss.model.mailbox import INBOX
@@ -29,10 +31,13 @@ from tests.services.services_world import (
     PATIENT,
     REGIONAL,
     House,
+    archive,
     arrive,
+    document,
     letter,
     raw,
     refused,
+    with_limits,
     with_policy,
 )
 from tests.store.store_world import (
@@ -100,7 +105,7 @@ async def test_a_letter_is_recognised_by_its_octets_as_they_came(house: House, c
     """The second copy has another trace field of ours; nothing of it stays behind."""
     for size in (100, 9000):
         body = "\n".join(os.urandom(30).hex() for _ in range(size // 60))
-        origin = replace(ORIGIN, digest=os.urandom(32))
+        origin = replace(ORIGIN, octets=os.urandom(32))
         first = letter(text=body, message_id=f"<same{size}@chu>")
         second = raw(b"Received: later\r\n" + first.octets)
         await arrive(house.store, first, CLINICIAN, origin=origin)
@@ -257,7 +262,7 @@ async def test_authors_that_a_patient_could_not_be_shown(house: House) -> None:
 @pytest.mark.parametrize(("more", "accepted"), [(-1, True), (0, True), (1, False)])
 async def test_letters_that_are_too_large(house: House, more: int, accepted: bool) -> None:
     reading = letter(to=[CLINICIAN])
-    hosted = replace(HOSTED, message_max_octets=len(reading.octets) - more)
+    hosted = with_limits(message_max_octets=len(reading.octets) - more)
     receipt = await arrive(house.store, reading, CLINICIAN, hosted=hosted)
     assert receipt.accepted is accepted
     if not accepted:
@@ -314,3 +319,29 @@ async def test_refusals_before_the_letter_are_noted(house: House) -> None:
     await house.store.write(receive.note_refusal, "peer:mx.chu", "rcpt", decision, later(seconds=1))
     [record] = await house.store.read(lambda uow: uow.journal.newest(1))
     assert (record.event.target, record.event.rule) == ("stage:rcpt", "patient.unknown")
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends", "refused_for_them"),
+    [
+        (DelegationKind.LEGAL_REPRESENTATIVE, None, True),
+        (DelegationKind.LEGAL_REPRESENTATIVE, later(seconds=1), True),
+        (DelegationKind.LEGAL_REPRESENTATIVE, NOW, False),
+        (DelegationKind.CAREGIVER, None, False),
+        (DelegationKind.OWNER, None, False),
+    ],
+)
+async def test_what_is_hidden_from_representatives_is_refused_where_there_are_some(
+    house: House, kind: DelegationKind, ends: datetime | None, refused_for_them: bool
+) -> None:
+    account = await house.store.write(
+        accounts.create_account, "somebody", AccountKind.PATIENT, "Somebody", "hash", "cli", NOW
+    )
+    await house.store.write(accounts.delegate, Delegation(account.id, house.patient.id, kind, ends), "cli", NOW)
+    hidden = document(confidentiality=Confidentiality.INVISIBLE_REPRESENTATIVES)
+    receipt = await arrive(house.store, letter(attachments=(archive(hidden),)))
+    assert receipt.accepted is not refused_for_them
+    expected = rules.DOCUMENT_INVISIBLE_TO_REPRESENTATIVES if refused_for_them else rules.BOX_RECEIVES
+    assert receipt.outcomes[0].decision.rule is expected
+    plain = await arrive(house.store, letter(attachments=(archive(document("1.2.250.1.999.2")),)))
+    assert plain.accepted

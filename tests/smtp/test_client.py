@@ -17,6 +17,7 @@ from mss.smtp.client import Channel, Pin, Secrets
 from mss.smtp.dialog import Letter
 from mss.smtp.reply import Reply
 from mss.tls import TlsMaterial
+from tests.mail.letters import LIMITS
 from tests.smtp.smtp_letters import delivery
 from tests.smtp.smtp_world import Pki, Recorder, serving
 
@@ -43,7 +44,7 @@ async def channel_to(port: int, given: Secrets, *, timeout_s: float = 5) -> Chan
 
 async def give(channel: Channel, letter: Letter, octets: bytes) -> tuple[Outcome, ...]:
     """Give one letter over, or hear why it cannot be."""
-    parcel = dialog.pack(letter, octets, channel.peer)
+    parcel = dialog.pack(letter, octets, channel.peer, LIMITS)
     if isinstance(parcel, Outcome):
         return (parcel,)
     outcomes = await channel.send(parcel)
@@ -336,7 +337,7 @@ def in_groups(pki_world: Pki, *groups: tuple[int, bytes], heard: list[bytes]) ->
 
 def parcel(channel: Channel, number: int, *others: str, octets: bytes = b"x\r\n") -> dialog.Parcel:
     made = [delivery(number, f"{name}@gip.example") for name in (str(number), *others)]
-    packed = dialog.pack(Letter(tuple(made)), octets, channel.peer)
+    packed = dialog.pack(Letter(tuple(made)), octets, channel.peer, LIMITS)
     assert isinstance(packed, dialog.Parcel)
     return packed
 

@@ -12,7 +12,7 @@ from mss.model.delivery import Delivery, Outcome, OutcomeKind
 from mss.model.envelope import Notify, Ret
 from mss.smtp import dialog
 from mss.smtp.dialog import Answer, Answers, Letter, Offer, Parcel
-from tests.mail.letters import mixed
+from tests.mail.letters import LIMITS, mixed
 from tests.smtp.smtp_letters import delivery
 
 OCTETS = b"From: a@chu.example\r\n\r\nHello\r\n"
@@ -36,7 +36,7 @@ def test_a_size_that_says_nothing_is_no_limit(size: str) -> None:
 
 
 def pack(changes: dict[str, object], octets: bytes = OCTETS, peer: Offer = ALL) -> Parcel:
-    packed = dialog.pack(letter(delivery(**changes)), octets, peer)  # type: ignore[arg-type]
+    packed = dialog.pack(letter(delivery(**changes)), octets, peer, LIMITS)  # type: ignore[arg-type]
     assert isinstance(packed, Parcel)
     return packed
 
@@ -136,7 +136,7 @@ def test_a_letter_that_was_handed_in_as_internationalised_and_is_not_goes_anywhe
 def test_what_a_peer_cannot_take_is_refused_for_good(
     changes: dict[str, object], octets: bytes, peer: Offer, enhanced: str
 ) -> None:
-    outcome = dialog.pack(letter(delivery(**changes)), octets, peer)  # type: ignore[arg-type]
+    outcome = dialog.pack(letter(delivery(**changes)), octets, peer, LIMITS)  # type: ignore[arg-type]
     assert isinstance(outcome, Outcome)
     assert (outcome.kind, outcome.enhanced) == (OutcomeKind.PERMANENT, enhanced)
 
@@ -147,7 +147,7 @@ def test_a_letter_at_the_peers_limit_goes() -> None:
 
 def test_a_transaction_is_opened_in_one_go() -> None:
     both = Letter((delivery(1, notify=frozenset({Notify.NEVER})), delivery(2, "c@gip.example", reverse_path=None)))
-    parcel = dialog.pack(both, OCTETS, ALL)
+    parcel = dialog.pack(both, OCTETS, ALL, LIMITS)
     assert isinstance(parcel, Parcel)
     assert dialog.opening(parcel, ALL) == [
         f"MAIL FROM:<a@chu.example> SIZE={len(OCTETS)}".encode(),
@@ -155,7 +155,7 @@ def test_a_transaction_is_opened_in_one_go() -> None:
         b"RCPT TO:<c@gip.example>",
         b"DATA",
     ]
-    report = dialog.pack(letter(delivery(reverse_path=None)), OCTETS, BARE)
+    report = dialog.pack(letter(delivery(reverse_path=None)), OCTETS, BARE, LIMITS)
     assert isinstance(report, Parcel)
     assert dialog.opening(report, BARE)[0] == b"MAIL FROM:<>"
 
