@@ -19,11 +19,11 @@ from mss.clock import system_clock
 from mss.commands.mishaps import surprise
 from mss.commands.operator import operator_app
 from mss.commands.options import HERE, Addresses, ConfigFile, Limit, group, settings
+from mss.commands.queue import queue_app
 from mss.commands.words import Kind
 from mss.config import BASE_PORT, load
 from mss.errors import Misconfigured, MssError, Unavailable
 from mss.model.account import BoxState, DelegationKind
-from mss.model.delivery import DeliveryState
 
 
 class _Careful(TyperGroup):
@@ -74,7 +74,6 @@ app = typer.Typer(
 
 
 account_app = group("Create accounts and boxes, say who acts for which box.")
-queue_app = group("Look at the letters that wait to go to other operators.")
 policy_app = group("Ask why a letter would be taken or refused.")
 directory_app = group("Import and search the national directory.")
 audit_app = group("Read and check the journal: who did what, decided how.")
@@ -298,22 +297,6 @@ def account_state(
 
 
 # Letters ----------------------------------------------------------------------------------------------------------
-
-
-@queue_app.command("list", epilog="Example: mss queue list --state failed")
-def queue_list(
-    config: ConfigFile = HERE,
-    state: Annotated[list[DeliveryState] | None, typer.Option(help="Those that wait, when left out.")] = None,
-    limit: Limit = 100,
-    addresses: Addresses = False,
-) -> None:
-    """List letters on their way to other operators, oldest first."""
-    from mss.commands import letters, shown
-
-    now = system_clock()
-    wanted = frozenset(state or letters.WAITING)
-    entries, summary = letters.queue(settings(config), system_clock, wanted, limit)
-    shown.queue(entries, summary, now, addresses=addresses)
 
 
 @app.command(

@@ -146,14 +146,20 @@ class DirectoryConfig:
 
 @dataclass(frozen=True, slots=True)
 class RelayConfig:
-    """Outgoing letters. `routes` maps a domain to `host:port`; others go by MX records."""
+    """Outgoing letters. `routes` maps a domain to `host:port`; others go by MX records.
+
+    `concurrency` counts the connections of one worker, `concurrency_per_destination_max` those to one domain.
+    """
 
     routes: Mapping[str, str] = field(default_factory=dict)
     retry_s: tuple[int, ...] = (60, 300, 900, 1800, 3600, 7200, 14400)
     expire_s: int = 2 * 86400
     delay_notice_s: int = 4 * 3600
     lease_s: int = 300
-    concurrency: int = 8
+    concurrency: int = 40
+    concurrency_per_destination_max: int = 20
+    backoff_first_s: int = 10
+    backoff_max_s: int = 300
     timeout_s: int = 60
     poll_s: int = 30
 
@@ -227,6 +233,7 @@ class Limits:
     http_timeout_s: int = 600
     journal_segment_records: int = 1000
     write_queue_max: int = 1000
+    relay_in_flight_max_octets: int = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from mss import checkup, instance
 from mss.commands import letters
-from mss.commands.house import seconds_ago
 from mss.commands.output import say, say_marked, table, when
 from mss.commands.peering import Step
 from mss.commands.trust import Operator
@@ -19,7 +17,6 @@ from mss.model.audit import AuditRecord
 from mss.model.party import BoxKind, Party
 from mss.model.peer import ListReading, TrustList, changes
 from mss.services.accounts import BoxAccess
-from mss.services.outbound import QueueEntry, QueueSummary
 
 _MARKS: Final = {"ok": "✓", "warning": "!", "wrong": "✗"}
 
@@ -68,32 +65,6 @@ def _box_words(access: BoxAccess, addresses: bool) -> str:
     hidden = box.kind is BoxKind.PATIENT and not addresses
     name = f"box {box.id} at {box.address.domain}" if hidden else box.address.spec
     return f"{name} ({box.kind}, {box.state}, {access.kind})"
-
-
-def queue(entries: Iterable[QueueEntry], summary: QueueSummary, now: datetime, *, addresses: bool) -> None:
-    """Print deliveries and how many there are in each state."""
-    people = ("FROM", "TO") if addresses else ()
-    titles = ("ID", "STATE", "AGE", "DOMAIN", "OCTETS", "TRIES", "NEXT TRY", "LAST OUTCOME", *people)
-    rows = [_queue_row(entry, now, addresses) for entry in entries]
-    table(titles, rows, nothing="No letter is in the queue in these states.")
-    if summary.counts:
-        say("Altogether: " + ", ".join(f"{count} {name}" for name, count in sorted(summary.counts.items())))
-
-
-def _queue_row(entry: QueueEntry, now: datetime, addresses: bool) -> tuple[str, ...]:
-    one = entry.delivery
-    sender = one.reverse_path.spec if one.reverse_path else "<>"
-    return (
-        str(one.id),
-        one.state.value,
-        seconds_ago(one.created_at, now),
-        one.destination,
-        str(one.size_octets),
-        str(one.attempts),
-        when(one.next_attempt_at) if one.state in letters.WAITING else "never",
-        letters.last_word(entry, addresses=addresses),
-        *((sender, one.recipient.spec) if addresses else ()),
-    )
 
 
 def sent(letter: letters.Sent) -> None:

@@ -25,6 +25,7 @@ from mss.policy.decision import accept as accepted
 from mss.services import deliver, report
 from mss.services.deliver import Incoming
 from mss.services.house import Hosted as Hosted
+from mss.services.marks import message_mark
 from mss.services.reading import Reading
 from mss.store import Uow
 
@@ -209,6 +210,7 @@ def _one(
 
 def journal(uow: Uow, receipt: Receipt, letter: Incoming, now: datetime) -> None:
     """Write one record for each recipient: who sent which letter to which box, decided how."""
+    mark = message_mark(uow, letter.reading.message_id)
     for outcome in receipt.outcomes:
         decision = outcome.decision
         facts = {
@@ -229,6 +231,7 @@ def journal(uow: Uow, receipt: Receipt, letter: Incoming, now: datetime) -> None
                 decision.rule.name,
                 outcome.box_id,
                 facts,
+                mark,
             ),
             now,
         )

@@ -108,6 +108,16 @@ class Journal:
         """Return all records about one receipt number."""
         return self._records(select(journal).where(journal.c.target == f"receipt:{number}"))
 
+    def of_message(self, digest: str, limit: int) -> tuple[AuditRecord, ...]:
+        """Return the first records about a letter, by the digest of its Message-ID, in order of time."""
+        query = select(journal).where(journal.c.message == digest)
+        return self._records(query.order_by(journal.c.at, journal.c.number).limit(limit))
+
+    def about_box_at(self, box_id: int, at: datetime) -> tuple[AuditRecord, ...]:
+        """Return the records about a box that were written at one instant: those of one unit, as a rule."""
+        query = select(journal).where(journal.c.subject_box_id == box_id, journal.c.at == to_us(at))
+        return self._records(query.order_by(journal.c.number))
+
     def _records(self, query: Any) -> tuple[AuditRecord, ...]:
         return tuple(_record(row) for row in self._connection.execute(query))
 
@@ -155,10 +165,23 @@ def _values(event: AuditEvent, chain: Chain, now: datetime) -> dict[str, Any]:
         "rule": event.rule,
         "subject_box_id": event.subject_box_id,
         "facts": json.dumps(dict(event.facts), sort_keys=True, separators=(",", ":")),
+        "message": event.message,
     }
 
 
-_FIELDS = ("writer", "number", "at", "actor", "action", "target", "decision", "rule", "subject_box_id", "facts")
+_FIELDS = (
+    "writer",
+    "number",
+    "at",
+    "actor",
+    "action",
+    "target",
+    "decision",
+    "rule",
+    "subject_box_id",
+    "facts",
+    "message",
+)
 
 
 def _row_values(row: Row[Any]) -> dict[str, Any]:
@@ -172,6 +195,13 @@ def _hash(previous: bytes, values: dict[str, Any]) -> bytes:
 
 def _record(row: Row[Any]) -> AuditRecord:
     event = AuditEvent(
-        row.actor, row.action, row.target, row.decision, row.rule, row.subject_box_id, json.loads(row.facts)
+        row.actor,
+        row.action,
+        row.target,
+        row.decision,
+        row.rule,
+        row.subject_box_id,
+        json.loads(row.facts),
+        row.message,
     )
     return AuditRecord(row.writer, row.number, from_us(row.at), event, bytes(row.hash).hex())

@@ -226,7 +226,9 @@ deliveries = Table(
     Column("last_enhanced", String(16)),
     Column("last_text", String(1000)),
     Column("last_remote", String(255)),
-    Index("ix_deliveries_due", "state", "next_attempt_at"),
+    # The destination stands in it so that those that are full or rest are passed over without a look at their rows.
+    Index("ix_deliveries_due", "state", "next_attempt_at", "destination"),
+    Index("ix_deliveries_message", "message_id"),
     sqlite_autoincrement=True,
 )  # fmt: skip
 
@@ -342,8 +344,12 @@ journal = Table(
     Column("rule", String(64), nullable=False),
     Column("subject_box_id", Id),
     Column("facts", Text, nullable=False),
+    # Keyed digest of a Message-ID, where a record is the beginning or the end of what became of a letter.
+    Column("message", String(24)),
     Column("hash", LargeBinary, nullable=False),
     Index("ix_journal_subject", "subject_box_id", "at"),
+    Index("ix_journal_message", "message", sqlite_where=text("message IS NOT NULL"),
+          postgresql_where=text("message IS NOT NULL")),
     sqlite_with_rowid=False,
 )  # fmt: skip
 

@@ -17,7 +17,8 @@ from tests.cli.cli_world import Desk, one_line, typed
 ROOT = Path(__file__).parents[2]
 COMMANDS = {
     *("init", "serve", "check", "welcome", "account add", "account grant", "account list", "account passwd"),
-    *("account state", "queue list", "policy explain", "directory import", "directory search", "operator list"),
+    *("queue list", "queue show", "queue hold", "queue release", "queue retry", "queue bounce", "queue trace"),
+    *("account state", "policy explain", "directory import", "directory search", "operator list"),
     *(
         "operator show",
         "operator read",
@@ -48,7 +49,9 @@ HEAVY = {
 }
 
 
-@pytest.mark.parametrize("words", [["--help"], ["account", "add", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--help"], ["account", "add", "--help"], ["queue", "bounce", "--help"]], ids=" ".join
+)
 def test_help_imports_nothing_that_takes_long(words: list[str]) -> None:
     asked = (
         "import sys\n"

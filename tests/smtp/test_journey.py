@@ -16,6 +16,7 @@ from mss import passwords
 from mss.config import Config, DomainConfig, Limits, RelayConfig
 from mss.model.account import AccountKind, Delegation, DelegationKind
 from mss.model.address import Address, parse_domain
+from mss.model.delivery import DeliveryState, OutcomeKind
 from mss.model.ins import INS, Traits
 from mss.model.mailbox import INBOX
 from mss.model.party import BoxKind
@@ -45,6 +46,7 @@ MATRICULE, STRANGER = "279035121518989", "277076322082910"
 PATIENT = f"{MATRICULE}@patient.example"
 PASSWORD = "correct horse battery"
 LIMITS = Limits()
+DELIVERED = frozenset({DeliveryState.DELIVERED})
 
 
 @dataclass
@@ -98,7 +100,7 @@ async def operating(
         pki_world.config(name),
         root=root,
         domains=(DomainConfig(f"{name}.example", "patient" if kind == "patient" else "professional"),),
-        relay=RelayConfig(routes=routes, timeout_s=5),
+        relay=RelayConfig(routes=routes, timeout_s=5, retry_s=(1,)),
     )
     stores.create(config)
     store = Store(config)
@@ -169,6 +171,7 @@ class Trio:
 
     chu: Operator
     patient: Operator
+    routes: dict[str, str]
 
 
 @asynccontextmanager
@@ -185,7 +188,7 @@ async def trio(tmp_path: Path, pki_world: Pki) -> AsyncIterator[Trio]:
         await chu.add_box("a@chu.example", BoxKind.PER)
         await chu.add_account("a@chu.example")
         await patient.add_box(PATIENT, BoxKind.PATIENT)
-        yield Trio(chu, patient)
+        yield Trio(chu, patient, routes)
 
 
 @asynccontextmanager
@@ -265,6 +268,65 @@ async def test_a_letter_sent_again_appears_once(tmp_path: Path, pki_world: Pki) 
         assert len(await house.patient.letters(PATIENT)) == 1
     assert receipts[0].startswith("250 2.0.0 Accepted, receipt ")
     assert receipts[0] == receipts[1]
+
+
+@dataclass
+class Cutter:
+    """Stands between two operators, and once keeps back what the second says after a letter."""
+
+    port: int
+    large_octets: int
+    cuts: int = 1
+    connections: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        there, back = await asyncio.open_connection("127.0.0.1", self.port)
+        passed = 0
+
+        async def outwards() -> None:
+            nonlocal passed
+            while octets := await reader.read(65536):
+                passed += len(octets)
+                back.write(octets)
+
+        async def inwards() -> None:
+            while octets := await there.read(65536):
+                if passed > self.large_octets and self.cuts:
+                    self.cuts -= 1
+                    return
+                writer.write(octets)
+
+        tasks = [asyncio.ensure_future(outwards()), asyncio.ensure_future(inwards())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            writer.transport.abort()
+            back.transport.abort()
+
+
+@pytest.mark.slow
+async def test_a_letter_whose_receipt_was_lost_is_sent_again_and_appears_once(tmp_path: Path, pki_world: Pki) -> None:
+    """The other side has it on disk, and the connection breaks before we read its 250."""
+    async with trio(tmp_path, pki_world) as house, doctor(house, pki_world) as talk:
+        cutter = Cutter(house.patient.ports["mx"], 50_000)
+        async with await asyncio.start_server(cutter.serve, "127.0.0.1", 0) as between:
+            house.routes["patient.example"] = f"127.0.0.1:{between.sockets[0].getsockname()[1]}"
+            octets = letter(PATIENT, "").removesuffix(b"\r\n") + b"x" * 70 * 1000 + b"\r\n"
+            octets = octets.replace(b"x" * 70, b"x" * 70 + b"\r\n")
+            assert (await send(talk, PATIENT, octets)).startswith("250")
+            async with asyncio.timeout(20):
+                while not (entries := await house.chu.store.read(outbound.entries, DELIVERED, 9, now())):
+                    await asyncio.sleep(0.05)
+        attempts = [attempt.outcome for attempt in entries[0].attempts]
+        assert [(one.kind, one.code) for one in attempts] == [(OutcomeKind.TEMPORARY, 0), (OutcomeKind.RELAYED, 250)]
+        assert (cutter.cuts, cutter.connections) == (0, 2)
+        assert len(await house.patient.letters(PATIENT)) == 1
+        records = await house.patient.store.read(lambda uow: uow.journal.newest(9, "letter.accept"))
+    assert [one.event.facts["duplicate"] for one in records] == [True, False]
 
 
 @pytest.mark.slow

@@ -160,7 +160,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_deliveries_due", "deliveries", ["state", "next_attempt_at"], unique=False)
+    op.create_index("ix_deliveries_due", "deliveries", ["state", "next_attempt_at", "destination"], unique=False)
+    op.create_index("ix_deliveries_message", "deliveries", ["message_id"], unique=False)
     op.create_table(
         "documents",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -232,11 +233,20 @@ def upgrade() -> None:
         sa.Column("rule", sa.String(length=64), nullable=False),
         sa.Column("subject_box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("facts", sa.Text(), nullable=False),
+        sa.Column("message", sa.String(length=24), nullable=True),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("writer", "number", name=op.f("pk_journal")),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_journal_subject", "journal", ["subject_box_id", "at"], unique=False)
+    op.create_index(
+        "ix_journal_message",
+        "journal",
+        ["message"],
+        unique=False,
+        sqlite_where=sa.text("message IS NOT NULL"),
+        postgresql_where=sa.text("message IS NOT NULL"),
+    )
     op.create_table(
         "journal_segments",
         sa.Column("writer", sa.String(length=64), nullable=False),
@@ -452,6 +462,12 @@ def downgrade() -> None:
     op.drop_table("leases")
     op.drop_table("keywords")
     op.drop_table("journal_segments")
+    op.drop_index(
+        "ix_journal_message",
+        table_name="journal",
+        sqlite_where=sa.text("message IS NOT NULL"),
+        postgresql_where=sa.text("message IS NOT NULL"),
+    )
     op.drop_index("ix_journal_subject", table_name="journal")
     op.drop_table("journal")
     op.drop_index("ix_holdings_object_id", table_name="holdings")
@@ -462,6 +478,7 @@ def downgrade() -> None:
     op.drop_index("ix_documents_category", table_name="documents")
     op.drop_index("ix_documents_box", table_name="documents")
     op.drop_table("documents")
+    op.drop_index("ix_deliveries_message", table_name="deliveries")
     op.drop_index("ix_deliveries_due", table_name="deliveries")
     op.drop_table("deliveries")
     op.drop_index("ix_delegations_box_id", table_name="delegations")
