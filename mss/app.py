@@ -36,9 +36,11 @@ from mss.services.submit import Outside
 from mss.signin import SignIn
 from mss.smtp import relay
 from mss.smtp import server as smtp
+from mss.smtp.aside import Aside
 from mss.smtp.mx import MxDoor, MxHouse
 from mss.smtp.readers import Readers
 from mss.smtp.session import Listener
+from mss.smtp.signing import KeyRing, Signer, Verifier
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
@@ -187,6 +189,7 @@ class Worker:
         self._trust = TrustHolder(self._store, config, clock)
         self._sign_in = SignIn(self._store, clock, config.limits, self._metrics)
         self._readers = Readers(config.limits)
+        self._signatures = Aside(patience_s=config.dkim.timeout_s)
         self._home = parse_domain(config.domains[0].name)
         self._running = Running()
 
@@ -211,6 +214,7 @@ class Worker:
         """End everything; letters under way are answered first."""
         await self._running.end()
         self._readers.close()
+        self._signatures.close()
         self._sign_in.close()
         await self._store.close()
         _log.info("worker.stopped", index=self._index)
@@ -235,6 +239,7 @@ class Worker:
                 limits=config.limits,
                 clock=clock,
                 readers=self._readers,
+                verifier=self._verifier(),
             )
         )
         await self._serve_smtp(self._sockets.mx, mx, lambda: self._material.mx_server)
@@ -251,6 +256,19 @@ class Worker:
         await self._serve_smtp(self._sockets.submission, SubmissionDoor(house, Listener.SUBMISSION), facing)
         implicit = SubmissionDoor(house, Listener.SUBMISSIONS)
         await self._serve_smtp(self._sockets.submissions, implicit, facing, implicit_tls=True)
+
+    def _verifier(self) -> Verifier | None:
+        """Return what looks at signatures of incoming letters; None where no resolver is configured."""
+        dkim = self._config.dkim
+        if not dkim.resolvers:
+            return None
+        resolver = dns.resolver_of(dkim.resolvers, timeout_s=dkim.timeout_s)
+
+        async def look_up(name: str) -> list[bytes]:
+            return await dns.txt(name, resolver)
+
+        hostname = self._config.operator.hostname
+        return Verifier(look_up, self._signatures, hostname=hostname, patience_s=dkim.timeout_s)
 
     async def _serve_smtp(self, sockets: tuple[socket.socket, ...], door, context, *, implicit_tls=False) -> None:  # type: ignore[no-untyped-def]
         if not sockets:
@@ -300,6 +318,9 @@ class Worker:
         async def look_up(domain: Domain) -> list[tuple[int, str]]:
             return await dns.mx(domain, resolver)
 
+        ring = KeyRing(config)
+        ring.check()
+        signer = Signer(ring, self._signatures, config.limits, self._clock)
         house = relay.RelayHouse(
             store=self._store,
             material=self._material,
@@ -311,6 +332,7 @@ class Worker:
             clock=self._clock,
             metrics=self._metrics.smtp,
             worker=self._store.name,
+            sign=signer.sign if ring else None,
         )
         running = relay.Relay(house)
         self._running.loop(running.run(), "relay")

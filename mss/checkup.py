@@ -29,6 +29,7 @@ from mss.model.address import Address, Domain, parse_domain
 from mss.model.peer import TrustList
 from mss.revocation import Revocation, read_certificates
 from mss.services import operators
+from mss.smtp.signing import KeyRing
 from mss.store import Store, Uow
 from mss.store.engine import is_sqlite, sqlite_path
 from mss.store.keys import OPERATOR
@@ -64,6 +65,7 @@ def run(config: Config, clock: Clock = system_clock) -> tuple[Finding, ...]:
         ("certificate", _certificates),
         ("handshake", _handshake),
         ("revocation lists", _revocation),
+        ("signatures", _signatures),
         ("trust list file", _trust_list_file),
         ("master key", _master_key),
         ("store", _store),
@@ -190,6 +192,18 @@ def _is_done(end: ssl.SSLObject) -> bool:
     except ssl.SSLWantReadError:
         return False
     return True
+
+
+def _signatures(config: Config, now: datetime) -> Iterator[Finding]:
+    ring = KeyRing(config)
+    ring.check()
+    for domain in ring.domains:
+        key = ring.current(domain, now.date())
+        if key is None:
+            remedy = "add a key to [dkim] keys, or take the old ones out"
+            yield Finding("signatures", "warning", f"no DKIM key of {domain} is in force today", remedy)
+        else:
+            yield Finding("signatures", "ok", f"letters from {domain} are signed with {key.selector}")
 
 
 def _revocation(config: Config, now: datetime) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 
 from mss import checkup, instance
 from mss.clock import system_clock
-from mss.commands import accounts, explain, journal, letters, shown, trust
+from mss.commands import accounts, explain, journal, letters, shown, signatures, trust
 from mss.commands.output import complain, say, say_marked, when
 from mss.commands.settings import effective
 from mss.config import Config, load
@@ -91,6 +91,7 @@ queue_app = _group("Look at the letters that wait to go to other operators.")
 policy_app = _group("Ask why a letter would be taken or refused.")
 directory_app = _group("Import and search the national directory.")
 operator_app = _group("Read and show the trust list (liste blanche): which operator carries which domain.")
+dkim_app = _group("Make and show the keys that outgoing letters are signed with.")
 audit_app = _group("Read and check the journal: who did what, decided how.")
 for _name, _sub in {
     "account": account_app,
@@ -98,6 +99,7 @@ for _name, _sub in {
     "policy": policy_app,
     "directory": directory_app,
     "operator": operator_app,
+    "dkim": dkim_app,
     "audit": audit_app,
 }.items():
     app.add_typer(_sub, name=_name)
@@ -423,6 +425,31 @@ def operator_read(
     """Read a trust list and use it from now on; a bad one is refused and the one in use stays."""
     new = trust.read_list(_settings(config), system_clock, file, accept_loss=accept_loss)
     say(f"Version {new.version} is in use: {len(new.domains)} domains, made {when(new.generated_at)}.")
+
+
+# Signatures -------------------------------------------------------------------------------------------------------
+
+
+@dkim_app.command("keygen", epilog="Example: mss dkim keygen hopital.example")
+def dkim_keygen(
+    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain of ours.")],
+    config: ConfigFile = _HERE,
+    selector: Annotated[str, typer.Option(help="The key's name in DNS; made of today's date when left out.")] = "",
+    bits: Annotated[int, typer.Option(help="The key's length.")] = signatures.BITS,
+) -> None:
+    """Make a key for a domain; prints the DNS record to publish first and the setting to add then."""
+    made = signatures.keygen(_settings(config), domain, selector, bits, system_clock().date())
+    say(made.record)
+    say(f"Key: {made.path}. Publish the record above, then add to the keys of [dkim] in {config}:")
+    say(made.setting)
+
+
+@dkim_app.command("list", epilog="Example: mss dkim list")
+def dkim_list(config: ConfigFile = _HERE) -> None:
+    """List the configured keys, since when or until when each signs, and the DNS record of each."""
+    for one in signatures.configured(_settings(config), system_clock().date()):
+        say(f"{one.key.domain} {one.key.selector}: {one.state}")
+        say(f"  {one.record}")
 
 
 # Journal ----------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from mss.smtp.commands import Credentials
 from mss.smtp.readers import Preparation, Readers, with_digest
 from mss.smtp.reply import Reply
 from mss.smtp.session import Listener, Session, Transaction
+from mss.smtp.signing import Verifier
 from mss.store import Store
 from mss.tls import TlsMaterial
 
@@ -52,7 +53,8 @@ _log = get_logger("smtp")
 
 @dataclass(frozen=True, slots=True)
 class MxHouse:
-    """What the MX needs. `trust` returns the list in use, at once: whoever builds us keeps it fresh."""
+    """What the MX needs. `trust` returns the list in use, at once: whoever builds us keeps it fresh. Without `verifier`
+    signatures are not looked at."""
 
     store: Store
     material: TlsMaterial
@@ -62,6 +64,7 @@ class MxHouse:
     limits: Limits
     clock: Clock
     readers: Readers
+    verifier: Verifier | None = None
 
 
 class MxDoor:
@@ -165,9 +168,12 @@ class MxDoor:
             certificate=session.peer.common_name if session.peer else "",
         )
         received = trace.received(hop, by=house.hosted.hostname, queue_id=transaction.id, at=house.clock())
-        top = (trace.return_path(envelope.reverse_path), received)
+        results = (await house.verifier.results(octets),) if house.verifier else ()
+        top = (trace.return_path(envelope.reverse_path), *results, received)
         to_patient = any(house.hosted.domains.get(r.address.domain) == "patient" for r in envelope.recipients)
-        letter = await house.readers.read(octets, Preparation(top), documents=to_patient)
+        letter = await house.readers.read(
+            octets, Preparation(top, authserv_id=house.hosted.hostname), documents=to_patient
+        )
         return with_digest(letter, hashlib.sha256(octets).hexdigest())
 
 

@@ -51,7 +51,8 @@ _log = get_logger("relay")
 
 @dataclass(frozen=True, slots=True)
 class RelayHouse:
-    """What the relay needs. `look_up` is `dns.mx` on a resolver; `jitter` draws from [0, 1)."""
+    """What the relay needs. `look_up` is `dns.mx` on a resolver; `jitter` draws from [0, 1). `sign` puts a signature
+    on a letter that leaves; it never fails."""
 
     store: Store
     material: TlsMaterial
@@ -64,6 +65,7 @@ class RelayHouse:
     metrics: Metrics
     worker: str
     jitter: Callable[[], float] = random.random
+    sign: Callable[[bytes], Awaitable[bytes]] | None = None
 
 
 @dataclass(slots=True)
@@ -245,6 +247,8 @@ class Relay:
                 await self._give_up(lane, opened)
                 return None, tuple(opened for _ in letter.deliveries)
             channel = opened
+        if self._house.sign:
+            octets = await self._house.sign(octets)
         return channel, await channel.send(letter, octets)
 
     async def _give_up(self, lane: _Lane, outcome: Outcome) -> None:

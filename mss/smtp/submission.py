@@ -122,7 +122,9 @@ class SubmissionDoor:
         received = trace.received(hop, by=house.hosted.hostname, queue_id=transaction.id, at=now)
         message_id = f"<{transaction.id}.{int(now.timestamp())}@{house.hosted.hostname}>"
         to_patient = any(house.hosted.domains.get(r.address.domain) == "patient" for r in transaction.recipients)
-        return await house.readers.read(octets, Preparation((received,), message_id, now), documents=to_patient)
+        return await house.readers.read(
+            octets, Preparation((received,), message_id, now, house.hosted.hostname), documents=to_patient
+        )
 
 
 def _author(own: tuple[Address, ...], letter: Reading) -> Decision:

@@ -20,8 +20,10 @@ from mss.policy import rules
 from mss.policy.decision import Decision, accept, defer, reject
 from mss.services import receive
 from mss.services.receive import Hosted, Receipt, RecipientOutcome
+from mss.smtp.aside import Aside
 from mss.smtp.mx import MxDoor, MxHouse, _News
 from mss.smtp.readers import Readers
+from mss.smtp.signing import Verifier
 from mss.tls import TlsMaterial
 from tests.smtp.smtp_letters import trust_list
 from tests.smtp.smtp_store import Scripted
@@ -65,6 +67,7 @@ async def mx(
     trust: TrustList | None = None,
     limits: Limits | None = None,
     seen_by: TlsMaterial | None = None,
+    verifier: Verifier | None = None,
 ) -> AsyncIterator[Mx]:
     limits = limits or Limits()
     scripted = Scripted({receive.judge: judge, receive.accept: answer or receipt(YES), receive.note_refusal: None})
@@ -78,6 +81,7 @@ async def mx(
         limits=limits,
         clock=now,
         readers=Readers(limits),
+        verifier=verifier,
     )
     async with serving(MxDoor(made), material, limits=limits) as (_, port):
         yield Mx(scripted, made, port, listed)
@@ -136,6 +140,29 @@ async def test_a_foreign_return_path_is_taken_out(material: TlsMaterial, pki_wor
     assert octets.startswith(b"Return-Path: <>\r\n")
     assert b"evil" not in octets
     assert octets.endswith(LETTER + b"return-path: body\r\n")
+
+
+async def test_results_in_our_name_are_only_ours(material: TlsMaterial, pki_world: Pki) -> None:
+    """Nobody else's Authentication-Results bear our name, whether we verify or not (RFC 8601 §5)."""
+    forged = b"Authentication-Results: MX.patient.example; dkim=pass\r\n"
+    theirs = b"authentication-results : mx.chu.example; dkim=pass\r\n"
+    async with mx(material) as door, peer(door, pki_world) as talk:
+        await talk.letter(forged + theirs + LETTER)
+    octets = door.letters[0][3].octets
+    assert b"MX.patient.example" not in octets
+    assert octets.endswith(b"\r\n" + theirs + LETTER)
+
+
+async def test_results_stand_between_return_path_and_received(material: TlsMaterial, pki_world: Pki) -> None:
+    async def nothing(_name: str) -> list[bytes]:
+        return []
+
+    verifier = Verifier(nothing, Aside(patience_s=1), hostname="mx.patient.example", patience_s=1)
+    async with mx(material, verifier=verifier) as door, peer(door, pki_world) as talk:
+        await talk.letter(LETTER)
+    names = [line.split(b":")[0] for line in door.letters[0][3].octets.split(b"\r\n") if line[:1].isalpha()]
+    assert names[:3] == [b"Return-Path", b"Authentication-Results", b"Received"]
+    assert b"mx.patient.example;\r\n\tdkim=none\r\n" in door.letters[0][3].octets
 
 
 async def test_one_domain_of_several_of_a_peer(material: TlsMaterial, pki_world: Pki) -> None:
