@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,7 @@ from mss.model.account import Box
 from mss.model.address import Address, parse_domain
 from mss.model.audit import AuditEvent
 from mss.model.delivery import Delivery, Outcome
-from mss.model.envelope import Envelope, Notify
+from mss.model.envelope import Envelope, Notify, Ret
 from mss.model.filing import FilingReason, FilingVerdict
 from mss.model.party import BoxKind
 from mss.policy.retry import ReportKind
@@ -49,8 +50,11 @@ def _frame(reporter: Correspondent, to: Address, original: Reading, now: datetim
     return reports.Frame(reporter, to, now, own_id, original.message)
 
 
-def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime) -> None:
-    """Put a report into a box of ours, or queue it; a report to an unknown box of ours is dropped and noted."""
+def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime, *, require_tls: bool = False) -> None:
+    """Put a report into a box of ours, or queue it; a report to an unknown box of ours is dropped and noted.
+
+    `require_tls`: the letter it tells of required TLS, and so does the report (RFC 8689 §5).
+    """
     reading = read_letter(octets, _LIMITS, documents=False)
     stored = uow.objects.put(octets, now)
     if to.domain in house.domains:
@@ -62,7 +66,7 @@ def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime) -> N
         deliver.deliver(uow, box, _incoming(reading, stored, to), FilingVerdict(), _LIMITS.message_max_octets, now)
         return
     uow.objects.hold(OPERATOR, stored)
-    uow.queue.add(_delivery(to, reading, stored.id, now), OPERATOR)
+    uow.queue.add(replace(_delivery(to, reading, stored.id, now), require_tls=require_tls), OPERATOR)
     uow.wake("queue")
 
 
@@ -129,12 +133,12 @@ def about_delivery(
         _frame(_reporter(house), to, original, now),
         [item],
         reporting_mta=house.hostname,
-        ret=delivery.ret,
+        ret=Ret.HDRS if delivery.require_tls else delivery.ret,
         envid=delivery.envid,
         arrival=delivery.created_at,
         discreet=discreet,
     )
-    send(uow, house, to, octets, now)
+    send(uow, house, to, octets, now, require_tls=delivery.require_tls)
     facts = {"kind": kind.value, "report": reports.Action(kind.value).value}
     uow.journal.write(AuditEvent("system:relay", "report.send", f"delivery:{delivery.id}", facts=facts), now)
 
@@ -186,12 +190,12 @@ def after_acceptance(
         _frame(_reporter(house), to, reading, now),
         items,
         reporting_mta=house.hostname,
-        ret=envelope.ret,
+        ret=Ret.HDRS if envelope.require_tls else envelope.ret,
         envid=envelope.envid,
         arrival=now,
         discreet=patient is not None,
     )
-    send(uow, house, to, octets, now)
+    send(uow, house, to, octets, now, require_tls=envelope.require_tls)
 
 
 def _item(uow: Uow, outcome: RecipientOutcome, patient: Box | None) -> reports.RecipientReport | None:

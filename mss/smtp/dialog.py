@@ -21,6 +21,7 @@ from mss.model.envelope import Notify, Ret
 from mss.policy import retry
 
 TEXT_MAX: Final = 500
+REQUIRETLS: Final = "REQUIRETLS"
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?:\s+|\Z)")
 
 
@@ -77,7 +78,7 @@ def group(deliveries: Sequence[Delivery], recipients_max: int) -> list[Letter]:
 
 def _shared(delivery: Delivery) -> tuple[object, ...]:
     sender = delivery.reverse_path.key if delivery.reverse_path else None
-    wishes = (delivery.ret, delivery.envid, delivery.smtputf8, delivery.eight_bit)
+    wishes = (delivery.ret, delivery.envid, delivery.smtputf8, delivery.eight_bit, delivery.require_tls)
     return (delivery.destination, delivery.object_id, delivery.source_box_id, sender, *wishes)
 
 
@@ -93,6 +94,9 @@ def obstacle(letter: Letter, octets: bytes, peer: Offer) -> Outcome | None:
     """Return why the letter cannot be given to this peer at all; None when it can."""
     if scan.smtp_safe(octets):
         return Outcome(OutcomeKind.PERMANENT, 550, "5.6.0", "The letter has a bare CR, a bare LF or a NUL", peer.host)
+    if letter.first.require_tls and REQUIRETLS not in peer:
+        text = "The other operator does not promise to encrypt onward, as this letter requires"
+        return Outcome(OutcomeKind.PERMANENT, 550, "5.7.30", text, peer.host)
     if letter.needs_smtputf8 and "SMTPUTF8" not in peer:
         text = "The other operator does not take internationalised addresses"
         return Outcome(OutcomeKind.PERMANENT, 553, "5.6.7", text, peer.host)
@@ -113,6 +117,8 @@ def mail_options(letter: Letter, size_octets: int, peer: Offer) -> tuple[str, ..
         options.append("BODY=8BITMIME")
     if letter.needs_smtputf8:
         options.append("SMTPUTF8")
+    if first.require_tls:
+        options.append(REQUIRETLS)
     if "DSN" in peer:
         options += [f"RET={Ret(first.ret)}"] if first.ret else []
         options += [f"ENVID={first.envid}"] if first.envid else []

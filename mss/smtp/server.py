@@ -15,9 +15,9 @@ from mss.model.address import Domain
 from mss.smtp import reply
 from mss.smtp.door import Door, House, Memory
 from mss.smtp.esmtp import Connection
+from mss.smtp.extended import Extended
 from mss.smtp.metrics import Metrics
 from mss.smtp.reply import Reply
-from mss.smtp.verbs import Esmtp
 
 if TYPE_CHECKING:
     import ssl
@@ -75,7 +75,7 @@ class Server:
                 bound.listen(_BACKLOG)
                 self._acceptors.add(loop.create_task(self._accept(bound)))
             else:
-                listener = await loop.create_server(lambda: Esmtp(self._house), sock=bound, backlog=_BACKLOG)
+                listener = await loop.create_server(lambda: Extended(self._house), sock=bound, backlog=_BACKLOG)
                 self._listeners.append(listener)
 
     async def _accept(self, bound: socket.socket) -> None:
@@ -99,7 +99,7 @@ class Server:
     async def _shake_hands(self, accepted: socket.socket, ip: str) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: Esmtp(self._house),
+                lambda: Extended(self._house),
                 accepted,
                 ssl=self._house.tls_context(),
                 ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S,

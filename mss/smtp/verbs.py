@@ -15,7 +15,7 @@ from mss.smtp import commands, reply
 from mss.smtp.commands import Credentials
 from mss.smtp.esmtp import READ_OCTETS, Connection, Verb
 from mss.smtp.reply import Reply
-from mss.smtp.session import Transaction, new_id
+from mss.smtp.session import LetterIn, Transaction, new_id
 from mss.smtp.wire import Fault, LetterReader
 
 _DATA_STEP_OCTETS: Final = 16 * 1024
@@ -145,7 +145,7 @@ class Esmtp(Connection):
         finally:
             self._house.memory.give(held)
 
-    async def _block(self, reader: LetterReader) -> bytes:
+    async def _block(self, reader: LetterIn) -> bytes:
         """Return more of a letter. The clock starts anew only after real progress: drips do not hold a connection."""
         block = await self._reader.read(READ_OCTETS)
         if not block:
@@ -154,7 +154,7 @@ class Esmtp(Connection):
             self._reset_timeout()
         return block
 
-    async def _deliver(self, transaction: Transaction, reader: LetterReader) -> Reply:
+    async def _deliver(self, transaction: Transaction, reader: LetterIn) -> Reply:
         """Give the letter to the door. Its unit of work is not cut short when the client goes away meanwhile."""
         assert self._timeout_handle is not None
         self._timeout_handle.cancel()
@@ -165,7 +165,7 @@ class Esmtp(Connection):
         self._reset_timeout()
         return answer
 
-    async def _judge(self, transaction: Transaction, reader: LetterReader) -> Reply:
+    async def _judge(self, transaction: Transaction, reader: LetterIn) -> Reply:
         self.transaction = None
         answer = _form(reader)
         if answer:
@@ -191,7 +191,7 @@ class Esmtp(Connection):
     }
 
 
-def _form(reader: LetterReader) -> Reply | None:
+def _form(reader: LetterIn) -> Reply | None:
     """Return what is wrong with a letter's octets."""
     if reader.too_large:
         return reply.TOO_LARGE

@@ -14,7 +14,7 @@ from mss.smtp.dialog import Answer, Letter, Offer
 from tests.smtp.smtp_letters import delivery
 
 OCTETS = b"From: a@chu.example\r\n\r\nHello\r\n"
-ALL = Offer("mx", frozenset({"SIZE", "8BITMIME", "SMTPUTF8", "DSN"}), 1000)
+ALL = Offer("mx", frozenset({"SIZE", "8BITMIME", "SMTPUTF8", "DSN", "REQUIRETLS"}), 1000)
 BARE = Offer("mx", frozenset())
 
 
@@ -40,6 +40,7 @@ def test_a_size_that_says_nothing_is_no_limit(size: str) -> None:
         ({}, BARE, ()),
         ({"eight_bit": True}, ALL, ("SIZE=30", "BODY=8BITMIME")),
         ({"smtputf8": True}, ALL, ("SIZE=30", "SMTPUTF8")),
+        ({"require_tls": True}, ALL, ("SIZE=30", "REQUIRETLS")),
         ({"recipient": Address("é", Domain("gip.example"))}, ALL, ("SIZE=30", "SMTPUTF8")),
         ({"reverse_path": Address("é", Domain("chu.example"))}, ALL, ("SIZE=30", "SMTPUTF8")),
         ({"ret": Ret.HDRS, "envid": "Q+2B"}, ALL, ("SIZE=30", "RET=HDRS", "ENVID=Q+2B")),
@@ -87,6 +88,7 @@ def test_nothing_stands_in_the_way_of_a_plain_letter() -> None:
     ("changes", "octets", "peer", "enhanced"),
     [
         ({"smtputf8": True}, OCTETS, BARE, "5.6.7"),
+        ({"require_tls": True}, OCTETS, BARE, "5.7.30"),
         ({"eight_bit": True}, OCTETS, BARE, "5.6.3"),
         ({}, b"x" * 999 + b"\r\n", ALL, "5.3.4"),
         ({}, b"a\nb\r\n", ALL, "5.6.0"),

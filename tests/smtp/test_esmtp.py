@@ -41,6 +41,8 @@ async def test_a_letter_goes_in(material: TlsMaterial, pki_world: Pki) -> None:
             "SMTPUTF8",
             "ENHANCEDSTATUSCODES",
             "DSN",
+            "CHUNKING",
+            "REQUIRETLS",
         ]
         assert await talk.letter() == "250 2.0.0 OK"
         assert await talk.letter() == "250 2.0.0 OK"
