@@ -191,6 +191,10 @@ class Limits:
     smtp_connections_max: int = 500
     smtp_connections_per_peer_max: int = 50
     smtp_timeout_s: int = 300
+    smtp_slowest_octets_per_s: int = 4 * KIB
+    peer_letters_per_minute_max: int = 100_000
+    sender_letters_per_minute_max: int = 60_000
+    unknown_recipients_per_hour_max: int = 1000
     imap_line_max_octets: int = 64 * KIB
     imap_literal_before_login_max_octets: int = 4 * KIB
     imap_nesting_max: int = 20

@@ -68,7 +68,7 @@ class Extended(Esmtp):
         reader.begin(chunk.size_octets)
         if transaction is None:
             reader.discard()
-        block = self._lines.take()
+        block, pace = self._lines.take(), self._new_pace()
         while True:
             piece = min(len(block), reader.left_octets)
             if transaction and not reader.discarded:
@@ -81,14 +81,12 @@ class Extended(Esmtp):
                 self._lines.feed(rest)
                 return
             await self._flush()
-            block = await self._block(reader)
+            block = await self._block(reader, pace)
 
     async def _after(self, transaction: Transaction, reader: ChunkReader, chunk: Chunk) -> Reply:
         """Answer a chunk that was read."""
         if reader.discarded and not chunk.last:
-            answer = reply.TOO_LARGE if reader.too_large else reply.MEMORY_FULL
-            self._end_transaction("refused" if reader.too_large else "deferred", answer)
-            return answer
+            return await self._deliver(transaction, reader)  # The letter is unfit already.
         if not chunk.last:
             if chunk.size_octets >= chunking.PROGRESS_MIN_OCTETS:
                 self._commands -= 1

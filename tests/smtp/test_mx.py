@@ -20,6 +20,7 @@ from mss.policy import rules
 from mss.policy.decision import Decision, accept, defer, reject
 from mss.services import receive
 from mss.services.receive import Hosted, Receipt, RecipientOutcome
+from mss.smtp import reply
 from mss.smtp.aside import Aside
 from mss.smtp.mx import MxDoor, MxHouse, _News
 from mss.smtp.readers import Readers
@@ -281,6 +282,49 @@ async def test_a_store_that_fails_is_temporary_and_keeps_nothing(
     async with mx(material, answer=failure) as door, peer(door, pki_world) as talk:
         assert await talk.letter(LETTER) == "451 4.3.0 Temporary fault on our side, try again later"
         assert (await talk.say(b"NOOP")).startswith("250")
+
+
+async def test_a_peer_and_a_sender_that_send_too_much_are_deferred(material: TlsMaterial, pki_world: Pki) -> None:
+    limits = Limits(peer_letters_per_minute_max=3, sender_letters_per_minute_max=2)
+    async with mx(material, limits=limits) as door, peer(door, pki_world) as talk:
+        said = [await talk.letter(LETTER) for _ in range(4)]
+        assert [one[:9] for one in said] == ["250 2.0.0"] * 2 + ["450 4.7.1"] * 2
+        assert said[-1].endswith("(sender.too-fast)")
+        assert (await talk.letter(LETTER, b"")).startswith("250")
+        assert (await talk.letter(LETTER, b"")).endswith("(peer.too-fast)")
+        async with peer(door, pki_world, "gip") as other:
+            assert (await other.letter(LETTER.replace(b"a@chu", b"a@gip"), b"a@gip.example")).startswith("250")
+    noted = [(args[1], args[2].rule.name) for args in door.scripted.called("note_refusal")]
+    assert noted == [("mail", "sender.too-fast"), ("mail", "peer.too-fast")], "once a minute for each peer and rule"
+
+
+async def test_a_peer_that_probes_learns_nothing_more(material: TlsMaterial, pki_world: Pki) -> None:
+    """Past the budget known and unknown recipients get the same answer."""
+
+    def judge(_hosted: object, _sender: object, recipient: Any, _size: object, _now: object) -> Any:
+        return (YES if recipient.local == "known" else reject(rules.PATIENT_UNKNOWN)), None
+
+    limits = Limits(unknown_recipients_per_hour_max=2)
+    async with mx(material, judge=judge, limits=limits) as door, peer(door, pki_world) as talk:
+        await talk.say(b"MAIL FROM:<a@chu.example>")
+        names = (b"known", b"x1", b"known2", b"x2", b"known")
+        said = [await talk.say(b"RCPT TO:<%b@patient.example>" % name) for name in names]
+        assert [one[:9] for one in said] == ["250 2.1.5", "550 5.1.1", "550 5.1.1", "450 4.7.1", "250 2.1.5"]
+        assert (await talk.say(b"RCPT TO:<KNOWN@Patient.example>")).startswith("250"), "it is accepted already"
+        await talk.say(b"RSET")
+        await talk.say(b"MAIL FROM:<a@chu.example>")
+        again = [await talk.say(b"RCPT TO:<%b@patient.example>" % name) for name in (b"known", b"x1")]
+        assert again[0] == again[1] == reply.of_decision(defer(rules.PEER_PROBING)).encode().decode().strip()
+    noted = [args[2].rule.name for args in door.scripted.called("note_refusal")]
+    assert noted == ["patient.unknown", "patient.unknown", "peer.probing"]
+
+
+async def test_a_letter_in_an_unfit_form_is_in_the_journal(material: TlsMaterial, pki_world: Pki) -> None:
+    async with mx(material) as door, peer(door, pki_world) as talk:
+        assert (await talk.letter(LETTER + b"x\n.\ny\r\n")).endswith("(letter.bare-line-end)")
+    [(actor, stage, decision, _)] = door.scripted.called("note_refusal")
+    assert (actor, stage, decision.rule) == ("peer:mx.chu.example", "data", rules.LETTER_BARE_LINE_END)
+    assert not door.letters
 
 
 async def test_a_letter_in_circles_is_refused(material: TlsMaterial, pki_world: Pki) -> None:
