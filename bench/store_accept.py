@@ -183,7 +183,6 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the store is made (its disk is measured)")
     parser.add_argument("--profile", action="store_true")
     args = parser.parse_args()
-    sys.setswitchinterval(0.0005)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         with profiled() if args.profile else _nothing():
             asyncio.run(run(args, Path(folder)))

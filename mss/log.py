@@ -24,10 +24,15 @@ _MATRICULE_NUMBER = re.compile(r"[1-8]\d{14}")
 _BEARER = re.compile(r"(?i:bearer)\s+[\w.~+/=-]+")
 _DOTTED = re.compile(r"[\w.-]+")
 _MASK = "«masked»"
+# Most values are identifiers, names of ours and host names: one word without @, %, or as many digits in a row as a
+# matricule has anywhere.
+_HARMLESS = re.compile(r"(?:[A-Za-z_.:/-]++|\d{1,4}+(?!\d))*+\Z", re.ASCII)
 
 
 def redact(text: str) -> str:
     """Return the text with addresses, matricules and bearer tokens masked."""
+    if _HARMLESS.match(text) and "eyJ" not in text:
+        return text
     text = _QUOTED_LOCAL_PART.sub(_MASK, text)
     text = _WORD.sub(lambda word: _MASK if _AT.search(word.group()) else word.group(), text)
     text = _BEARER.sub(_MASK, text)

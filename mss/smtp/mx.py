@@ -6,7 +6,6 @@ answers 250 only when the unit that holds the letter is on disk.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from mss.services.receive import Hosted, Origin, Receipt
 from mss.smtp import reply
 from mss.smtp.budgets import Budgets
 from mss.smtp.commands import Credentials
-from mss.smtp.readers import Preparation, Readers, with_digest
+from mss.smtp.readers import Preparation, Readers
 from mss.smtp.reply import Reply
 from mss.smtp.session import Listener, Session, Transaction
 from mss.smtp.signing import Verifier
@@ -142,7 +141,7 @@ class MxDoor:
         excess = self._budgets.recipient(subject, now)
         if excess:
             return await self._too_much(session, transaction, "rcpt", excess)
-        decision, _ = await house.store.read(
+        decision, _ = await house.store.glance(
             receive.judge, house.hosted, transaction.sender, recipient.address, size, now
         )
         self._budgets.answered(subject, decision, now)
@@ -159,7 +158,7 @@ class MxDoor:
         decision = self._author(peer, trust, letter, envelope)
         if not decision.accepted:
             return await self._said(session, transaction, "data", decision, reply.TEMPORARY_FAULT)
-        origin = Origin(f"peer:{peer.common_name}", trust.domains_of(peer.subject))
+        origin = Origin(f"peer:{peer.common_name}", trust.domains_of(peer.subject), octets)
         house = self._house
         receipt = await house.store.write(receive.accept, house.hosted, origin, envelope, letter, house.clock())
         return answer(transaction, receipt)
@@ -190,10 +189,9 @@ class MxDoor:
         results = (await house.verifier.results(octets),) if house.verifier else ()
         top = (trace.return_path(envelope.reverse_path), *results, received)
         to_patient = any(house.hosted.domains.get(r.address.domain) == "patient" for r in envelope.recipients)
-        letter = await house.readers.read(
+        return await house.readers.read(
             octets, Preparation(top, authserv_id=house.hosted.hostname), documents=to_patient
         )
-        return with_digest(letter, hashlib.sha256(octets).hexdigest())
 
 
 class _News:

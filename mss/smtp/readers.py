@@ -101,8 +101,3 @@ class Readers(Aside):
             return read(octets, wanted, self._limits, documents=documents)
         parcel = await self.run(partial(read_aside, octets, wanted, self._limits, documents=documents))
         return parcel.opened(octets)
-
-
-def with_digest(read_: Reading, digest: str) -> Reading:
-    """Return the reading with the digest of the octets as they came: our trace field differs at each try."""
-    return replace(read_, message=replace(read_.message, digest=digest))

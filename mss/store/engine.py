@@ -17,7 +17,16 @@ from sqlalchemy.pool import QueuePool
 
 from mss.errors import Conflict, Unavailable
 
-__all__ = ["IntegrityError", "claimable", "is_sqlite", "locked", "mapped", "open_engine", "sqlite_path"]
+__all__ = [
+    "IntegrityError",
+    "claimable",
+    "is_sqlite",
+    "locked",
+    "mapped",
+    "open_engine",
+    "open_glancing",
+    "sqlite_path",
+]
 
 _BUSY_TIMEOUT_MS = 10_000
 _RETRYABLE_PG = frozenset({"40001", "40P01", "23505"})
@@ -42,7 +51,7 @@ def open_engine(url: str, *, connections: int, read_only: bool = False, mostly_r
     """
     if is_sqlite(url):
         begin = "BEGIN" if read_only or mostly_read else "BEGIN IMMEDIATE"
-        return _open_sqlite(url, connections, begin, read_only=read_only)
+        return _begun_by(_open_sqlite(url, connections, read_only=read_only, busy_timeout_ms=_BUSY_TIMEOUT_MS), begin)
     isolation: Any = "REPEATABLE READ" if read_only else "READ COMMITTED"
     options = f"-c lock_timeout={_BUSY_TIMEOUT_MS} -c default_transaction_read_only={'on' if read_only else 'off'}"
     return create_engine(
@@ -57,7 +66,20 @@ def open_engine(url: str, *, connections: int, read_only: bool = False, mostly_r
     )
 
 
-def _open_sqlite(url: str, connections: int, begin: str, *, read_only: bool) -> Engine:
+def open_glancing(url: str) -> Engine:
+    """Open SQLite for reads that never wait for a lock; whoever uses it begins and ends transactions on the driver."""
+    return _open_sqlite(url, 1, read_only=True, busy_timeout_ms=0)
+
+
+def _begun_by(engine: Engine, begin: str) -> Engine:
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _open_sqlite(url: str, connections: int, *, read_only: bool, busy_timeout_ms: int) -> Engine:
     sqlite_path(url).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_engine(
         url,
@@ -68,7 +90,7 @@ def _open_sqlite(url: str, connections: int, begin: str, *, read_only: bool) -> 
         connect_args={
             "isolation_level": None,
             "check_same_thread": False,
-            "timeout": _BUSY_TIMEOUT_MS / 1000,
+            "timeout": busy_timeout_ms / 1000,
             "cached_statements": 512,
         },
     )
@@ -76,20 +98,16 @@ def _open_sqlite(url: str, connections: int, begin: str, *, read_only: bool) -> 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
         cursor = connection.cursor()
-        for pragma in _pragmas(read_only=read_only):
+        for pragma in _pragmas(busy_timeout_ms, read_only=read_only):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
 
     return engine
 
 
-def _pragmas(*, read_only: bool) -> list[str]:
+def _pragmas(busy_timeout_ms: int, *, read_only: bool) -> list[str]:
     return [
-        f"busy_timeout={_BUSY_TIMEOUT_MS}",
+        f"busy_timeout={busy_timeout_ms}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",

@@ -26,6 +26,7 @@ from mss.errors import Conflict, Misconfigured, MssError, Unavailable
 from mss.store import crypto, schema
 from mss.store.engine import is_sqlite, mapped, open_engine, sqlite_path
 from mss.store.files import FileStore
+from mss.store.glance import Busy, Glances
 from mss.store.journal import Chain
 from mss.store.keys import KeyRing, make_master_key, read_master_key
 from mss.store.objects import Staged
@@ -88,6 +89,7 @@ class Store:
         self._writer: GroupWriter | ServerWriters
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._glances = Glances(self._url, self._shared) if is_sqlite(self._url) else None
         waiting_max = config.limits.write_queue_max
         if is_sqlite(self._url):
             self._write_engine = open_engine(self._url, connections=1)
@@ -113,6 +115,8 @@ class Store:
         self._closed = True
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._close_threads)
+        if self._glances is not None:
+            self._glances.close()
         self._wakeups.close()
 
     def _close_threads(self) -> None:
@@ -176,6 +180,13 @@ class Store:
         if self._closed:
             raise Unavailable("the store is closed")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, call)
+
+    async def glance(self, service: Callable[Concatenate[Uow, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a service that reads a few rows by key, on one snapshot; it may run in the loop's own thread."""
+        if self._glances is not None and not self._closed:
+            with contextlib.suppress(Busy):
+                return self._glances.run(partial(_call, service, args, kwargs))
+        return await self.read(service, *args, **kwargs)
 
     def _read(self, call: Callable[[Uow], T]) -> T:
         try:

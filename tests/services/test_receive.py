@@ -101,7 +101,7 @@ async def test_a_letter_is_recognised_by_its_octets_as_they_came(house: House, c
     """The second copy has another trace field of ours; nothing of it stays behind."""
     for size in (100, 9000):
         body = "\n".join(os.urandom(30).hex() for _ in range(size // 60))
-        origin = replace(ORIGIN, digest=os.urandom(32))
+        origin = replace(ORIGIN, octets=os.urandom(32))
         first = letter(text=body, message_id=f"<same{size}@chu>")
         second = raw(b"Received: later\r\n" + first.octets)
         await arrive(house.store, first, CLINICIAN, origin=origin)
