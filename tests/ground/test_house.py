@@ -22,7 +22,7 @@ FUNCTION_LINES_MEDIAN_MAX = 9
 # that cannot be: a path ending with a slash is a whole room.
 NAMED_IN = {
     "alembic": ("store/",),
-    "cryptography": ("pki.py", "revocation.py", "store/", "tls.py"),
+    "cryptography": ("commands/signatures.py", "pki.py", "revocation.py", "store/", "tls.py"),
     "psycopg": ("store/",),
     "sqlalchemy": ("store/",),
     "starlette": ("app.py", "console/", "directory/", "web.py", "web/", "webmail/"),
