@@ -40,9 +40,7 @@ from mss.store.store import Store, Uow
 PATIENTS, CLINIC, HOSPITAL = (parse_domain(f"{name}.mssante.test") for name in ("patient", "clinic", "chu"))
 SENDER = Address("dr", HOSPITAL)
 MATRICULE = "279035121518989"
-HOSTED = Hosted(
-    {PATIENTS: "patient", CLINIC: "professional"}, "mx.bench.test", PolicyConfig(), Limits().message_max_octets
-)
+HOSTED = Hosted({PATIENTS: "patient", CLINIC: "professional"}, "mx.bench.test", PolicyConfig())
 ORIGIN = Origin("peer:bench", frozenset({HOSPITAL}))
 
 

@@ -6,6 +6,7 @@ caller forget. It is a net, not a licence: callers log identifiers only.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
@@ -64,6 +65,18 @@ def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]
     return event
 
 
+class _Out(structlog.PrintLogger):
+    """Writes lines; one that cannot be written (a full disk, a reader that went away) is lost, and nothing else."""
+
+    def msg(self, message: str) -> None:
+        """Write one line."""
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
+
+
 def configure(*, level: str = "INFO", json: bool | None = None) -> None:
     """Send log lines to standard error: JSON on a pipe, columns on a terminal."""
     as_json = not sys.stderr.isatty() if json is None else json
@@ -81,7 +94,7 @@ def configure(*, level: str = "INFO", json: bool | None = None) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level.lower()),
         # Asked each time: whoever redirects standard error gets the lines.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        logger_factory=lambda *_: _Out(sys.stderr),
         cache_logger_on_first_use=False,
     )
     for noisy in ("mail.log", "mail.debug", "uvicorn.access", "asyncio"):

@@ -7,6 +7,7 @@ a static word of ours becomes "other".
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -167,6 +168,11 @@ class Metrics:
         self._expiry = Gauge(
             "mss_certificate_expiry_seconds", "Until the certificate ends.", ("name",), registry=self._registry
         )
+        self._removed = Counter("mss_upkeep_removed", "What the upkeep threw away.", ("job",), registry=self._registry)
+        self._kept_up = Gauge(
+            "mss_upkeep_done_timestamp_seconds", "When this process did a job of the upkeep last.", ("job",),
+            registry=self._registry,
+        )  # fmt: skip
         self._up = Gauge("mss_store_up", "Whether the store answers.", registry=self._registry)
         build = Gauge("mss_build_info", "Always 1.", ("version",), registry=self._registry)
         build.labels(_version()).set(1)
@@ -193,6 +199,11 @@ class Metrics:
     def certificate(self, name: str, seconds_left: float) -> None:
         """Say how long a certificate of ours lasts."""
         self._expiry.labels(word(name)).set(seconds_left)
+
+    def kept_up(self, job: str, removed: int, now: datetime) -> None:
+        """Note that a job of the upkeep was done."""
+        self._removed.labels(word(job)).inc(removed)
+        self._kept_up.labels(word(job)).set(now.timestamp())
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' text form."""

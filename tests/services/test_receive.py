@@ -34,6 +34,7 @@ from tests.services.services_world import (
     letter,
     raw,
     refused,
+    with_limits,
     with_policy,
 )
 from tests.store.store_world import (
@@ -258,7 +259,7 @@ async def test_authors_that_a_patient_could_not_be_shown(house: House) -> None:
 @pytest.mark.parametrize(("more", "accepted"), [(-1, True), (0, True), (1, False)])
 async def test_letters_that_are_too_large(house: House, more: int, accepted: bool) -> None:
     reading = letter(to=[CLINICIAN])
-    hosted = replace(HOSTED, message_max_octets=len(reading.octets) - more)
+    hosted = with_limits(message_max_octets=len(reading.octets) - more)
     receipt = await arrive(house.store, reading, CLINICIAN, hosted=hosted)
     assert receipt.accepted is accepted
     if not accepted:

@@ -77,7 +77,7 @@ async def mx(
         material=seen_by or material,
         trust=lambda: listed[0],
         trust_max_age_s=3600,
-        hosted=Hosted({Domain("patient.example"): "patient"}, "mx.patient.example", PolicyConfig(), 1000),
+        hosted=Hosted({Domain("patient.example"): "patient"}, "mx.patient.example", PolicyConfig()),
         limits=limits,
         clock=now,
         readers=Readers(limits),
