@@ -32,26 +32,28 @@ class Buckets:
         self._capacity = float(capacity)
         self._per_s = capacity / period_s
         self._keys_max = keys_max
-        self._levels: OrderedDict[Hashable, tuple[float, datetime]] = OrderedDict()
+        self._levels: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
-    def _level(self, key: Hashable, now: datetime) -> float:
+    def level(self, key: Hashable, now_s: float) -> float:
+        """Return how many tokens are there."""
         known = self._levels.get(key)
         if known is None:
             return self._capacity
-        level, at = known
-        # A clock that was set back fills nothing and empties nothing.
-        return min(self._capacity, level + max(0.0, (now - at).total_seconds()) * self._per_s)
+        level, at_s = known
+        if now_s > at_s:  # A clock that was set back fills nothing and empties nothing.
+            level += (now_s - at_s) * self._per_s
+        return level if level < self._capacity else self._capacity
 
-    def has(self, key: Hashable, now: datetime) -> bool:
-        """Whether a token is there."""
-        return self._level(key, now) >= 1
-
-    def take(self, key: Hashable, now: datetime) -> None:
-        """Take a token, if one is there."""
-        self._levels[key] = (max(0.0, self._level(key, now) - 1), now)
+    def take(self, key: Hashable, now_s: float) -> bool:
+        """Take a token; False when none is there."""
+        level = self.level(key, now_s)
+        if level < 1:
+            return False
+        self._levels[key] = (level - 1, now_s)
         self._levels.move_to_end(key)
         if len(self._levels) > self._keys_max:
             self._levels.popitem(last=False)
+        return True
 
     def __len__(self) -> int:
         return len(self._levels)
@@ -67,13 +69,12 @@ class Budgets:
 
     def letter(self, peer: Hashable, sender: Hashable | None, now: datetime) -> Decision | None:
         """Count a letter that begins; a Decision defers it. Reports (no sender) count for their peer only."""
-        if not self._peers.has(peer, now):
+        now_s = now.timestamp()
+        if self._peers.level(peer, now_s) < 1:
             return defer(rules.PEER_TOO_FAST)
-        if sender is not None and not self._senders.has(sender, now):
+        if sender is not None and not self._senders.take(sender, now_s):
             return defer(rules.SENDER_TOO_FAST)
-        self._peers.take(peer, now)
-        if sender is not None:
-            self._senders.take(sender, now)
+        self._peers.take(peer, now_s)
         return None
 
     def recipient(self, peer: Hashable, now: datetime) -> Decision | None:
@@ -81,9 +82,9 @@ class Budgets:
 
         Then it learns nothing about known ones either, or the difference would tell.
         """
-        return None if self._unknown.has(peer, now) else defer(rules.PEER_PROBING)
+        return None if self._unknown.level(peer, now.timestamp()) >= 1 else defer(rules.PEER_PROBING)
 
     def answered(self, peer: Hashable, decision: Decision, now: datetime) -> None:
         """Count an answer that says who has a box here, and who has none."""
         if not decision.accepted and decision.rule in _REVEALING:
-            self._unknown.take(peer, now)
+            self._unknown.take(peer, now.timestamp())
