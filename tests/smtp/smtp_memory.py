@@ -79,6 +79,9 @@ class _Ends(asyncio.Transport):
 
     abort = close
 
+    def can_write_eof(self) -> bool:
+        return False
+
     def pause_reading(self) -> None:
         pass
 
@@ -113,7 +116,10 @@ async def converse(pieces: Iterable[bytes], listener: Listener = Listener.MX) ->
     if not ends.closed.is_set():
         connection.eof_received()
     async with asyncio.timeout(20):
-        await gone.wait()
+        while not gone.is_set():
+            await asyncio.sleep(0)
+            if connection._stopped and not ends.closed.is_set():
+                connection.eof_received()  # A farewell came: nothing more is on its way to be thrown away.
     if house.deliveries:
         await asyncio.wait(house.deliveries)
         await asyncio.sleep(0)
