@@ -29,6 +29,7 @@ from mss.directory.refresh import Refresher
 from mss.errors import Misconfigured, Unavailable
 from mss.imap import server as imap
 from mss.log import configure, get_logger
+from mss.memory import give_large_blocks_back
 from mss.model.address import Domain, parse_domain
 from mss.model.peer import TrustList
 from mss.policy.routing import reachable_domains
@@ -37,23 +38,22 @@ from mss.services.house import hosted
 from mss.services.outbound import Plan
 from mss.services.submit import Outside
 from mss.signin import SignIn
-from mss.smtp import relay
+from mss.smtp import relay, signing
 from mss.smtp import server as smtp
 from mss.smtp.aside import Aside
 from mss.smtp.door import Door
 from mss.smtp.mx import MxDoor, MxHouse
 from mss.smtp.readers import Readers
 from mss.smtp.session import Listener
-from mss.smtp.signing import KeyRing, Signer, Verifier
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
 from mss.upkeep import Upkeep
+from mss.watch import Watch
 from mss.web import serving
 from mss.webmail import app as webmail
 
 ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "ops")
-_RELOAD_S = 60
 _TRUST_POLL_S = 5
 # What stays for a worker's life is never looked at again; a letter's own objects rarely form cycles.
 _GC_THRESHOLDS = (20_000, 20, 50)
@@ -212,8 +212,10 @@ class Worker:
         self._index = index
         self._clock = clock
         self._store = Store(config)
-        self._material = TlsMaterial(config)
         self._metrics = Metrics()
+        self._material = TlsMaterial(config, self._metrics.responder_said)
+        self._watch = Watch(self._material, config, clock)
+        self._refresher: Refresher | None = None
         self._trust = TrustHolder(self._store, config, clock)
         self._sign_in = SignIn(self._store, clock, config.limits, self._metrics)
         self._readers = Readers(config.limits)
@@ -235,10 +237,17 @@ class Worker:
             self._begin_relay()
         self._begin_upkeep()
         self._running.loop(self._trust.run(), "trust")
-        self._running.loop(self._reload_material(), "certificates")
+        self._running.loop(self._watch.run(), "certificates")
         if "ops" in self._roles and self._config.ops.listen:
             await self._begin_console()
         _log.info("worker.started", index=self._index, roles=sorted(self._roles), store=self._store.name)
+
+    def look_now(self) -> None:
+        """Read certificates, lists and the trust list again, at once (SIGHUP)."""
+        _log.info("worker.looks", index=self._index)
+        self._watch.look_now()
+        if self._refresher is not None:
+            self._refresher.look_now()
 
     async def stop(self) -> None:
         """End everything; letters under way are answered first."""
@@ -250,9 +259,9 @@ class Worker:
         _log.info("worker.stopped", index=self._index)
 
     async def _begin_directory(self) -> None:
-        refresher = Refresher(self._store, self._config, self._clock)
-        self._running.loop(refresher.run(), "directory")
-        self._running.ends.append(refresher.stop)
+        self._refresher = Refresher(self._store, self._config, self._clock)
+        self._running.loop(self._refresher.run(), "directory")
+        self._running.ends.append(self._refresher.stop)
 
     async def _begin_smtp(self) -> None:
         config, clock = self._config, self._clock
@@ -266,7 +275,7 @@ class Worker:
                 limits=config.limits,
                 clock=clock,
                 readers=self._readers,
-                verifier=self._verifier(),
+                verifier=signing.verifier(config, self._signatures),
             )
         )
         await self._serve_smtp(self._sockets.mx, mx, lambda: self._material.mx_server, self._shares.mx)
@@ -285,19 +294,6 @@ class Worker:
         implicit = SubmissionDoor(house, Listener.SUBMISSIONS)
         shares = self._shares
         await self._serve_smtp(self._sockets.submissions, implicit, facing, shares.submissions, implicit_tls=True)
-
-    def _verifier(self) -> Verifier | None:
-        """Return what looks at signatures of incoming letters; None where no resolver is configured."""
-        dkim = self._config.dkim
-        if not dkim.resolvers:
-            return None
-        resolver = dns.resolver_of(dkim.resolvers, timeout_s=dkim.timeout_s)
-
-        async def look_up(name: str) -> list[bytes]:
-            return await dns.txt(name, resolver)
-
-        hostname = self._config.operator.hostname
-        return Verifier(look_up, self._signatures, hostname=hostname, patience_s=dkim.timeout_s)
 
     async def _serve_smtp(
         self,
@@ -357,9 +353,6 @@ class Worker:
         async def look_up(domain: Domain) -> list[tuple[int, str]]:
             return await dns.mx(domain, resolver)
 
-        ring = KeyRing(config)
-        ring.check()
-        signer = Signer(ring, self._signatures, config.limits, self._clock)
         house = relay.RelayHouse(
             store=self._store,
             material=self._material,
@@ -371,7 +364,7 @@ class Worker:
             clock=self._clock,
             metrics=self._metrics.smtp,
             worker=self._store.name,
-            sign=signer.sign if ring else None,
+            sign=signing.signer(config, self._signatures, self._clock),
         )
         running = relay.Relay(house)
         self._running.loop(running.run(), "relay")
@@ -383,19 +376,12 @@ class Worker:
         self._running.ends.append(keeping.stop)
 
     async def _begin_console(self) -> None:
-        application = console.build(self._store, self._config, self._clock, self._metrics, self._trust.current)
+        application = console.build(
+            self._store, self._config, self._clock, self._metrics, self._trust.current, self._material
+        )
         sock = bind_one(self._config.ops.listen, self._index)
         served = await serving.serve(application, sock, self._config.limits)
         self._running.ends.append(served.stop)
-
-    async def _reload_material(self) -> None:
-        while True:
-            await asyncio.sleep(_RELOAD_S)
-            problems = await asyncio.to_thread(self._material.reload)
-            if problems:
-                _log.error("certificates.unusable", problems=problems)
-            elif problems is not None:
-                _log.info("certificates.reloaded")
 
 
 async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None) -> None:
@@ -404,6 +390,7 @@ async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: 
     loop = asyncio.get_running_loop()
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, worker.look_now)
     if parent is not None:
         loop.add_reader(parent, _orphaned, parent, index, stopping)
     try:
@@ -423,6 +410,7 @@ def _orphaned(parent: int, index: int, stopping: asyncio.Event) -> None:
 
 
 def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None = None) -> int:
+    give_large_blocks_back()
     try:
         uvloop.run(_work(config, roles, sockets, index, parent))
     except Misconfigured as error:
@@ -437,6 +425,8 @@ def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: 
 def serve(config: Config, *, roles: frozenset[str] = frozenset(ROLES), workers: int = 1) -> int:
     """Run an operator until SIGTERM or SIGINT; returns the exit code. Tables are brought to their newest form first."""
     configure(level=config.log.level, json=config.log.json)
+    # Whoever asks us to look again must not end us while we begin.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     upgrade(config)
     sockets = bind(config, roles, workers)
     if workers <= 1:
@@ -462,6 +452,7 @@ class _Parent:
         """Run until told to stop and all workers are gone."""
         for number in _STOP_SIGNALS:
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._look_now)
         for index in range(self._workers):
             self._start(index)
         code = 0
@@ -489,6 +480,7 @@ class _Parent:
             if pid == 0:
                 for number in _STOP_SIGNALS:
                     signal.signal(number, signal.SIG_DFL)
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 os.close(self._life_write)
                 os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
@@ -501,3 +493,8 @@ class _Parent:
         for pid in self._children:
             with contextlib.suppress(ProcessLookupError):  # It has just ended by itself.
                 os.kill(pid, signal.SIGTERM)
+
+    def _look_now(self, _number: int, _frame: object) -> None:
+        for pid in list(self._children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)

@@ -39,6 +39,12 @@ PEER_NO_TRUST_LIST: Final = Rule(
 PEER_STALE_TRUST_LIST: Final = Rule(
     "peer.stale-trust-list", 451, "4.7.0", "Our copy of the trust list is too old. Try again later."
 )
+PEER_CLOCK_BACK: Final = Rule(
+    "peer.clock-back", 451, "4.3.5", "Our clock is wrong and we cannot judge the trust list. Try again later."
+)
+PEER_EXPIRED: Final = Rule(
+    "peer.expired", 550, "5.7.1", "Your client certificate is outside its dates. Present a valid one."
+)
 PEER_NOT_LISTED: Final = Rule(
     "peer.not-listed",
     550,
@@ -217,6 +223,13 @@ ATTACHMENT_NOT_FILEABLE: Final = _patient(
     "Only PDF, JPEG, PNG, TIFF, RTF and plain text up to 5 MB can be filed. Keep this file elsewhere.",
 )
 
+DOCUMENT_NOT_YOURS: Final = _patient(
+    "document.not-yours",
+    550,
+    "5.6.0",
+    "The patient cannot accept this document: it is damaged, or does not name the patient alone. Send it again.",
+)
+
 # What a letter does to its conversation (exchange, in the unit that writes).
 CONVERSATION_OPENED: Final = Rule("conversation.opened")
 CONVERSATION_REOPENED: Final = Rule("conversation.reopened")
@@ -258,15 +271,11 @@ BOX_CANNOT_SEND: Final = _patient(
 )
 
 # Who may sign in and act (access).
-ACCOUNT_MAY_SIGN_IN: Final = Rule("account.may-sign-in", 235, "2.7.0")
 ACCOUNT_DISABLED: Final = _patient(
     "account.disabled", 535, "5.7.8", "This account is disabled. Ask your operator to enable it."
 )
 ACCOUNT_WEB_ONLY: Final = _patient(
     "account.web-only", 535, "5.7.8", "Patient accounts are for the webmail only. Sign in there with your browser."
-)
-ACCOUNT_NOT_FOR_WEBMAIL: Final = Rule(
-    "account.not-for-webmail", 535, "5.7.8", "This webmail is for patients. Use your mail program."
 )
 ACCESS_GRANTED: Final = Rule("access.granted")
 ACCESS_NONE: Final = _patient(

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from mss import dns
 from mss.clock import Clock
 from mss.config import Config, DkimKeyConfig, Limits
 from mss.errors import Malformed, Misconfigured, MssError, Unavailable
@@ -162,3 +163,23 @@ class Verifier:
 def _result(verdict: dkim.Verdict) -> trace.AuthenticationResult:
     named = (("header.d", verdict.domain), ("header.s", verdict.selector))
     return trace.AuthenticationResult("dkim", verdict.result, tuple(pair for pair in named if pair[1]))
+
+
+def signer(config: Config, aside: Aside, clock: Clock) -> Callable[[bytes], Awaitable[bytes]] | None:
+    """Return what signs with the configured keys; None without any. Misconfigured names a key file that is none."""
+    ring = KeyRing(config)
+    ring.check()
+    return Signer(ring, aside, config.limits, clock).sign if ring else None
+
+
+def verifier(config: Config, aside: Aside) -> Verifier | None:
+    """Return what looks at signatures of incoming letters; None where no resolver is configured."""
+    settings = config.dkim
+    if not settings.resolvers:
+        return None
+    resolver = dns.resolver_of(settings.resolvers, timeout_s=settings.timeout_s)
+
+    async def look_up(name: str) -> list[bytes]:
+        return await dns.txt(name, resolver)
+
+    return Verifier(look_up, aside, hostname=config.operator.hostname, patience_s=settings.timeout_s)

@@ -21,6 +21,8 @@ TOLD: dict[str, str] = {
     "peer.revocation-unknown": "451 4.7.0",
     "peer.no-trust-list": "451 4.7.0",
     "peer.stale-trust-list": "451 4.7.0",
+    "peer.clock-back": "451 4.3.5",
+    "peer.expired": "550 5.7.1",
     "peer.not-listed": "550 5.7.1",
     "peer.tls-failed": "554 5.7.0",
     "peer.too-fast": "450 4.7.1",
