@@ -43,6 +43,7 @@ class Server:
         self.house = house
         self._share = share or Share()
         self._sessions: dict[Session, asyncio.Task[None]] = {}
+        self._bound: list[socket.socket] = []
         self._acceptors: set[asyncio.Task[None]] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
         self._beginnings: set[asyncio.Task[None]] = set()
@@ -54,6 +55,7 @@ class Server:
             bound.setblocking(False)
             bound.listen(_BACKLOG)
             take = self._take_secured if implicit_tls else self._take
+            self._bound.append(bound)
             self._acceptors.add(loop.create_task(accept(bound, self._share, self._held, take, _accept_failed)))
 
     def _held(self) -> int:
@@ -134,6 +136,10 @@ class Server:
         """Stop listening, let commands under way be answered, say BYE; past the grace, cut."""
         for task in (*self._acceptors, *self._handshakes):
             task.cancel()
+        # One that was cancelled before its first step never held its socket.
+        await asyncio.gather(*self._acceptors, return_exceptions=True)
+        for bound in self._bound:
+            bound.close()
         for session in self._sessions:
             session.leave()
         if self._sessions:

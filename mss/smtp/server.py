@@ -50,6 +50,7 @@ class Server:
         self._share = share or Share()
         self._connections: set[Connection] = set()
         self._by_ip: Counter[str] = Counter()
+        self._bound: list[socket.socket] = []
         self._acceptors: set[asyncio.Task[None]] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
         self._emptied = asyncio.Event()
@@ -74,6 +75,7 @@ class Server:
             bound.setblocking(False)
             bound.listen(_BACKLOG)
             take = self._take_secured if implicit_tls else self._take
+            self._bound.append(bound)
             self._acceptors.add(loop.create_task(accept(bound, self._share, self._held, take, _accept_failed)))
         await asyncio.sleep(0)  # From now on each acceptor has begun, and closes its socket when it ends.
 
@@ -139,6 +141,10 @@ class Server:
         """Stop listening, let letters under way be answered, say 421 to the others; past the grace, cut."""
         for task in (*self._acceptors, *self._handshakes):
             task.cancel()
+        # One that was cancelled before its first step never held its socket.
+        await asyncio.gather(*self._acceptors, return_exceptions=True)
+        for bound in self._bound:
+            bound.close()
         for connection in list(self._connections):
             connection.go()
         try:
