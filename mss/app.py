@@ -38,8 +38,9 @@ from mss.services.house import hosted
 from mss.services.outbound import Plan
 from mss.services.submit import Outside
 from mss.signin import SignIn
-from mss.smtp import relay
+from mss.smtp import relay, signing
 from mss.smtp import server as smtp
+from mss.smtp.aside import Aside
 from mss.smtp.door import Door
 from mss.smtp.mx import MxDoor, MxHouse
 from mss.smtp.readers import Readers
@@ -218,6 +219,7 @@ class Worker:
         self._trust = TrustHolder(self._store, config, clock)
         self._sign_in = SignIn(self._store, clock, config.limits, self._metrics)
         self._readers = Readers(config.limits)
+        self._signatures = Aside(patience_s=config.dkim.timeout_s)
         self._hosted = hosted(config)
         self._home = parse_domain(config.domains[0].name)
         self._running = Running()
@@ -251,6 +253,7 @@ class Worker:
         """End everything; letters under way are answered first."""
         await self._running.end()
         self._readers.close()
+        self._signatures.close()
         self._sign_in.close()
         await self._store.close()
         _log.info("worker.stopped", index=self._index)
@@ -272,6 +275,7 @@ class Worker:
                 limits=config.limits,
                 clock=clock,
                 readers=self._readers,
+                verifier=signing.verifier(config, self._signatures),
             )
         )
         await self._serve_smtp(self._sockets.mx, mx, lambda: self._material.mx_server, self._shares.mx)
@@ -360,6 +364,7 @@ class Worker:
             clock=self._clock,
             metrics=self._metrics.smtp,
             worker=self._store.name,
+            sign=signing.signer(config, self._signatures, self._clock),
         )
         running = relay.Relay(house)
         self._running.loop(running.run(), "relay")

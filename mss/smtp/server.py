@@ -16,9 +16,9 @@ from mss.model.address import Domain
 from mss.smtp import reply
 from mss.smtp.door import Door, House, Memory
 from mss.smtp.esmtp import Connection
+from mss.smtp.extended import Extended
 from mss.smtp.metrics import Metrics
 from mss.smtp.reply import Reply
-from mss.smtp.verbs import Esmtp
 
 if TYPE_CHECKING:
     import ssl
@@ -77,13 +77,14 @@ class Server:
             take = self._take_secured if implicit_tls else self._take
             self._bound.append(bound)
             self._acceptors.add(loop.create_task(accept(bound, self._share, self._held, take, _accept_failed)))
+        await asyncio.sleep(0)  # From now on each acceptor has begun, and closes its socket when it ends.
 
     def _held(self) -> int:
         return len(self._handshakes) + self.connections
 
     def _take(self, accepted: socket.socket, _address: Any) -> None:
         loop = asyncio.get_running_loop()
-        self._begin(loop.connect_accepted_socket(lambda: Esmtp(self._house), accepted))
+        self._begin(loop.connect_accepted_socket(lambda: Extended(self._house), accepted))
 
     def _take_secured(self, accepted: socket.socket, address: Any) -> None:
         """Take a connection under implicit TLS: handshakes count as connections, each takes the newest context."""
@@ -100,7 +101,7 @@ class Server:
     async def _shake_hands(self, accepted: socket.socket, ip: str) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: Esmtp(self._house),
+                lambda: Extended(self._house),
                 accepted,
                 ssl=self._house.tls_context(),
                 ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S,

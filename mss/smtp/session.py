@@ -6,13 +6,42 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from mss.model.account import Account
 from mss.model.address import Address
 from mss.model.envelope import Envelope, Recipient
 from mss.model.peer import Peer
 from mss.policy.decision import Decision
+from mss.smtp.chunking import ChunkReader
 from mss.smtp.commands import Mail
+
+
+class LetterIn(Protocol):
+    """A letter that was read to its end, however it came."""
+
+    @property
+    def wire_octets(self) -> int:
+        """How many octets came."""
+
+    @property
+    def size_octets(self) -> int:
+        """How large the letter is, stored or not."""
+
+    @property
+    def too_large(self) -> bool:
+        """Whether it exceeds the limit."""
+
+    @property
+    def bad(self) -> bool:
+        """Whether it had a bare CR, a bare LF or a NUL."""
+
+    @property
+    def discarded(self) -> bool:
+        """Whether nothing was kept."""
+
+    def octets(self) -> bytes:
+        """Return the letter."""
 
 
 class Listener(StrEnum):
@@ -43,7 +72,7 @@ class Session:
 
 @dataclass(slots=True)
 class Transaction:
-    """From MAIL to the answer after the letter: what was agreed so far."""
+    """From MAIL to the answer after the letter: what was agreed so far. `chunks` is the letter that comes by BDAT."""
 
     id: str
     mail: Mail
@@ -52,6 +81,13 @@ class Transaction:
     refused: int = 0
     rule: str = ""
     receipt: str = ""
+    chunks: ChunkReader | None = None
+    held_octets: int = 0
+
+    def drop_chunks(self) -> int:
+        """Forget the chunks that came; returns how many octets they held."""
+        held, self.chunks, self.held_octets = self.held_octets, None, 0
+        return held
 
     @property
     def sender(self) -> Address | None:
@@ -70,7 +106,15 @@ class Transaction:
     def envelope(self) -> Envelope:
         """Return the envelope of the accepted recipients."""
         mail = self.mail
-        return Envelope(mail.reverse_path, tuple(self.recipients), mail.ret, mail.envid, mail.body, mail.smtputf8)
+        return Envelope(
+            mail.reverse_path,
+            tuple(self.recipients),
+            mail.ret,
+            mail.envid,
+            mail.body,
+            mail.smtputf8,
+            mail.require_tls,
+        )
 
 
 def new_id() -> str:
