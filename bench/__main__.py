@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 
-from bench import delivery
+from bench import delivery, relay
 
-BENCHES = {"delivery": delivery.main}
+BENCHES = {"delivery": delivery.main, "relay": relay.main}
 
 
 def main(names: list[str]) -> int:

@@ -17,6 +17,7 @@ from demo.house import HOSPITAL, PATIENTS, REGION, Operator, World
 from demo.letters import Document, closing, sample_document, strangers_letter, welcome
 from mss import pki
 from mss.clock import system_clock
+from mss.config import Limits
 from mss.model.address import Address, parse_domain
 from mss.model.delivery import DeliveryState
 from mss.services import accounts as account_services
@@ -115,7 +116,7 @@ def document_is_filed(story: Story) -> str:
             box = await store.read(account_services.box_by_address, Address(ins.matricule, parse_domain(PATIENTS)), now)
             assert box is not None
             login = people.patient.login if ins is people.ins else people.other_patient.login
-            checked = await store.read(account_services.credentials, login, 5, 300, now)
+            checked = await store.read(account_services.credentials, login, "127.0.0.1", Limits(), now)
             assert checked.account is not None
             documents = await store.read(records.documents, checked.account.id, box.id, now)
             counts.append(sum(one.entry.unique_id == unique_id for one in documents))

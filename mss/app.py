@@ -7,19 +7,18 @@ holds no rule of the domain.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import gc
-import os
 import signal
 import socket
-import time
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import uvloop
 
 from mss import dns
+from mss.accepting import Share
 from mss.clock import Clock, system_clock
 from mss.config import Config
 from mss.console import app as console
@@ -28,84 +27,39 @@ from mss.directory.refresh import Refresher
 from mss.errors import Misconfigured, Unavailable
 from mss.imap import server as imap
 from mss.log import configure, get_logger
+from mss.memory import give_large_blocks_back
 from mss.model.address import Domain, parse_domain
 from mss.model.peer import TrustList
+from mss.parent import STOP_SIGNALS, Parent
 from mss.policy.routing import reachable_domains
 from mss.services import operators
 from mss.services.house import hosted
 from mss.services.outbound import Plan
 from mss.services.submit import Outside
 from mss.signin import SignIn
-from mss.smtp import relay
+from mss.smtp import relay, signing
 from mss.smtp import server as smtp
+from mss.smtp.aside import Aside
+from mss.smtp.door import Door
 from mss.smtp.mx import MxDoor, MxHouse
 from mss.smtp.readers import Readers
 from mss.smtp.session import Listener
 from mss.smtp.spool import Spool
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
+from mss.sockets import Sockets, bind, bind_one
 from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
 from mss.upkeep import Upkeep
+from mss.watch import Watch
 from mss.web import serving
 from mss.webmail import app as webmail
 
 ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "ops")
-_RELOAD_S = 60
 _TRUST_POLL_S = 5
 # What stays for a worker's life is never looked at again; a letter's own objects rarely form cycles.
 _GC_THRESHOLDS = (20_000, 20, 50)
-_RESTART_PAUSE_S = 1.0
-_M_MMAP_THRESHOLD = -3
-_LARGE_BLOCK_OCTETS = 256 * 1024
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = get_logger("app")
-
-
-@dataclass(frozen=True, slots=True)
-class Sockets:
-    """The bound sockets of each door."""
-
-    mx: tuple[socket.socket, ...] = ()
-    submission: tuple[socket.socket, ...] = ()
-    submissions: tuple[socket.socket, ...] = ()
-    imap: tuple[socket.socket, ...] = ()
-    imaps: tuple[socket.socket, ...] = ()
-    webmail: tuple[socket.socket, ...] = ()
-
-
-def bind(config: Config, roles: frozenset[str]) -> Sockets:
-    """Bind all listening sockets of the roles; Misconfigured names the address that is taken."""
-    smtp_config, imap_config, receive = config.smtp, config.imap, config.limits.smtp_receive_buffer_max_octets
-    return Sockets(
-        mx=_bound(smtp_config.mx_listen if "mx" in roles else (), receive),
-        submission=_bound(smtp_config.submission_listen if "submission" in roles else (), receive),
-        submissions=_bound(smtp_config.submissions_listen if "submission" in roles else (), receive),
-        imap=_bound(imap_config.listen if "imap" in roles else ()),
-        imaps=_bound(imap_config.imaps_listen if "imap" in roles else ()),
-        webmail=_bound(config.webmail.listen if "webmail" in roles else ()),
-    )
-
-
-def _bound(addresses: tuple[str, ...], receive_octets: int = 0) -> tuple[socket.socket, ...]:
-    return tuple(bind_one(address, receive_octets=receive_octets) for address in addresses)
-
-
-def bind_one(address: str, offset: int = 0, *, receive_octets: int = 0) -> socket.socket:
-    """Bind one `host:port` (IPv6 in brackets), the port moved by `offset`; its connections inherit the buffer."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if receive_octets:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_octets)
-        bound.bind((host, int(port) + offset))
-        bound.listen(512)
-    except (OSError, ValueError) as error:
-        raise Misconfigured(f"cannot listen on {address}: {getattr(error, 'strerror', None) or error}") from error
-    return bound
 
 
 class TrustHolder:
@@ -188,15 +142,19 @@ class Worker:
         self._config = config
         self._roles = roles
         self._sockets = sockets
+        self._shares = sockets.shares.of(index)
         self._index = index
         self._clock = clock
         self._store = Store(config)
-        self._material = TlsMaterial(config)
         self._metrics = Metrics()
+        self._material = TlsMaterial(config, self._metrics.responder_said)
+        self._watch = Watch(self._material, config, clock)
+        self._refresher: Refresher | None = None
         self._trust = TrustHolder(self._store, config, clock)
         self._sign_in = SignIn(self._store, clock, config.limits, self._metrics)
         self._readers = Readers(config.limits)
         self._spool = Spool(config.limits, config.path(config.store.blobs_dir).parent / "spool")
+        self._signatures = Aside(patience_s=config.dkim.timeout_s)
         self._hosted = hosted(config)
         self._home = parse_domain(config.domains[0].name)
         self._running = Running()
@@ -214,24 +172,32 @@ class Worker:
             self._begin_relay()
         self._begin_upkeep()
         self._running.loop(self._trust.run(), "trust")
-        self._running.loop(self._reload_material(), "certificates")
+        self._running.loop(self._watch.run(), "certificates")
         if "ops" in self._roles and self._config.ops.listen:
             await self._begin_console()
         _log.info("worker.started", index=self._index, roles=sorted(self._roles), store=self._store.name)
+
+    def look_now(self) -> None:
+        """Read certificates, lists and the trust list again, at once (SIGHUP)."""
+        _log.info("worker.looks", index=self._index)
+        self._watch.look_now()
+        if self._refresher is not None:
+            self._refresher.look_now()
 
     async def stop(self) -> None:
         """End everything; letters under way are answered first."""
         await self._running.end()
         self._readers.close()
         self._spool.close()
+        self._signatures.close()
         self._sign_in.close()
         await self._store.close()
         _log.info("worker.stopped", index=self._index)
 
     async def _begin_directory(self) -> None:
-        refresher = Refresher(self._store, self._config, self._clock)
-        self._running.loop(refresher.run(), "directory")
-        self._running.ends.append(refresher.stop)
+        self._refresher = Refresher(self._store, self._config, self._clock)
+        self._running.loop(self._refresher.run(), "directory")
+        self._running.ends.append(self._refresher.stop)
 
     async def _begin_smtp(self) -> None:
         config, clock = self._config, self._clock
@@ -245,9 +211,10 @@ class Worker:
                 limits=config.limits,
                 clock=clock,
                 readers=self._readers,
+                verifier=signing.verifier(config, self._signatures),
             )
         )
-        await self._serve_smtp(self._sockets.mx, mx, lambda: self._material.mx_server)
+        await self._serve_smtp(self._sockets.mx, mx, lambda: self._material.mx_server, self._shares.mx)
         house = SubmissionHouse(
             store=self._store,
             sign_in=self._sign_in,
@@ -258,11 +225,21 @@ class Worker:
             readers=self._readers,
         )
         facing = lambda: self._material.client_facing  # noqa: E731  # The context itself is renewed in place.
-        await self._serve_smtp(self._sockets.submission, SubmissionDoor(house, Listener.SUBMISSION), facing)
+        starttls = SubmissionDoor(house, Listener.SUBMISSION)
+        await self._serve_smtp(self._sockets.submission, starttls, facing, self._shares.submission)
         implicit = SubmissionDoor(house, Listener.SUBMISSIONS)
-        await self._serve_smtp(self._sockets.submissions, implicit, facing, implicit_tls=True)
+        shares = self._shares
+        await self._serve_smtp(self._sockets.submissions, implicit, facing, shares.submissions, implicit_tls=True)
 
-    async def _serve_smtp(self, sockets: tuple[socket.socket, ...], door, context, *, implicit_tls=False) -> None:  # type: ignore[no-untyped-def]
+    async def _serve_smtp(
+        self,
+        sockets: tuple[socket.socket, ...],
+        door: Door,
+        context: Callable[[], ssl.SSLContext],
+        share: Share,
+        *,
+        implicit_tls: bool = False,
+    ) -> None:
         if not sockets:
             return
         served = await smtp.serve(
@@ -276,6 +253,7 @@ class Worker:
             metrics=self._metrics.smtp,
             spool=self._spool,
             implicit_tls=implicit_tls,
+            share=share,
         )
         self._running.ends.append(served.close)
 
@@ -291,6 +269,7 @@ class Worker:
             metrics=self._metrics.imap,
             starttls_sockets=self._sockets.imap,
             implicit_tls_sockets=self._sockets.imaps,
+            share=self._shares.imap,
         )
         self._running.ends.append(served.close)
 
@@ -322,6 +301,7 @@ class Worker:
             clock=self._clock,
             metrics=self._metrics.smtp,
             worker=self._store.name,
+            sign=signing.signer(config, self._signatures, self._clock),
         )
         running = relay.Relay(house)
         self._running.loop(running.run(), "relay")
@@ -333,27 +313,21 @@ class Worker:
         self._running.ends.append(keeping.stop)
 
     async def _begin_console(self) -> None:
-        application = console.build(self._store, self._config, self._clock, self._metrics, self._trust.current)
+        application = console.build(
+            self._store, self._config, self._clock, self._metrics, self._trust.current, self._material
+        )
         sock = bind_one(self._config.ops.listen, self._index)
         served = await serving.serve(application, sock, self._config.limits)
         self._running.ends.append(served.stop)
-
-    async def _reload_material(self) -> None:
-        while True:
-            await asyncio.sleep(_RELOAD_S)
-            problems = await asyncio.to_thread(self._material.reload)
-            if problems:
-                _log.error("certificates.unusable", problems=problems)
-            elif problems is not None:
-                _log.info("certificates.reloaded")
 
 
 async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None) -> None:
     worker = Worker(config, roles, sockets, index, system_clock)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in _STOP_SIGNALS:
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, worker.look_now)
     if parent is not None:
         loop.add_reader(parent, _orphaned, parent, index, stopping)
     try:
@@ -373,7 +347,7 @@ def _orphaned(parent: int, index: int, stopping: asyncio.Event) -> None:
 
 
 def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None = None) -> int:
-    _give_memory_back()
+    give_large_blocks_back()
     try:
         uvloop.run(_work(config, roles, sockets, index, parent))
     except Misconfigured as error:
@@ -385,76 +359,13 @@ def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: 
     return 0
 
 
-def _give_memory_back() -> None:
-    """Let large blocks go back to the system when they are freed; glibc would keep a letter's size for the next one."""
-    with contextlib.suppress(OSError, AttributeError):  # Another C library does as it likes.
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_OCTETS)
-
-
 def serve(config: Config, *, roles: frozenset[str] = frozenset(ROLES), workers: int = 1) -> int:
     """Run an operator until SIGTERM or SIGINT; returns the exit code. Tables are brought to their newest form first."""
     configure(level=config.log.level, json=config.log.json)
+    # Whoever asks us to look again must not end us while we begin.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     upgrade(config)
-    sockets = bind(config, roles)
+    sockets = bind(config, roles, workers)
     if workers <= 1:
         return _run_worker(config, roles, sockets, 0)
-    return _Parent(config, roles, sockets, workers).run()
-
-
-class _Parent:
-    """The parent of several workers: starts them, starts dead ones again, ends them all."""
-
-    def __init__(self, config: Config, roles: frozenset[str], sockets: Sockets, workers: int) -> None:
-        self._config = config
-        self._roles = roles
-        self._sockets = sockets
-        self._workers = workers
-        self._children: dict[int, int] = {}
-        self._stopping = False
-        # Nothing is ever written: workers read the end when nobody holds the other side any more. Without it they
-        # would outlive a parent that was killed, unwatched, and keep its ports from the next one.
-        self._life_read, self._life_write = os.pipe()
-
-    def run(self) -> int:
-        """Run until told to stop and all workers are gone."""
-        for number in _STOP_SIGNALS:
-            signal.signal(number, self._stop)
-        for index in range(self._workers):
-            self._start(index)
-        code = 0
-        while self._children:
-            pid, status = os.waitpid(-1, 0)
-            index = self._children.pop(pid, -1)
-            exit_code = os.waitstatus_to_exitcode(status)
-            if self._stopping or exit_code == 2:
-                # A misconfigured worker would only fail again; one that was told to stop before it could listen ends by
-                # the signal itself.
-                code = max(code, 0 if exit_code == -signal.SIGTERM else abs(exit_code))
-                continue
-            _log.error("worker.died", index=index, code=exit_code)
-            time.sleep(_RESTART_PAUSE_S)
-            self._start(index)
-        return code
-
-    def _start(self, index: int) -> None:
-        """Start a worker, unless told to stop; a signal that comes meanwhile waits until the worker is known."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-        try:
-            if self._stopping:
-                return
-            pid = os.fork()
-            if pid == 0:
-                for number in _STOP_SIGNALS:
-                    signal.signal(number, signal.SIG_DFL)
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-                os.close(self._life_write)
-                os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
-            self._children[pid] = index
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def _stop(self, _number: int, _frame: object) -> None:
-        self._stopping = True
-        for pid in self._children:
-            with contextlib.suppress(ProcessLookupError):  # It has just ended by itself.
-                os.kill(pid, signal.SIGTERM)
+    return Parent(partial(_run_worker, config, roles, sockets), workers).run()

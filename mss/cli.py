@@ -1,34 +1,30 @@
 """The words of the command line: names, options, help. What they do is in `commands`, `instance`, `checkup`, `app`.
 
-The only module that names typer. It holds one error map: a clear line on standard error that says what to do, exit
-code 2 for what was typed or configured wrongly, 1 for a no, and an incident number for surprises; never a traceback.
+With the groups in `commands` it knows typer. Each command imports what it needs when it runs: help and a typing mistake
+wait for no store. It holds one error map: a clear line on standard error that says what to do, exit code 2 for what was
+typed or configured wrongly, 1 for a no, and an incident number for surprises; never a traceback.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from mss import checkup, instance
 from mss.clock import system_clock
-from mss.commands import accounts, explain, journal, letters, shown, trust
-from mss.commands.output import complain, say, say_marked, when
-from mss.commands.settings import effective
-from mss.config import Config, load
-from mss.directory.trustlist import written_dn
-from mss.errors import Misconfigured, MssError, Unavailable, incident_number
-from mss.log import configure
+from mss.commands.dkim import dkim_app
+from mss.commands.mishaps import surprise
+from mss.commands.operator import operator_app
+from mss.commands.options import HERE, Addresses, ConfigFile, Limit, group, settings
+from mss.commands.queue import queue_app
+from mss.commands.words import Kind
+from mss.config import BASE_PORT, load
+from mss.errors import Misconfigured, MssError, Unavailable
 from mss.model.account import BoxState, DelegationKind
-from mss.model.delivery import DeliveryState
-from mss.model.ins import Traits
-from mss.services.operators import DirectoryQuery
 
 
 class _Careful(TyperGroup):
@@ -50,11 +46,13 @@ class _Careful(TyperGroup):
             where = f": {error.filename}" if error.filename else ""
             _fail(f"{error.strerror or type(error).__name__}{where}", 1)
         except Exception as error:  # noqa: BLE001 - the map of this door: no traceback reaches a tired person.
-            _fail(_surprise(error), 1)
+            _fail(surprise(error), 1)
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(text: str, code: int) -> NoReturn:
+    from mss.commands.output import complain
+
     complain(f"mss: {text}")
     sys.exit(code)
 
@@ -64,68 +62,46 @@ def _help_of(error: TyperException) -> str:
     return f"see {context.command_path if context else 'mss'} --help"
 
 
-def _surprise(error: Exception) -> str:
-    """Return a line without any value of the error: its kind and place, joined to the report by a number."""
-    if os.environ.get("MSS_DEBUG"):
-        traceback.print_exc()
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(frame.filename).name}:{frame.lineno}"
-    number = incident_number()
-    return f"incident {number}: {type(error).__name__} at {place}; please report it (MSS_DEBUG=1 shows the whole trace)"
-
-
-def _group(text: str) -> typer.Typer:
-    return typer.Typer(help=text, no_args_is_help=True, add_completion=False)
-
-
 app = typer.Typer(
     cls=_Careful,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Plain help: Rich's boxes cost more time than all of ours.
+    rich_markup_mode=None,
     help="An MSSanté operator: secure mail between health professionals and patients.",
     epilog="Begin with: mss init my-operator",
 )
-account_app = _group("Create accounts and boxes, say who acts for which box.")
-queue_app = _group("Look at the letters that wait to go to other operators.")
-policy_app = _group("Ask why a letter would be taken or refused.")
-directory_app = _group("Import and search the national directory.")
-operator_app = _group("Read and show the trust list (liste blanche): which operator carries which domain.")
-audit_app = _group("Read and check the journal: who did what, decided how.")
+
+
+account_app = group("Create accounts and boxes, say who acts for which box.")
+policy_app = group("Ask why a letter would be taken or refused.")
+directory_app = group("Import and search the national directory.")
+audit_app = group("Read and check the journal: who did what, decided how.")
 for _name, _sub in {
     "account": account_app,
     "queue": queue_app,
     "policy": policy_app,
     "directory": directory_app,
     "operator": operator_app,
+    "dkim": dkim_app,
     "audit": audit_app,
 }.items():
     app.add_typer(_sub, name=_name)
 
-ConfigFile = Annotated[
-    Path, typer.Option("-c", "--config", envvar="MSS_CONFIG", help="The operator's settings.", show_default="mss.toml")
-]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many lines at most.")]
-Addresses = Annotated[bool, typer.Option("--addresses", help="Show mail addresses and texts that may hold them.")]
 Box = Annotated[str, typer.Argument(metavar="BOX", help="The box's mail address.")]
 Login = Annotated[str, typer.Argument(metavar="LOGIN", help="Who signs in.")]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input; otherwise one is made.")
 ]
-_HERE: Final = Path("mss.toml")
-
-
-def _settings(path: Path) -> Config:
-    """Read the settings and keep the log to what matters on a terminal."""
-    config = load(path)
-    configure(level="ERROR", json=config.log.json)
-    return config
-
 
 # The instance -----------------------------------------------------------------------------------------------------
 
 
-@app.command(epilog="Example: mss init my-operator --domain hopital.example=professional")
+@app.command(
+    short_help="Make a new operator: a folder that can be served.",
+    epilog="Example: mss init my-operator --domain hopital.example=professional",
+)
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
     name: Annotated[str, typer.Option(help="The operator's name; the folder's name when left out.")] = "",
@@ -134,7 +110,7 @@ def init(
         list[str] | None,
         typer.Option(metavar="NAME=KIND", help="A domain to host, professional or patient; once for each."),
     ] = None,
-    base_port: Annotated[int, typer.Option(help="The first of the ports to listen on.")] = instance.BASE_PORT,
+    base_port: Annotated[int, typer.Option(help="The first of the ports to listen on.")] = BASE_PORT,
     standard_ports: Annotated[
         bool, typer.Option("--standard-ports", help="Listen on 25, 587, 465, 143, 993, 443 and 9180 instead.")
     ] = False,
@@ -156,18 +132,21 @@ def init(
     ] = None,
     postmaster: Annotated[str, typer.Option(help="The mail address of the postmaster.")] = "",
 ) -> None:
-    """Make a new operator: settings, store, certificates and a first trust list."""
-    own = _own_files(certificate, key, ca, crl or [])
+    """Make a new operator. It gets settings, a store, certificates and a first trust list."""
+    from mss import instance
+    from mss.commands import making, shown
+
+    own = making.own_files(certificate, key, ca, crl or [])
     plan = instance.Plan(
         name=name or directory.resolve().name,
         hostname=hostname,
-        domains=tuple(_pairs(domain or _playground(), "--domain")),
+        domains=tuple(making.pairs(domain or making.PLAYGROUND, "--domain")),
         base_port=base_port,
         authority=authority,
         own=own,
         test_identities=(own is None) if test_identities is None else test_identities,
         trust_list=trust_list,
-        routes=dict(_pairs(route or [], "--route")),
+        routes=dict(making.pairs(route or [], "--route")),
         postmaster=postmaster,
         host=listen_host,
         standard_ports=standard_ports,
@@ -175,28 +154,9 @@ def init(
     shown.made(instance.make(directory, plan, system_clock), plan)
 
 
-def _playground() -> list[str]:
-    return ["hopital.example=professional", "patient.example=patient"]
-
-
-def _pairs(texts: list[str], option: str) -> list[tuple[str, str]]:
-    pairs = [text.partition("=") for text in texts]
-    if wrong := [first for first, sign, last in pairs if not (first and sign and last)]:
-        raise Misconfigured(f"{option} {wrong[0]}: it is written NAME=VALUE, for instance {_playground()[0]}")
-    return [(first.strip(), last.strip()) for first, _, last in pairs]
-
-
-def _own_files(certificate: Path | None, key: Path | None, ca: Path | None, crl: list[Path]) -> Any:
-    if not (certificate or key or ca or crl):
-        return None
-    if certificate is None or key is None or ca is None or not crl:
-        raise Misconfigured("your own certificate needs all of --certificate, --key, --ca and --crl")
-    return instance.OwnFiles(certificate, key, ca, tuple(crl))
-
-
 @app.command(epilog="Example: mss serve -c my-operator/mss.toml --roles mx,imap --workers 2")
 def serve(
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     roles: Annotated[str, typer.Option(help="What this process does, with commas; everything when left out.")] = "",
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes share the work.")] = 1,
 ) -> None:
@@ -210,17 +170,25 @@ def serve(
     raise typer.Exit(house.serve(load(config), roles=wanted, workers=workers))
 
 
-@app.command(epilog="Example: mss check -c my-operator/mss.toml")
+@app.command(
+    short_help="Say what is wrong with the operator, and what to do.",
+    epilog="Example: mss check -c my-operator/mss.toml",
+)
 def check(
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     live: Annotated[bool, typer.Option("--live", help="Only ask the running operator whether it lives.")] = False,
     ready: Annotated[bool, typer.Option("--ready", help="Only ask it whether it can do its work now.")] = False,
     printed: Annotated[
         bool, typer.Option("--settings/--no-settings", help="Print every setting first, without secrets.")
     ] = True,
 ) -> None:
-    """Say what is wrong with the operator before it hurts, and what to do; exit code 1 when something is."""
-    found = _settings(config)
+    """Say what is wrong with the operator, and what to do. The exit code is 1 when something is."""
+    from mss import checkup
+    from mss.commands import shown
+    from mss.commands.output import say
+    from mss.commands.settings import effective
+
+    found = settings(config)
     if live or ready:
         findings: tuple[checkup.Finding, ...] = (checkup.ready(found) if ready else checkup.live(found),)
     else:
@@ -238,8 +206,8 @@ def check(
 @account_app.command("add", epilog='Example: mss account add accueil@hopital.example --kind org --name "Accueil"')
 def account_add(
     login: Annotated[str, typer.Argument(metavar="ADDRESS_OR_LOGIN", help="A mail address; a patient's own word.")],
-    kind: Annotated[accounts.Kind, typer.Option(help="A person, an organisation, a robot, or a patient.")],
-    config: ConfigFile = _HERE,
+    kind: Annotated[Kind, typer.Option(help="A person, an organisation, a robot, or a patient.")],
+    config: ConfigFile = HERE,
     name: Annotated[str, typer.Option(help="What others see instead of the address.")] = "",
     box: Annotated[
         list[str] | None,
@@ -254,20 +222,28 @@ def account_add(
     password_stdin: PasswordStdin = False,
 ) -> None:
     """Create an account and its box; the password is printed once when it is made here."""
+    from mss.commands import accounts
+    from mss.commands.output import say
+    from mss.model.ins import Traits
+
     traits = Traits(birth_name, first_name, birth_date, sex)
     wish = accounts.Wish(login, kind, name, tuple(box or ()), ins_oid, traits, red_list)
     password = _password(password_stdin)
-    added = accounts.add(_settings(config), system_clock, wish, password)
+    added = accounts.add(settings(config), system_clock, wish, password)
     made = "with a new box" if added.new_box else "for the box that was there"
     say(f"Created the account {added.account.login}, {made} of kind {added.box.kind} ({added.box.state}).")
     _say_password(password, password_stdin)
 
 
 def _password(from_stdin: bool) -> str:
+    from mss.commands import accounts
+
     return sys.stdin.readline().rstrip("\r\n") if from_stdin else accounts.new_password()
 
 
 def _say_password(password: str, from_stdin: bool) -> None:
+    from mss.commands.output import say
+
     if not from_stdin:
         say(f"Password, shown this once: {password}")
 
@@ -276,26 +252,34 @@ def _say_password(password: str, from_stdin: bool) -> None:
 def account_grant(
     login: Login,
     box: Box,
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     kind: Annotated[DelegationKind, typer.Option("--as", help="On what ground.")] = DelegationKind.MEMBER,
 ) -> None:
     """Let an account act for a further box."""
-    granted = accounts.grant(_settings(config), system_clock, login, box, kind)
+    from mss.commands import accounts
+    from mss.commands.output import say
+
+    granted = accounts.grant(settings(config), system_clock, login, box, kind)
     say(f"The account may now act for the {granted.kind} box, as {kind}.")
 
 
 @account_app.command("list", epilog="Example: mss account list -c my-operator/mss.toml")
-def account_list(config: ConfigFile = _HERE, addresses: Addresses = False) -> None:
+def account_list(config: ConfigFile = HERE, addresses: Addresses = False) -> None:
     """List who signs in and for which boxes they act; patients' addresses only with --addresses."""
-    everybody = accounts.everybody(_settings(config), system_clock)
+    from mss.commands import accounts, shown
+
+    everybody = accounts.everybody(settings(config), system_clock)
     shown.accounts(everybody, addresses=addresses)
 
 
 @account_app.command("passwd", epilog="Example: mss account passwd marie@hopital.example")
-def account_passwd(login: Login, config: ConfigFile = _HERE, password_stdin: PasswordStdin = False) -> None:
+def account_passwd(login: Login, config: ConfigFile = HERE, password_stdin: PasswordStdin = False) -> None:
     """Give an account a new password and end its web sessions."""
+    from mss.commands import accounts
+    from mss.commands.output import say
+
     password = _password(password_stdin)
-    accounts.set_password(_settings(config), system_clock, login, password)
+    accounts.set_password(settings(config), system_clock, login, password)
     say("The password is changed, and every web session of the account has ended.")
     _say_password(password, password_stdin)
 
@@ -304,47 +288,41 @@ def account_passwd(login: Login, config: ConfigFile = _HERE, password_stdin: Pas
 def account_state(
     box: Box,
     state: Annotated[BoxState, typer.Argument(help="open, closed, or for patients opposed, unopened.")],
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
 ) -> None:
     """Open or close a box, or note that its patient opposed it."""
-    before = accounts.set_state(_settings(config), system_clock, box, state)
+    from mss.commands import accounts
+    from mss.commands.output import say
+
+    before = accounts.set_state(settings(config), system_clock, box, state)
     say(f"The {before.kind} box was {before.state} and is now {state}.")
 
 
 # Letters ----------------------------------------------------------------------------------------------------------
 
 
-@queue_app.command("list", epilog="Example: mss queue list --state failed")
-def queue_list(
-    config: ConfigFile = _HERE,
-    state: Annotated[list[DeliveryState] | None, typer.Option(help="Those that wait, when left out.")] = None,
-    limit: Limit = 100,
-    addresses: Addresses = False,
-) -> None:
-    """List letters on their way to other operators, oldest first."""
-    now = system_clock()
-    wanted = frozenset(state or letters.WAITING)
-    entries, summary = letters.queue(_settings(config), system_clock, wanted, limit)
-    shown.queue(entries, summary, now, addresses=addresses)
-
-
-@app.command(epilog="Example: mss welcome --from accueil@hopital.example --to 279035121518989 --document cda.xml")
+@app.command(
+    short_help="Send a patient a first letter with documents.",
+    epilog="Example: mss welcome --from accueil@hopital.example --to 279035121518989 --document cda.xml",
+)
 def welcome(
     sender: Annotated[str, typer.Option("--from", metavar="BOX", help="The professional box that writes.")],
     to: Annotated[str, typer.Option("--to", metavar="INS", help="The patient's matricule INS or address.")],
     document: Annotated[list[Path], typer.Option(help="A clinical document (CDA R2); once for each.")],
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     twin: Annotated[list[Path] | None, typer.Option(help="Its readable PDF, when the CDA holds none.")] = None,
     text: Annotated[str, typer.Option(help="What the letter says; a French default when left out.")] = "",
     reply_to: Annotated[str, typer.Option(metavar="BOX", help="Where the patient's answer goes.")] = "",
     software: Annotated[str, typer.Option(metavar="NIL", help="Your product's number (X-MSS-NIL).")] = "",
     no_answer: Annotated[bool, typer.Option("--no-answer", help="Forbid an answer to this letter.")] = False,
 ) -> None:
-    """Send a patient a first letter with clinical documents, in the structured form (XDM and PDF)."""
+    """Send a patient a first letter with documents. It has the structured form (XDM and PDF)."""
+    from mss.commands import letters, shown
+
     order = letters.WelcomeOrder(
         sender, to, tuple(document), tuple(twin or ()), text, reply_to, not no_answer, software
     )
-    sent = letters.send_welcome(_settings(config), system_clock, order)
+    sent = letters.send_welcome(settings(config), system_clock, order)
     shown.sent(sent)
     if not sent.receipt.accepted:
         raise typer.Exit(1)
@@ -354,7 +332,7 @@ def welcome(
 def policy_explain(
     sender: Annotated[str, typer.Option("--from", metavar="ADDRESS", help='Who writes; "Name <address>" too.')],
     to: Annotated[str, typer.Option("--to", metavar="ADDRESS", help="Whom to.")],
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     subject: Annotated[str, typer.Option(help="The letter's subject, for instance [FIN].")] = "Question",
     header: Annotated[
         list[str] | None, typer.Option(metavar="FIELD", help='A header field, such as "X-MSS-MES: FIN".')
@@ -362,68 +340,46 @@ def policy_explain(
     peer_domain: Annotated[str, typer.Option(metavar="DOMAIN", help="Whose operator brings the letter.")] = "",
 ) -> None:
     """Say which decisions a letter would meet on its way, with their rules and facts; nothing is sent."""
+    from mss.commands import explain
+    from mss.commands.output import say
+
     question = explain.Question(sender, to, subject, tuple(header or ()), peer_domain)
-    for line in explain.explain(_settings(config), system_clock, question):
+    for line in explain.explain(settings(config), system_clock, question):
         say(line)
 
 
-# Directory and trust list -----------------------------------------------------------------------------------------
+# Directory -------------------------------------------------------------------------------------------------------
 
 
 @directory_app.command("import", epilog="Example: mss directory import Extraction_Correspondance_MSSante.txt")
 def directory_import(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The extraction: UTF-8, | between fields.")],
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
 ) -> None:
     """Import the national directory's extraction; the old one is searched until the new one is complete."""
-    imported = trust.import_file(_settings(config), system_clock, file)
+    from mss.commands import trust
+    from mss.commands.output import say
+
+    imported = trust.import_file(settings(config), system_clock, file)
     say(f"Imported {imported.parties} entries; {imported.bad_rows} lines could not be read and were left out.")
 
 
 @directory_app.command("search", epilog="Example: mss directory search durand --town bordeaux")
 def directory_search(
     words: Annotated[list[str] | None, typer.Argument(metavar="WORDS", help="Beginnings of names.")] = None,
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     profession: Annotated[str, typer.Option(help="A profession or its code.")] = "",
     town: Annotated[str, typer.Option(help="The beginning of a town's name.")] = "",
     address: Annotated[str, typer.Option(help="Words of the mail address.")] = "",
     limit: Limit = 50,
 ) -> None:
     """Search professionals and organisations by name, profession, town or address."""
+    from mss.commands import shown, trust
+    from mss.services.operators import DirectoryQuery
+
     query = DirectoryQuery(" ".join(words or ()), profession, town, address)
-    found = trust.search(_settings(config), system_clock, query, limit)
+    found = trust.search(settings(config), system_clock, query, limit)
     shown.parties(found)
-
-
-@operator_app.command("list", epilog="Example: mss operator list gip")
-def operator_list(
-    words: Annotated[list[str] | None, typer.Argument(metavar="WORDS", help="Words of a name or a domain.")] = None,
-    config: ConfigFile = _HERE,
-) -> None:
-    """List the operators of the trust space and how many domains each one carries."""
-    listed = trust.current(_settings(config), system_clock)
-    shown.operators(listed, trust.by_operator(listed, " ".join(words or ())))
-
-
-@operator_app.command("show", epilog="Example: mss operator show patient.mssante.fr")
-def operator_show(
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain of the trust space.")],
-    config: ConfigFile = _HERE,
-) -> None:
-    """Show which certificates may carry letters for a domain."""
-    for subject in trust.subjects_of(trust.current(_settings(config), system_clock), domain):
-        say(written_dn(subject))
-
-
-@operator_app.command("read", epilog="Example: mss operator read listeblanchemssante.xml")
-def operator_read(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The trust list, in XML.")],
-    config: ConfigFile = _HERE,
-    accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Take it though many domains are gone.")] = False,
-) -> None:
-    """Read a trust list and use it from now on; a bad one is refused and the one in use stays."""
-    new = trust.read_list(_settings(config), system_clock, file, accept_loss=accept_loss)
-    say(f"Version {new.version} is in use: {len(new.domains)} domains, made {when(new.generated_at)}.")
 
 
 # Journal ----------------------------------------------------------------------------------------------------------
@@ -431,27 +387,34 @@ def operator_read(
 
 @audit_app.command("list", epilog="Example: mss audit list --action letter.refuse")
 def audit_list(
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     action: Annotated[str, typer.Option(help="Only these, such as letter or letter.refuse.")] = "",
     limit: Limit = 50,
 ) -> None:
     """List the newest records of the journal."""
-    shown.records(journal.newest(_settings(config), action, limit))
+    from mss.commands import journal, shown
+
+    shown.records(journal.newest(settings(config), action, limit))
 
 
 @audit_app.command("receipt", epilog="Example: mss audit receipt 3f9c2a7b11d04e58")
 def audit_receipt(
     number: Annotated[str, typer.Argument(metavar="NUMBER", help="What stood after “250” when the letter was taken.")],
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
 ) -> None:
     """Say what became of a letter, by its receipt number."""
-    shown.records(journal.of_receipt(_settings(config), number))
+    from mss.commands import journal, shown
+
+    shown.records(journal.of_receipt(settings(config), number))
 
 
 @audit_app.command("verify", epilog="Example: mss audit verify")
-def audit_verify(config: ConfigFile = _HERE) -> None:
+def audit_verify(config: ConfigFile = HERE) -> None:
     """Check that no record of the journal was changed or taken away; exit code 1 when one was."""
-    checked = journal.verify(_settings(config))
+    from mss.commands import journal
+    from mss.commands.output import say_marked
+
+    checked = journal.verify(settings(config))
     for writer, number in checked.broken:
         say_marked("✗", f"record {number} of {writer} does not follow from the one before")
     if checked.broken:

@@ -13,11 +13,14 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from mss.errors import Misconfigured
 
+# The first of the ports where a new operator listens.
+BASE_PORT: Final = 12500
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -54,13 +57,24 @@ class StoreConfig:
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """Certificates. `ca_file` holds all CAs that peers may chain to, roots and intermediates."""
+    """Certificates. `ca_file` holds all CAs that peers may chain to, roots and intermediates.
+
+    Revocation lists come from files, and by http(s) into `crl_dir`. OCSP adds a no, never a yes: `soft` lets the lists
+    decide when a responder is silent, `hard` defers.
+    """
 
     certificate_file: Path = Path("certs/operator.pem")
     key_file: Path = Path("certs/operator.key")
     ca_file: Path = Path("certs/ca.pem")
+    reload_s: int = 60
     crl_files: tuple[Path, ...] = ()
+    crl_urls: tuple[str, ...] = ()
+    crl_from_certificates: bool = True
+    crl_dir: Path = Path("data/crl")
+    crl_fetch_s: int = 3600
     crl_grace_s: int = 4 * 3600
+    ocsp: Literal["off", "soft", "hard"] = "soft"
+    ocsp_timeout_s: int = 5
     client_facing_certificate_file: Path | None = None
     client_facing_key_file: Path | None = None
 
@@ -108,12 +122,19 @@ class OpsConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrustListConfig:
-    """The liste blanche. Past `max_age_s` since its last good reading every peer is deferred."""
+    """The liste blanche, from a `file` or an https `url`. Past `max_age_s` since its last good reading every peer is
+    deferred."""
 
     file: Path | None = None
     refresh_s: int = 300
+    url: str = ""
+    url_ca_file: Path | None = None
+    url_certificate: bool = False
+    fetch_s: int = 3600
+    signer_file: Path | None = None
     max_age_s: int = 3 * 86400
     shrink_max_share: float = 0.2
+    history_max: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +147,42 @@ class DirectoryConfig:
 
 @dataclass(frozen=True, slots=True)
 class RelayConfig:
-    """Outgoing letters. `routes` maps a domain to `host:port`; others go by MX records."""
+    """Outgoing letters. `routes` maps a domain to `host:port`; others go by MX records.
+
+    `concurrency` counts the connections of one worker, `concurrency_per_destination_max` those to one domain.
+    """
 
     routes: Mapping[str, str] = field(default_factory=dict)
     retry_s: tuple[int, ...] = (60, 300, 900, 1800, 3600, 7200, 14400)
     expire_s: int = 2 * 86400
     delay_notice_s: int = 4 * 3600
     lease_s: int = 300
-    concurrency: int = 8
+    concurrency: int = 40
+    concurrency_per_destination_max: int = 20
+    backoff_first_s: int = 10
+    backoff_max_s: int = 300
     timeout_s: int = 60
     poll_s: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class DkimKeyConfig:
+    """A key that a domain of ours signs with, on the days from `since` up to, not including, `until` (UTC)."""
+
+    domain: str
+    selector: str
+    key_file: Path
+    since: date | None = None
+    until: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DkimConfig:
+    """Signatures: `keys` for outgoing letters; `resolvers` are asked for the keys of incoming ones, none: no check."""
+
+    keys: tuple[DkimKeyConfig, ...] = ()
+    resolvers: tuple[str, ...] = ()
+    timeout_s: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +220,10 @@ class Limits:
     smtp_receive_buffer_max_octets: int = 64 * KIB
     smtp_memory_max_octets: int = 16 * MIB
     smtp_spool_max_octets: int = 4096 * MIB
+    smtp_slowest_octets_per_s: int = 4 * KIB
+    peer_letters_per_minute_max: int = 100_000
+    sender_letters_per_minute_max: int = 60_000
+    unknown_recipients_per_hour_max: int = 1000
     imap_line_max_octets: int = 64 * KIB
     imap_literal_before_login_max_octets: int = 4 * KIB
     imap_nesting_max: int = 20
@@ -184,6 +235,7 @@ class Limits:
     imap_idle_timeout_s: int = 1800
     login_failures_max: int = 5
     login_window_s: int = 300
+    login_strangers_failures_max: int = 20
     login_failures_per_source_max: int = 50
     login_waiting_max: int = 200
     argon2_threads: int = 2
@@ -195,6 +247,11 @@ class Limits:
     xml_depth_max: int = 200
     filing_max_octets: int = 5_000_000
     trust_list_max_octets: int = 50 * MIB
+    fetch_timeout_s: int = 60
+    crl_max_octets: int = 50 * MIB
+    crl_points_max: int = 50
+    ocsp_max_octets: int = 64 * KIB
+    ocsp_cached_max: int = 10_000
     extraction_max_octets: int = 500 * MIB
     search_results_max: int = 50
     http_body_max_octets: int = 30 * MIB
@@ -204,6 +261,7 @@ class Limits:
     http_timeout_s: int = 600
     journal_segment_records: int = 1000
     write_queue_max: int = 1000
+    relay_in_flight_max_octets: int = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +287,7 @@ class Config:
     trust_list: TrustListConfig = TrustListConfig()
     directory: DirectoryConfig = DirectoryConfig()
     relay: RelayConfig = RelayConfig()
+    dkim: DkimConfig = DkimConfig()
     policy: PolicyConfig = PolicyConfig()
     limits: Limits = Limits()
     log: LogConfig = LogConfig()
@@ -319,6 +378,10 @@ def _convert(hint: Any, value: Any, path: _Path) -> Any:
         return value
     if origin is not None:  # Mapping[str, str]
         return {key: _expect(args[1], item, (*path, key)) for key, item in _expect(dict, value, path).items()}
+    if hint is date:
+        if type(value) is not date:  # A moment is a date to Python, and another thing to us.
+            raise _bad(path, "must be a day, such as 2027-01-31")
+        return value
     if hint is Path:
         return value if isinstance(value, Path) else Path(_expect(str, value, path))
     return _number(hint, value, path) if hint in (int, float) else _expect(hint, value, path)
@@ -376,6 +439,9 @@ def _keys(dotted: str) -> _Path:
     return tuple(part.strip("\"'") for part in _KEY_PART.findall(dotted))
 
 
+_SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?\Z")
+
+
 def _check(config: Config, name: str) -> None:
     if not config.domains:
         raise Misconfigured(f"{name}: no [[domains]]: say which domains this operator hosts")
@@ -383,3 +449,18 @@ def _check(config: Config, name: str) -> None:
     for domain in sorted(set(seen)):
         if seen.count(domain) > 1:
             raise Misconfigured(f"{name}: the domain {domain} stands twice")
+    for key in config.dkim.keys:
+        if key.domain.lower() not in seen:
+            raise Misconfigured(f"{name}: [[dkim.keys]] names {key.domain}, which is no domain of [[domains]]")
+        if not _SELECTOR.match(key.selector):
+            raise Misconfigured(f"{name}: “{key.selector}” can be no DKIM selector: letters, digits, hyphens and dots")
+        if key.since and key.until and key.since >= key.until:
+            raise Misconfigured(f"{name}: the DKIM key {key.selector} of {key.domain} ends before it begins")
+    listed = config.trust_list
+    if listed.url and not listed.url.startswith("https://"):
+        raise Misconfigured(f"{name}: “trust_list.url” must begin with https://: the list says who may enter")
+    if listed.url and listed.file is not None:
+        raise Misconfigured(f"{name}: [trust_list] names a file and a url: keep one")
+    for url in config.tls.crl_urls:
+        if not url.startswith(("http://", "https://")):
+            raise Misconfigured(f"{name}: “tls.crl_urls”: {url[:100]} is neither http:// nor https://")

@@ -1,7 +1,8 @@
 """One way to sign in for every door: password against the store, in a few threads, slower after failures.
 
-The store keeps the failures of each login; this process keeps those of each source in memory, so that guessing one
-password on many logins is slowed down too. Refusals tell nobody whether a login exists, neither by text nor by time.
+The store keeps the failures of each login by network (`policy.backoff` says who waits for them); this process keeps
+those of each network in memory, so that guessing one password on many logins is slowed down too. Refusals tell nobody
+whether a login exists, neither by text nor by time.
 It does not speak any door's protocol, nor know what a session is.
 """
 
@@ -20,7 +21,10 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from mss import passwords
 from mss.model.account import Account, AccountKind
+from mss.policy.access import MAY_USE, Door
+from mss.policy.backoff import network_of
 from mss.services import accounts
+from mss.services.accounts import Try
 
 if TYPE_CHECKING:
     from mss.clock import Clock
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     from mss.store import Store
 
 EVERY_KIND = frozenset(AccountKind)
-MAIL_CLIENTS = frozenset({AccountKind.PROFESSIONAL, AccountKind.APPLICATION})
+MAIL_CLIENTS = MAY_USE[Door.IMAP]
 LOGIN_MAX_CHARACTERS = 320
 SOURCES_MAX = 10_000
 
@@ -119,7 +123,7 @@ class SignIn:
             same = stored is not None and stored.id == account.id and stored.enabled
             return stored if same and await judge() else None
 
-        outcome = await self._guarded(account.login, mechanism, source, compare, final=True)
+        outcome = await self._guarded(account.login, mechanism, source, compare, final=True, code=True)
         self._metrics.signed_in(mechanism, outcome.reason.value if isinstance(outcome, Refused) else "ok")
         return outcome if isinstance(outcome, Refused) else None
 
@@ -140,10 +144,11 @@ class SignIn:
         compare: Callable[[Account | None], Awaitable[Account | None]],
         *,
         final: bool,
+        code: bool = False,
     ) -> Account | Refused:
         """Judge one attempt, one of a few at a time.
 
-        The lock is read after the turn has come: guesses sent all at once wait in the line and meet the failures of
+        The wait is read after the turn has come: guesses sent all at once wait in the line and meet the failures of
         those before them.
         """
         if self._waiting >= self._limits.login_waiting_max:
@@ -151,7 +156,7 @@ class SignIn:
         self._waiting += 1
         try:
             async with self._slots:
-                return await self._judged(login, mechanism, source, compare, final=final)
+                return await self._judged(login, mechanism, source, compare, final=final, code=code)
         finally:
             self._waiting -= 1
 
@@ -163,24 +168,21 @@ class SignIn:
         compare: Callable[[Account | None], Awaitable[Account | None]],
         *,
         final: bool,
+        code: bool,
     ) -> Account | Refused:
         login = login[: LOGIN_MAX_CHARACTERS + 1]
-        limits, now = self._limits, self._clock()
+        now = self._clock()
         if wait_s := self._sources.wait_s(source, now):
             return Refused(Reason.LOCKED, wait_s)
-        known = await self._store.read(
-            accounts.credentials, login, limits.login_failures_max, limits.login_window_s, now
-        )
+        known = await self._store.read(accounts.credentials, login, source, self._limits, now)
         if known.locked_until is not None and known.locked_until > now:
             return Refused(Reason.LOCKED, _seconds(known.locked_until - now))
         account = await compare(known.account if len(login) <= LOGIN_MAX_CHARACTERS else None)
         if account is None:
             self._sources.failed(source, now)
         if account is None or final:
-            account_id = known.account.id if known.account else None
-            await self._store.write(
-                accounts.record_login, login, account_id, account is not None, mechanism, source, self._clock()
-            )
+            tried = Try(login, known.account.id if known.account else None, mechanism, source, code)
+            await self._store.write(accounts.record_login, tried, account is not None, self._clock())
         return account or Refused(Reason.BAD_CREDENTIALS)
 
     async def _compare(self, stored: Account | None, password: Secret) -> Account | None:
@@ -200,7 +202,7 @@ class SignIn:
 
 
 class _Sources:
-    """The failures of each source within a sliding window; the sources quiet for longest are forgotten first."""
+    """The failures of each network within a sliding window; those quiet for longest are forgotten first."""
 
     def __init__(self, failures_max: int, window: timedelta) -> None:
         self._failures_max, self._window = max(1, failures_max), window
@@ -208,14 +210,15 @@ class _Sources:
 
     def failed(self, source: str, now: datetime) -> None:
         """Note a failure."""
-        self._times.setdefault(source, deque(maxlen=self._failures_max)).append(now)
-        self._times.move_to_end(source)
+        network = network_of(source)
+        self._times.setdefault(network, deque(maxlen=self._failures_max)).append(now)
+        self._times.move_to_end(network)
         if len(self._times) > SOURCES_MAX:
             self._times.popitem(last=False)
 
     def wait_s(self, source: str, now: datetime) -> int:
         """Return how long the source must wait before its next attempt; 0 when it may try now."""
-        times = self._times.get(source)
+        times = self._times.get(network_of(source))
         if times is None or len(times) < self._failures_max:
             return 0
         return _seconds(times[0] + self._window - now)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from mss.clock import Clock
-from mss.commands.house import address_of, in_store, outside, read
+from mss.commands.house import actor, address_of, in_store, outside, read
 from mss.config import Config
 from mss.errors import Malformed, Misconfigured
 from mss.log import redact
 from mss.mail.compose import Correspondent
 from mss.model.account import Box
-from mss.model.address import Address
-from mss.model.delivery import DeliveryState
+from mss.model.address import Address, parse_domain
+from mss.model.delivery import DeliveryState, Outcome
 from mss.model.envelope import Envelope, Recipient
 from mss.model.ins import parse_matricule
 from mss.model.party import BoxKind
-from mss.services import accounts, operators, outbound, submit, welcome
+from mss.services import accounts, operators, outbound, postmaster, submit, welcome
 from mss.services.house import hosted
-from mss.services.outbound import QueueEntry, QueueSummary
+from mss.services.outbound import QueueEntry, QueueSummary, Wanted
+from mss.services.postmaster import Action, Happening, Result
 from mss.services.reading import read_letter
 from mss.services.receive import Receipt
 from mss.services.welcome import Welcome
@@ -31,19 +35,116 @@ from mss.store import Store, Uow
 WAITING = frozenset({DeliveryState.DUE, DeliveryState.HELD})
 
 
-def queue(
-    config: Config, clock: Clock, states: frozenset[DeliveryState], limit: int
-) -> tuple[tuple[QueueEntry, ...], QueueSummary]:
-    """Return deliveries in some states, oldest first, and the queue's figures."""
+_AGES: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
+_AGE = re.compile(r"(\d{1,6})\s*(s|min|m|h|d)")
+# A write unit lasts 20 ms at most; a letter that is given back costs a report.
+_SLICE: Final = {Action.BOUNCE: 8}
+_SLICE_USUAL: Final = 100
+_READ_AT_ONCE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which letters are meant, as somebody typed it; all that is given must fit."""
+
+    ids: tuple[int, ...] = ()
+    states: frozenset[DeliveryState] = frozenset()
+    to_domain: str = ""
+    from_domain: str = ""
+    older: str = ""
+    younger: str = ""
+    message_id: str = ""
+
+    @classmethod
+    def of(
+        cls, ids: Sequence[int] | None, to_domain: str, from_domain: str, older: str, younger: str, message_id: str
+    ) -> Filters:
+        """Return what to act on; Malformed when nothing was named, for that would be everything."""
+        if not (ids or to_domain or from_domain or older or younger or message_id):
+            raise Malformed("say which letters: their numbers, or --to-domain, --from-domain, --older, --message-id")
+        states = frozenset[DeliveryState]() if ids else WAITING
+        return cls(tuple(ids or ()), states, to_domain, from_domain, older, younger, message_id)
+
+    def wanted(self, now: datetime) -> Wanted:
+        """Return what the queue is asked for."""
+        return Wanted(
+            ids=self.ids,
+            states=self.states,
+            destination=parse_domain(self.to_domain) if self.to_domain else "",
+            sender_domain=parse_domain(self.from_domain) if self.from_domain else "",
+            message_id=self.message_id.strip(),
+            created_before=now - _age(self.older) if self.older else None,
+            created_after=now - _age(self.younger) if self.younger else None,
+        )
+
+
+def _age(text: str) -> timedelta:
+    match = _AGE.fullmatch(text.strip())
+    if match is None:
+        raise Malformed(f"“{text}” is no age: write 90s, 15min, 2h or 3d")
+    return timedelta(seconds=int(match[1]) * _AGES[match[2]])
+
+
+def queue(config: Config, clock: Clock, filters: Filters, limit: int) -> tuple[tuple[QueueEntry, ...], QueueSummary]:
+    """Return the deliveries that are meant, oldest first, and the queue's figures."""
     now = clock()
-    return read(config, lambda uow: (outbound.entries(uow, states, limit, now), outbound.summary(uow, now)))
+    wanted = filters.wanted(now)
+    return read(config, lambda uow: (postmaster.find(uow, wanted, limit, now), outbound.summary(uow, now)))
+
+
+def one(config: Config, clock: Clock, number: int) -> QueueEntry:
+    """Return one delivery; Malformed when there is none with that number."""
+    found = read(config, lambda uow: postmaster.find(uow, Wanted(ids=(number,)), 1, clock()))
+    if not found:
+        raise Malformed(f"there is no letter {number} in the queue: see mss queue list")
+    return found[0]
+
+
+def count(config: Config, clock: Clock, filters: Filters) -> int:
+    """Return how many deliveries are meant."""
+    wanted = filters.wanted(clock())
+    return in_store(config, lambda store: _count(store, wanted, clock))
+
+
+async def _count(store: Store, wanted: Wanted, clock: Clock) -> int:
+    return sum([len(some) async for some in _slices(store, wanted, _READ_AT_ONCE, clock)])
+
+
+async def _slices(store: Store, wanted: Wanted, size: int, clock: Clock) -> AsyncIterator[tuple[int, ...]]:
+    """Yield the numbers of the deliveries that are meant, so many at a time."""
+    after = 0
+    while some := await store.read(postmaster.numbers, replace(wanted, after_id=after), size, clock()):
+        yield some
+        after = some[-1]
+
+
+def act(config: Config, clock: Clock, verb: str, filters: Filters) -> tuple[tuple[int, Result], ...]:
+    """Do one thing with all deliveries that are meant, in slices; returns what became of each."""
+    action, wanted, house = Action(verb), filters.wanted(clock()), hosted(config).house
+    size = _SLICE.get(action, _SLICE_USUAL)
+
+    async def work(store: Store) -> tuple[tuple[int, Result], ...]:
+        results: dict[int, Result] = {}
+        async for some in _slices(store, wanted, size, clock):
+            results |= await store.write(postmaster.act, action, some, house, actor(), clock())
+        missing = {number: Result.UNKNOWN for number in filters.ids if number not in results}
+        return tuple(sorted((results | missing).items()))
+
+    return in_store(config, work)
+
+
+def trace(config: Config, clock: Clock, message_id: str) -> tuple[Happening, ...]:
+    """Return a letter's story."""
+    return read(config, lambda uow: postmaster.story(uow, message_id, clock()))
 
 
 def last_word(entry: QueueEntry, *, addresses: bool) -> str:
     """Return what the last attempt came to; what a peer said may name people, so it is masked unless asked for."""
-    outcome = entry.attempts[-1].outcome if entry.attempts else None
-    if outcome is None:
-        return "not tried yet"
+    return said(entry.attempts[-1].outcome, addresses=addresses) if entry.attempts else "not tried yet"
+
+
+def said(outcome: Outcome, *, addresses: bool) -> str:
+    """Return what an attempt came to, in one line."""
     text = outcome.text if addresses else redact(outcome.text)
     return " ".join(filter(None, (outcome.kind.value, str(outcome.code), outcome.enhanced, text)))
 

@@ -5,6 +5,7 @@ What others wrote (peers' texts, names) is printed without the characters that s
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -53,6 +54,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, nothing: str
         console.print(made)
     else:
         say(nothing)
+
+
+def say_json(value: object) -> None:
+    """Print a value as one line of JSON; others' texts hold no character there that steers a terminal."""
+    _console().print(clean(json.dumps(value, ensure_ascii=False)), soft_wrap=True)
 
 
 def when(instant: datetime) -> str:

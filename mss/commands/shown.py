@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from mss import checkup, instance
 from mss.commands import letters
-from mss.commands.house import seconds_ago
 from mss.commands.output import say, say_marked, table, when
+from mss.commands.peering import Step
 from mss.commands.trust import Operator
 from mss.directory.trustlist import written_dn
 from mss.model.account import Account
 from mss.model.audit import AuditRecord
 from mss.model.party import BoxKind, Party
-from mss.model.peer import TrustList
+from mss.model.peer import ListReading, TrustList, changes
 from mss.services.accounts import BoxAccess
-from mss.services.outbound import QueueEntry, QueueSummary
 
 _MARKS: Final = {"ok": "✓", "warning": "!", "wrong": "✗"}
 
@@ -69,32 +67,6 @@ def _box_words(access: BoxAccess, addresses: bool) -> str:
     return f"{name} ({box.kind}, {box.state}, {access.kind})"
 
 
-def queue(entries: Iterable[QueueEntry], summary: QueueSummary, now: datetime, *, addresses: bool) -> None:
-    """Print deliveries and how many there are in each state."""
-    people = ("FROM", "TO") if addresses else ()
-    titles = ("ID", "STATE", "AGE", "DOMAIN", "OCTETS", "TRIES", "NEXT TRY", "LAST OUTCOME", *people)
-    rows = [_queue_row(entry, now, addresses) for entry in entries]
-    table(titles, rows, nothing="No letter is in the queue in these states.")
-    if summary.counts:
-        say("Altogether: " + ", ".join(f"{count} {name}" for name, count in sorted(summary.counts.items())))
-
-
-def _queue_row(entry: QueueEntry, now: datetime, addresses: bool) -> tuple[str, ...]:
-    one = entry.delivery
-    sender = one.reverse_path.spec if one.reverse_path else "<>"
-    return (
-        str(one.id),
-        one.state.value,
-        seconds_ago(one.created_at, now),
-        one.destination,
-        str(one.size_octets),
-        str(one.attempts),
-        when(one.next_attempt_at) if one.state in letters.WAITING else "never",
-        letters.last_word(entry, addresses=addresses),
-        *((sender, one.recipient.spec) if addresses else ()),
-    )
-
-
 def sent(letter: letters.Sent) -> None:
     """Print what became of each recipient's copy, and the number to ask for it later."""
     for outcome in letter.receipt.outcomes:
@@ -118,6 +90,44 @@ def operators(listed: TrustList, found: Iterable[Operator]) -> None:
     table(("OPERATOR", "DOMAINS", "AMONG THEM"), rows, nothing="No operator has these words.")
     read = f"read {when(listed.fetched_at)}"
     say(f"Version {listed.version} of {when(listed.generated_at)}, {read}: {len(listed.domains)} domains.")
+
+
+def readings(found: Iterable[ListReading]) -> None:
+    """Print readings of the trust list, newest first."""
+    rows = [
+        (
+            when(one.last_at),
+            one.source,
+            f"{one.verdict} as version {one.version}" if one.version else one.verdict,
+            str(one.domains) if one.domains else "",
+            when(one.generated_at) if one.generated_at else "",
+            f"{one.times} times since {when(one.first_at)}" if one.times > 1 else "once",
+            one.digest[:16],
+            one.reason,
+        )
+        for one in found
+    ]
+    titles = ("LAST READ", "FROM", "VERDICT", "DOMAINS", "MADE", "HOW OFTEN", "SHA-256", "WHY")
+    table(titles, rows, nothing="No trust list was read yet: mss operator read FILE")
+
+
+def differences(old: TrustList, new: TrustList) -> None:
+    """Print what changed between two trust lists, one line for each certificate that came or went."""
+    found = changes(old, new)
+    for one in found:
+        for mark, subjects in (("-", one.gone), ("+", one.come)):
+            for subject in sorted(subjects, key=str):
+                say(f"{mark} {one.domain}  {written_dn(subject)}")
+    come = sum(1 for one in found if one.domain not in old.domains)
+    gone = sum(1 for one in found if one.domain not in new.domains)
+    rest = len(found) - come - gone
+    say(f"From version {old.version} to {new.version}: {come} domains came, {gone} went, {rest} changed certificates.")
+
+
+def step(made: Step) -> None:
+    """Print one check of a session with another operator."""
+    remedy = "" if made.well or not made.remedy else f" → {made.remedy}"
+    say_marked("✓" if made.well else "✗", f"{made.subject}: {made.text}{remedy}")
 
 
 def records(found: Iterable[AuditRecord]) -> None:

@@ -191,7 +191,8 @@ class Stream(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
         if not self._ended.is_set() and self._transport.can_write_eof():
-            self._transport.write_eof()
+            with suppress(OSError):  # The client is gone, and asyncio has not noticed yet.
+                self._transport.write_eof()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
                 while not self._eof and self._dropped_octets <= _LINGER_MAX_OCTETS:

@@ -50,7 +50,8 @@ class Action(StrEnum):
 class RecipientReport:
     """One recipient's fate. `original` is ORCPT as written (addr-type;xtext); `name` is what a patient may see.
 
-    `diagnostic` is the remote's reply as it came, `remote` its host; `retry_until` goes with DELAYED.
+    `diagnostic` is the remote's reply as it came, `remote` its host; `retry_until` goes with DELAYED. `stopped`: it
+    failed because the reporter's own people stopped it.
     """
 
     final: Address
@@ -62,6 +63,7 @@ class RecipientReport:
     name: str = ""
     last_attempt: datetime | None = None
     retry_until: datetime | None = None
+    stopped: bool = False
 
 
 def dsn(
@@ -123,7 +125,8 @@ def _about(item: RecipientReport, language: int, discreet: bool) -> list[str]:
     who = _who(item) if discreet else f"{printable(item.name)} <{printable(item.final.spec)}>".strip()
     lines = [f"  - {who}"]
     if item.action in (Action.FAILED, Action.DELAYED):
-        lines.append(f"    {report_texts.reason_of(item.status)[language]}")
+        words = report_texts.STOPPED if item.stopped else report_texts.reason_of(item.status)
+        lines.append(f"    {words[language]}")
     return lines
 
 
@@ -154,7 +157,9 @@ def _fields(item: RecipientReport, discreet: bool) -> list[bytes]:
     if item.remote and not discreet:
         fields.append(line("Remote-MTA", f"dns; {item.remote}"))
     if item.diagnostic and not discreet:
-        fields.append(line("Diagnostic-Code", f"smtp; {item.diagnostic}"))
+        # Only a reply of SMTP is of that type (RFC 3464 §2.3.6); the rest are our own words.
+        kind = "smtp" if item.diagnostic[:3].isdigit() else "x-mss"
+        fields.append(line("Diagnostic-Code", f"{kind}; {item.diagnostic}"))
     if item.last_attempt is not None:
         fields.append(line("Last-Attempt-Date", format_date(item.last_attempt)))
     if item.retry_until is not None and item.action is Action.DELAYED:

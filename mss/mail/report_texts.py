@@ -77,6 +77,11 @@ REASONS: Final = {
     "": Words("L'opérateur du destinataire a refusé le message.", "The recipient's operator refused the message."),
 }
 
+STOPPED: Final = Words(
+    "Le service qui gère votre messagerie a arrêté cet envoi.",
+    "The people who run your mail service stopped this message.",
+)
+
 CLOSING: Final = Words(
     "Ce rapport est automatique : n'y répondez pas.",
     "This report was made automatically: please do not answer it.",

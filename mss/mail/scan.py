@@ -5,6 +5,7 @@ Whole letters are checked by counting, never line by line.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 LINE_MAX_OCTETS: Final = 998
@@ -54,6 +55,22 @@ def dot_stuff(octets: bytes) -> bytes:
     if stuffed.startswith(b"."):
         stuffed = b"." + stuffed
     return stuffed if stuffed.endswith(b"\r\n") or not stuffed else stuffed + b"\r\n"
+
+
+def dot_stuffed(octets: bytes, chunk_octets: int) -> Iterator[bytes]:
+    """Yield what `dot_stuff` returns, piece by piece: a large letter is never copied whole."""
+    at, size = 0, len(octets)
+    while at < size:
+        end = at + chunk_octets
+        # No piece ends inside CRLF, so that a dot after a border is seen to begin a line.
+        if octets[end - 1 : end] == b"\r":
+            end += 1
+        piece = octets[at:end].replace(b"\r\n.", b"\r\n..")
+        begins_line = at == 0 or octets.endswith(b"\r\n", 0, at)
+        yield b"." + piece if begins_line and piece.startswith(b".") else piece
+        at = end
+    if size and not octets.endswith(b"\r\n"):
+        yield b"\r\n"
 
 
 def dot_unstuff(octets: bytes) -> bytes:

@@ -14,6 +14,7 @@ class AuditEvent:
     `actor` is an identifier ("account:7", "peer:<CN>", "system:relay"); `action` a static word
     ("letter.accept"); `target` an identifier ("letter:12", "box:4"); `decision` and `rule` what policy said.
     `facts` hold identifiers and numbers, no personal text. `subject_box_id` is the patient or box concerned.
+    `message`: the keyed digest of the Message-ID of the letter that the record is about, for those that tell its story.
     """
 
     actor: str
@@ -23,6 +24,7 @@ class AuditEvent:
     rule: str = ""
     subject_box_id: int | None = None
     facts: Mapping[str, str | int | bool | None] = field(default_factory=dict)
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,14 @@ def next_attempt(
     return min(now + timedelta(seconds=pause_s * (1 + JITTER_SHARE * jitter)), expires_at)
 
 
+def rest_s(failures: int, first_s: int, most_s: int, jitter: float) -> float:
+    """Return for how long a destination that nobody reaches is left in peace after so many failures in a row: twice as
+    long each time, and up to a tenth longer (`jitter` in [0, 1)), so that workers do not return together."""
+    # Beyond some doublings the most is reached whatever it is; the bound keeps the number small.
+    doubled = first_s << min(max(failures, 1) - 1, 20)
+    return min(doubled, most_s) * (1 + JITTER_SHARE * jitter)
+
+
 def classify(code: int, enhanced: str) -> OutcomeKind:
     """Say what a remote answer means; whatever is not clearly good or final is temporary.
 

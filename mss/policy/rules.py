@@ -39,11 +39,29 @@ PEER_NO_TRUST_LIST: Final = Rule(
 PEER_STALE_TRUST_LIST: Final = Rule(
     "peer.stale-trust-list", 451, "4.7.0", "Our copy of the trust list is too old. Try again later."
 )
+PEER_CLOCK_BACK: Final = Rule(
+    "peer.clock-back", 451, "4.3.5", "Our clock is wrong and we cannot judge the trust list. Try again later."
+)
+PEER_EXPIRED: Final = Rule(
+    "peer.expired", 550, "5.7.1", "Your client certificate is outside its dates. Present a valid one."
+)
 PEER_NOT_LISTED: Final = Rule(
     "peer.not-listed",
     550,
     "5.7.1",
     "The trust list does not name your certificate. Ask its manager to list its subject for your domains.",
+)
+PEER_TLS_FAILED: Final = Rule(
+    "peer.tls-failed", 554, "5.7.0", "The TLS handshake failed. Present a certificate of the trusted authorities."
+)
+PEER_TOO_FAST: Final = Rule(
+    "peer.too-fast", 450, "4.7.1", "You send more letters than we take from one operator in a minute. Try again later."
+)
+PEER_PROBING: Final = Rule(
+    "peer.probing",
+    450,
+    "4.7.1",
+    "You asked for too many mailboxes that are not here. Look addresses up in the directory and try again later.",
 )
 
 # For whom it speaks: the envelope and the From header.
@@ -54,6 +72,9 @@ SENDER_FOREIGN_DOMAIN: Final = Rule(
     550,
     "5.7.1",
     "The trust list does not let your certificate speak for the domain in MAIL FROM. Send from a domain of yours.",
+)
+SENDER_TOO_FAST: Final = Rule(
+    "sender.too-fast", 450, "4.7.1", "This sender sends more letters than we take in a minute. Try again later."
 )
 SENDER_OWN: Final = Rule("sender.own", 250, "2.1.0")
 SENDER_NOT_YOURS: Final = Rule(
@@ -145,6 +166,29 @@ PATIENT_TO_PATIENT: Final = _patient(
 LETTER_TOO_LARGE: Final = _patient(
     "letter.too-large", 552, "5.3.4", "The letter is larger than 25 MiB or than this server takes. Send less."
 )
+RECIPIENT_TOO_MANY: Final = Rule(
+    "recipient.too-many",
+    452,
+    "4.5.3",
+    "The letter has more recipients than one transaction takes. Send it to the others in another one.",
+)
+
+# How a letter's octets came (the listener, after DATA).
+LETTER_BARE_LINE_END: Final = Rule(
+    "letter.bare-line-end",
+    550,
+    "5.6.0",
+    "The letter has a bare CR, a bare LF or a NUL. End lines with CR LF and encode other octets.",
+)
+LETTER_TOO_MANY_AT_ONCE: Final = Rule(
+    "letter.too-many-at-once", 452, "4.3.1", "We are receiving too many large letters at once. Try again later."
+)
+LETTER_HEADER_TOO_LARGE: Final = Rule(
+    "letter.header-too-large", 552, "5.3.4", "The letter's header has more fields or octets than we read. Send less."
+)
+LETTER_LOOP: Final = Rule(
+    "letter.loop", 554, "5.4.6", "The letter goes round in circles: it has too many Received fields. Mend its route."
+)
 
 # What a letter contains (exchange, after DATA).
 LETTER_SOUND: Final = Rule("letter.sound", 250, "2.6.0")
@@ -177,6 +221,13 @@ ATTACHMENT_NOT_FILEABLE: Final = _patient(
     550,
     "5.6.1",
     "Only PDF, JPEG, PNG, TIFF, RTF and plain text up to 5 MB can be filed. Keep this file elsewhere.",
+)
+
+DOCUMENT_NOT_YOURS: Final = _patient(
+    "document.not-yours",
+    550,
+    "5.6.0",
+    "The patient cannot accept this document: it is damaged, or does not name the patient alone. Send it again.",
 )
 
 # What a letter does to its conversation (exchange, in the unit that writes).
@@ -220,15 +271,11 @@ BOX_CANNOT_SEND: Final = _patient(
 )
 
 # Who may sign in and act (access).
-ACCOUNT_MAY_SIGN_IN: Final = Rule("account.may-sign-in", 235, "2.7.0")
 ACCOUNT_DISABLED: Final = _patient(
     "account.disabled", 535, "5.7.8", "This account is disabled. Ask your operator to enable it."
 )
 ACCOUNT_WEB_ONLY: Final = _patient(
     "account.web-only", 535, "5.7.8", "Patient accounts are for the webmail only. Sign in there with your browser."
-)
-ACCOUNT_NOT_FOR_WEBMAIL: Final = Rule(
-    "account.not-for-webmail", 535, "5.7.8", "This webmail is for patients. Use your mail program."
 )
 ACCESS_GRANTED: Final = Rule("access.granted")
 ACCESS_NONE: Final = _patient(

@@ -61,8 +61,15 @@ def participants(reading: Reading) -> tuple[Participant, ...]:
     return tuple(Participant(one.address, one.name, role) for role, one in named)
 
 
-def letter_facts(letter: Incoming, recipient: Address, size_max_octets: int) -> LetterFacts:
-    """Return what the policy needs to know of one recipient's copy."""
+def letter_facts(
+    letter: Incoming,
+    recipient: Address,
+    size_max_octets: int,
+    *,
+    represented: bool = False,
+    test_identities: bool = False,
+) -> LetterFacts:
+    """Return what the policy needs to know of one recipient's copy; `represented` only matters before acceptance."""
     reading = letter.reading
     documents = reading.submission.documents if reading.submission else ()
     return LetterFacts(
@@ -78,7 +85,9 @@ def letter_facts(letter: Incoming, recipient: Address, size_max_octets: int) -> 
         documents=tuple(document.entry for document in documents),
         size_octets=len(reading.octets),
         size_max_octets=size_max_octets,
+        represented=represented,
         reply_to_foreign=letter.reply_to_foreign,
+        test_identities=test_identities,
     )
 
 
@@ -172,10 +181,8 @@ def _conversation(uow: Uow, box_id: int, reading: Reading, now: datetime) -> int
 
 def _stand_ins(uow: Uow, box_id: int, reading: Reading) -> tuple[Participant, ...]:
     """Return the Reply-To boxes that earlier letters of this author named."""
-    authors = {one.address.key for one in reading.author}
-    letters = uow.conversations.letters_of_box(box_id)
-    mine = (one for one in letters if one.sender is not None and one.sender.address.key in authors)
-    return tuple(p for letter in mine for p in letter.authorises if p.role is Role.REPLY_TO)
+    mine = (letter for one in reading.author[:1] for letter in uow.conversations.letters_by(box_id, one.address))
+    return tuple(dict.fromkeys(p for letter in mine for p in letter.authorises if p.role is Role.REPLY_TO))
 
 
 # -- dossier ---------------------------------------------------------------------------------------------------------

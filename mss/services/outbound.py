@@ -16,11 +16,17 @@ from mss.policy import retry
 from mss.services import report
 from mss.services.house import House
 from mss.store import Uow
+from mss.store.crypto import Damaged
+from mss.store.queue import Share as Share
+from mss.store.queue import Wanted as Wanted
 
 
-def claim(uow: Uow, worker: str, limit: int, lease_s: int, now: datetime) -> tuple[Delivery, ...]:
-    """Lease up to `limit` due deliveries to this worker, oldest first; a lease that ran out is claimable again."""
-    return uow.queue.claim(worker, limit, timedelta(seconds=lease_s), now)
+def claim(
+    uow: Uow, worker: str, limit: int, lease_s: int, now: datetime, share: Share | None = None
+) -> tuple[Delivery, ...]:
+    """Lease up to `limit` due deliveries to this worker, oldest first, of each destination its share at most; a lease
+    that ran out is claimable again."""
+    return uow.queue.claim(worker, limit, timedelta(seconds=lease_s), now, share)
 
 
 def octets(uow: Uow, delivery_id: int, now: datetime) -> bytes:
@@ -31,52 +37,70 @@ def octets(uow: Uow, delivery_id: int, now: datetime) -> bytes:
     return uow.objects.get(*holding)
 
 
+def octets_of(uow: Uow, delivery_ids: tuple[int, ...], now: datetime) -> dict[int, bytes]:
+    """Return the letters of some deliveries by their numbers; those that are gone or do not open are left out."""
+    found: dict[int, bytes] = {}
+    for delivery_id, holding in uow.queue.octets_of(delivery_ids).items():
+        try:
+            found[delivery_id] = uow.objects.get(*holding)
+        except Damaged:
+            continue
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How attempts are repeated, and who reports: our host name, hosted domains, limits of reading. `peer_speaks_dsn`:
-    the next hop took over the NOTIFY wishes."""
+    """How attempts are repeated, and who reports: our host name, hosted domains, limits of reading."""
 
     relay: RelayConfig
     hostname: str
     domains: Mapping[Domain, str] = field(default_factory=dict)
-    peer_speaks_dsn: bool = False
     limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A delivery as it was claimed, and what one attempt came to; `jitter` is in [0, 1)."""
+
+    delivery: Delivery
+    outcome: Outcome
+    jitter: float = 0.0
 
 
 def record(
     uow: Uow, worker: str, delivery_id: int, outcome: Outcome, plan: Plan, jitter: float, now: datetime
 ) -> DeliveryState:
-    """Write down one attempt and what follows: end, next attempt, delay report, failure report, journal.
-
-    A delivery whose lease another worker took meanwhile is left as it is. `jitter` is in [0, 1).
-    """
+    """Write down one attempt of a delivery that is known by its number only (see `record_all`)."""
     delivery = uow.queue.leased(worker, delivery_id)
-    if delivery is None:
-        return DeliveryState.DUE
-    uow.queue.record(delivery, outcome, now)
-    state, again_at = _follow(delivery, outcome, plan.relay, jitter, now)
-    expired = state is DeliveryState.EXPIRED
+    return DeliveryState.DUE if delivery is None else _record(uow, worker, Tried(delivery, outcome, jitter), plan, now)
+
+
+def record_all(uow: Uow, worker: str, tried: tuple[Tried, ...], plan: Plan, now: datetime) -> tuple[DeliveryState, ...]:
+    """Write down attempts and what follows from each: end, next attempt, delay report, failure report, journal.
+
+    A delivery whose lease another worker took meanwhile is left as it is.
+    """
+    return tuple(_record(uow, worker, one, plan, now) for one in tried)
+
+
+def _record(uow: Uow, worker: str, tried: Tried, plan: Plan, now: datetime) -> DeliveryState:
+    delivery, outcome = tried.delivery, tried.outcome
+    state, again_at = _follow(delivery, outcome, plan.relay, tried.jitter, now)
     kind = retry.report_due(
         delivery,
         outcome.kind,
         now,
         delay_notice_s=plan.relay.delay_notice_s,
-        expired=expired,
-        peer_speaks_dsn=plan.peer_speaks_dsn,
+        expired=state is DeliveryState.EXPIRED,
+        peer_speaks_dsn=outcome.dsn_handed_on,
     )
     delayed = delivery.delay_notified or kind is retry.ReportKind.DELAYED
-    uow.queue.settle(delivery, outcome, state, again_at, delay_notified=delayed)
-    if kind is not None:
-        report.about_delivery(
-            uow,
-            House(plan.hostname, plan.domains, plan.limits),
-            delivery,
-            outcome,
-            kind,
-            delivery.expires_at,
-            now,
-        )
+    if not uow.queue.settle(worker, delivery, outcome, state, again_at, now, delay_notified=delayed):
+        return DeliveryState.DUE
     _journal(uow, delivery, outcome, state, now)
+    if kind is not None:
+        house = House(plan.hostname, plan.domains, plan.limits)
+        report.about_delivery(uow, house, delivery, outcome, kind, delivery.expires_at, now)
     return state
 
 
@@ -119,9 +143,9 @@ def release(uow: Uow, worker: str, delivery_ids: tuple[int, ...], now: datetime)
     uow.queue.release(worker, delivery_ids)
 
 
-def next_due(uow: Uow, now: datetime) -> datetime | None:
-    """Return when the next delivery becomes due; None when the queue is empty."""
-    return uow.queue.next_due()
+def next_due(uow: Uow, now: datetime, closed: frozenset[str] = frozenset()) -> datetime | None:
+    """Return when the next delivery becomes due, those for some destinations left out; None without any."""
+    return uow.queue.next_due(now, closed)
 
 
 @dataclass(frozen=True, slots=True)

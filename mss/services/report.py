@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -18,13 +19,14 @@ from mss.model.account import Box
 from mss.model.address import Address, parse_domain
 from mss.model.audit import AuditEvent
 from mss.model.delivery import Delivery, Outcome
-from mss.model.envelope import Envelope, Notify
+from mss.model.envelope import Envelope, Notify, Ret
 from mss.model.filing import FilingReason, FilingVerdict
 from mss.model.party import BoxKind
 from mss.policy.retry import ReportKind
 from mss.services import deliver
 from mss.services.deliver import Incoming
 from mss.services.house import House
+from mss.services.marks import message_mark
 from mss.services.reading import Reading, read_letter
 from mss.store import Uow
 from mss.store.objects import Stored
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from mss.services.receive import RecipientOutcome
 
 EXPIRY: Final = timedelta(days=2)
+# The status of a letter that its own operator stopped; others' 5.3.0 tells of their systems.
+STOPPED_HERE: Final = "5.3.0"
 POSTMASTER_NAME: Final = "Service de messagerie"
 _KO: Final = {
     903: reports.ErrorCode.INS_ABSENT,
@@ -47,8 +51,11 @@ def _frame(reporter: Correspondent, to: Address, original: Reading, now: datetim
     return reports.Frame(reporter, to, now, own_id, original.message)
 
 
-def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime) -> None:
-    """Put a report into a box of ours, or queue it; a report to an unknown box of ours is dropped and noted."""
+def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime, *, require_tls: bool = False) -> None:
+    """Put a report into a box of ours, or queue it; a report to an unknown box of ours is dropped and noted.
+
+    `require_tls`: the letter it tells of required TLS, and so does the report (RFC 8689 §5).
+    """
     reading = read_letter(octets, house.limits, documents=False)
     stored = uow.objects.put(octets, now)
     if to.domain in house.domains:
@@ -61,7 +68,7 @@ def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime) -> N
         deliver.deliver(uow, box, _incoming(reading, stored, to), FilingVerdict(), size_max_octets, now)
         return
     uow.objects.hold(OPERATOR, stored)
-    uow.queue.add(_delivery(to, reading, stored.id, now), OPERATOR)
+    uow.queue.add(replace(_delivery(to, reading, stored.id, now), require_tls=require_tls), OPERATOR)
     uow.wake("queue")
 
 
@@ -91,6 +98,7 @@ def _delivery(to: Address, reading: Reading, object_id: int, now: datetime) -> D
         expires_at=now + EXPIRY,
         next_attempt_at=now,
         notify=frozenset({Notify.NEVER}),
+        eight_bit=not reading.octets.isascii(),
     )
 
 
@@ -113,6 +121,7 @@ def about_delivery(
     original = _original(uow, house, delivery)
     box = uow.accounts.box_by_address(to) if to.domain in house.domains else None
     discreet = box is not None and box.kind is BoxKind.PATIENT
+    stopped = outcome.enhanced == STOPPED_HERE and not outcome.remote
     item = reports.RecipientReport(
         final=delivery.recipient,
         action=reports.Action(kind.value),
@@ -121,21 +130,28 @@ def about_delivery(
         remote=outcome.remote,
         original=delivery.orcpt,
         name=_shown_name(uow, box, delivery.recipient) if discreet and box else "",
-        last_attempt=now,
+        last_attempt=None if stopped else now,
         retry_until=retry_until,
+        stopped=stopped,
     )
     octets = reports.dsn(
         _frame(_reporter(house), to, original, now),
         [item],
         reporting_mta=house.hostname,
-        ret=delivery.ret,
+        ret=Ret.HDRS if delivery.require_tls else delivery.ret,
         envid=delivery.envid,
         arrival=delivery.created_at,
         discreet=discreet,
     )
-    send(uow, house, to, octets, now)
-    facts = {"kind": kind.value, "report": reports.Action(kind.value).value}
-    uow.journal.write(AuditEvent("system:relay", "report.send", f"delivery:{delivery.id}", facts=facts), now)
+    send(uow, house, to, octets, now, require_tls=delivery.require_tls)
+    mark = message_mark(uow, delivery.message_id)
+    _sent(uow, kind.value, f"delivery:{delivery.id}", delivery.source_box_id, mark, now)
+
+
+def _sent(uow: Uow, kind: str, target: str, box_id: int | None, mark: str | None, now: datetime) -> None:
+    """Note that a report went out, where a letter's story finds it."""
+    event = AuditEvent("system:report", "report.send", target, "", "", box_id, {"kind": kind}, mark)
+    uow.journal.write(event, now)
 
 
 _STATUS: Final = {
@@ -185,12 +201,15 @@ def after_acceptance(
         _frame(_reporter(house), to, reading, now),
         items,
         reporting_mta=house.hostname,
-        ret=envelope.ret,
+        ret=Ret.HDRS if envelope.require_tls else envelope.ret,
         envid=envelope.envid,
         arrival=now,
         discreet=patient is not None,
     )
-    send(uow, house, to, octets, now)
+    send(uow, house, to, octets, now, require_tls=envelope.require_tls)
+    mark = message_mark(uow, reading.message_id)
+    for kind in sorted({item.action.value for item in items}):
+        _sent(uow, kind, f"recipients:{len(items)}", None, mark, now)
 
 
 def _item(uow: Uow, outcome: RecipientOutcome, patient: Box | None) -> reports.RecipientReport | None:
@@ -271,5 +290,8 @@ def _send_mdn(
         final_recipient=box.address,
         reporting_ua=f"{house.hostname}; mss",
         error=error,
+        ret=Ret.HDRS if error is None else Ret.FULL,
     )
     send(uow, house, to, octets, now)
+    kind = str(error.value) if error is not None else disposition.value
+    _sent(uow, f"disposition-{kind}", f"box:{box.id}", box.id, message_mark(uow, reading.message_id), now)

@@ -3,6 +3,7 @@
 It holds no connection and decides no retry. Its rules:
 
 - An answer that cannot be understood is temporary: a bug must not bounce a letter.
+- A letter goes to a peer that can take it as it is; to one that cannot, converted or not at all.
 - What the peer says is cleaned before it is kept: it is shown to senders and operators.
 - A letter with a bare CR, a bare LF or a NUL never leaves, whatever brought it here.
 """
@@ -10,17 +11,24 @@ It holds no connection and decides no retry. Its rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mss.mail import scan
+from mss.config import Limits
+from mss.errors import Malformed
+from mss.mail import convert, mime, scan
+from mss.mail.convert import CannotError, Reason
 from mss.model.address import Address
 from mss.model.delivery import Delivery, Outcome, OutcomeKind
 from mss.model.envelope import Notify, Ret
 from mss.policy import retry
 
 TEXT_MAX: Final = 500
+_LINE_MAX_OCTETS: Final = 4096
+_ANSWER_MAX_OCTETS: Final = 32 * 1024
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+REQUIRETLS: Final = "REQUIRETLS"
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?:\s+|\Z)")
 
 
@@ -30,6 +38,42 @@ class Answer:
 
     code: int
     text: str
+
+
+class Answers:
+    """The peer's octets, cut into answers."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._lines: list[str] = []
+        self._octets = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether every octet so far was part of a whole answer."""
+        return not self._buffer and not self._lines
+
+    def feed(self, octets: bytes) -> list[Answer]:
+        """Return the answers that are complete now; Malformed when it is no SMTP (any more)."""
+        *lines, self._buffer = (self._buffer + octets).split(b"\n")
+        found = [answer for line in lines if (answer := self._line(line)) is not None]
+        if len(self._buffer) > _LINE_MAX_OCTETS:
+            raise Malformed("a line of the peer does not end")
+        return found
+
+    def _line(self, line: bytes) -> Answer | None:
+        self._octets += len(line)
+        if len(line) > _LINE_MAX_OCTETS or self._octets > _ANSWER_MAX_OCTETS:
+            raise Malformed("an answer of the peer does not end")
+        code = line[:3]
+        if not (len(code) == 3 and code.isdigit()) or line[3:4] not in (b"-", b" ", b"\r", b""):
+            raise Malformed("the peer does not speak SMTP")
+        self._lines.append(line[4:].strip(b" \t\r").decode("utf-8", "replace"))
+        if line[3:4] == b"-":
+            return None
+        answer = Answer(int(code), "\n".join(self._lines))
+        self._lines, self._octets = [], 0
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +100,19 @@ class Letter:
         return self.deliveries[0]
 
     @property
-    def needs_smtputf8(self) -> bool:
-        """Whether an address, or the header as it came, needs SMTPUTF8."""
-        first = self.first
+    def has_utf8_address(self) -> bool:
+        """Whether an address of the envelope travels by SMTPUTF8 only."""
         addresses = [delivery.recipient for delivery in self.deliveries]
-        return first.smtputf8 or not all(a.is_ascii for a in (*addresses, *filter(None, [first.reverse_path])))
+        return not all(a.is_ascii for a in (*addresses, *filter(None, [self.first.reverse_path])))
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A letter made ready for one peer, and the octets that go over; only `pack` makes it."""
+
+    letter: Letter
+    octets: bytes
+    smtputf8: bool = False
 
 
 def group(deliveries: Sequence[Delivery], recipients_max: int) -> list[Letter]:
@@ -77,42 +129,86 @@ def group(deliveries: Sequence[Delivery], recipients_max: int) -> list[Letter]:
 
 def _shared(delivery: Delivery) -> tuple[object, ...]:
     sender = delivery.reverse_path.key if delivery.reverse_path else None
-    wishes = (delivery.ret, delivery.envid, delivery.smtputf8, delivery.eight_bit)
+    wishes = (delivery.ret, delivery.envid, delivery.smtputf8, delivery.eight_bit, delivery.require_tls)
     return (delivery.destination, delivery.object_id, delivery.source_box_id, sender, *wishes)
 
 
-def offer(host: str, extensions: Mapping[str, str]) -> Offer:
-    """Read an answer to EHLO: keywords (in any letter case) and their parameters."""
-    names = {name.upper(): value for name, value in extensions.items()}
+def offer(host: str, answer: Answer) -> Offer:
+    """Read an answer to EHLO: keywords (in any letter case) and their parameters, after the greeting's line."""
+    lines = (line.partition(" ") for line in answer.text.split("\n")[1:])
+    names = {name.upper(): value.strip() for name, _, value in lines if name}
     size = names.get("SIZE", "")
     limit = int(size) if size.isascii() and size.isdigit() and len(size) <= 20 else 0
     return Offer(host, frozenset(names), limit or None)
 
 
-def obstacle(letter: Letter, octets: bytes, peer: Offer) -> Outcome | None:
-    """Return why the letter cannot be given to this peer at all; None when it can."""
+def pack(letter: Letter, octets: bytes, peer: Offer, limits: Limits) -> Parcel | Outcome:
+    """Return the letter ready to go to this peer, or why it cannot go there at all.
+
+    Only a peer that leaves no choice gets other octets than ours: parts in seven bits where it lacks 8BITMIME.
+    """
     if scan.smtp_safe(octets):
-        return Outcome(OutcomeKind.PERMANENT, 550, "5.6.0", "The letter has a bare CR, a bare LF or a NUL", peer.host)
-    if letter.needs_smtputf8 and "SMTPUTF8" not in peer:
-        text = "The other operator does not take internationalised addresses"
-        return Outcome(OutcomeKind.PERMANENT, 553, "5.6.7", text, peer.host)
-    if letter.first.eight_bit and "8BITMIME" not in peer:
-        return Outcome(OutcomeKind.PERMANENT, 554, "5.6.3", "The other operator does not take 8-bit letters", peer.host)
+        return _refusal(550, "5.6.0", "The letter has a bare CR, a bare LF or a NUL", peer)
+    if letter.first.require_tls and REQUIRETLS not in peer:
+        text = "The other operator does not promise to encrypt onward, as this letter requires"
+        return _refusal(550, "5.7.30", text, peer)
+    takes_utf8 = "SMTPUTF8" in peer
+    if not takes_utf8 and (letter.has_utf8_address or (letter.first.smtputf8 and _needs_utf8(octets, limits))):
+        return _refusal(553, "5.6.7", "The other operator does not take internationalised addresses or headers", peer)
+    if "8BITMIME" not in peer and not octets.isascii():
+        try:
+            octets = convert.seven_bit(mime.index(octets, limits))
+        except CannotError as error:
+            return _refusal(554, *_CANNOT[error.reason], peer)
     if peer.size_max_octets is not None and len(octets) > peer.size_max_octets:
-        return Outcome(OutcomeKind.PERMANENT, 552, "5.3.4", "The letter is too large for the other operator", peer.host)
-    return None
+        return _refusal(552, "5.3.4", "The letter is too large for the other operator", peer)
+    return Parcel(letter, octets, takes_utf8 and (letter.first.smtputf8 or letter.has_utf8_address))
 
 
-def mail_options(letter: Letter, size_octets: int, peer: Offer) -> tuple[str, ...]:
+_CANNOT: Final = {
+    Reason.HEADER: ("5.6.7", "The other operator does not take internationalised headers"),
+    Reason.SIGNED: ("5.6.3", "The other operator takes no 8-bit letters, and this one is signed"),
+    Reason.OPAQUE: ("5.6.3", "The other operator takes no 8-bit letters, and this one cannot be converted"),
+}
+
+
+def _needs_utf8(octets: bytes, limits: Limits) -> bool:
+    return not octets.isascii() and convert.needs_utf8(mime.index(octets, limits))
+
+
+def _refusal(code: int, enhanced: str, text: str, peer: Offer) -> Outcome:
+    return Outcome(OutcomeKind.PERMANENT, code, enhanced, text, peer.host)
+
+
+def opening(parcel: Parcel, peer: Offer) -> list[bytes]:
+    """Return the commands that begin a transaction, each without its line end: MAIL, RCPT for each recipient, DATA."""
+    sender = parcel.letter.first.reverse_path
+    mail = _command(f"MAIL FROM:<{sender.spec if sender else ''}>", mail_options(parcel, peer))
+    recipients = [
+        _command(f"RCPT TO:<{one.recipient.spec}>", rcpt_options(one, peer)) for one in parcel.letter.deliveries
+    ]
+    return [mail, *recipients, b"DATA"]
+
+
+def _command(command: str, options: Sequence[str]) -> bytes:
+    line = " ".join((command, *options)).encode()
+    if _CONTROL.search(line):
+        raise Malformed("a command holds a control character")
+    return line
+
+
+def mail_options(parcel: Parcel, peer: Offer) -> tuple[str, ...]:
     """Return the parameters of MAIL."""
-    first = letter.first
+    first = parcel.letter.first
     options = []
     if "SIZE" in peer:
-        options.append(f"SIZE={size_octets}")
-    if first.eight_bit and "8BITMIME" in peer:
+        options.append(f"SIZE={len(parcel.octets)}")
+    if not parcel.octets.isascii() and "8BITMIME" in peer:
         options.append("BODY=8BITMIME")
-    if letter.needs_smtputf8:
+    if parcel.smtputf8:
         options.append("SMTPUTF8")
+    if first.require_tls:
+        options.append(REQUIRETLS)
     if "DSN" in peer:
         options += [f"RET={Ret(first.ret)}"] if first.ret else []
         options += [f"ENVID={first.envid}"] if first.envid else []

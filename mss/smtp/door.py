@@ -11,6 +11,7 @@ from mss.clock import Clock
 from mss.config import Limits
 from mss.model.address import Domain
 from mss.model.envelope import Recipient
+from mss.policy.decision import Decision
 from mss.smtp.commands import Credentials
 from mss.smtp.metrics import Metrics
 from mss.smtp.reply import Reply
@@ -46,6 +47,9 @@ class Door(Protocol):
 
     async def data(self, session: Session, transaction: Transaction, octets: bytes) -> Reply:
         """Take the letter: a positive reply is a promise that it is on disk."""
+
+    async def unfit(self, session: Session, transaction: Transaction, decision: Decision) -> Reply:
+        """Refuse a letter whose octets are not fit to be read."""
 
 
 @dataclass(frozen=True, slots=True)

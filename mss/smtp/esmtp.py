@@ -3,7 +3,8 @@
 aiosmtpd keeps the connection (streams, timer, task); the command loop, TLS and answers are ours. The verbs of
 letters stand in `verbs`. The rules:
 
-- Nothing but EHLO, STARTTLS, NOOP, RSET and QUIT is answered before TLS; what arrived before TLS is forgotten.
+- Nothing but EHLO, STARTTLS, NOOP, RSET and QUIT is answered before TLS (BDAT ends the connection); what arrived
+  before TLS is forgotten.
 - A reply never holds what the peer sent; an exception becomes an incident number in the log and 451 4.3.0.
 - Errors and commands are counted since the last accepted letter: a peer that works is never cut off.
 """
@@ -11,9 +12,12 @@ letters stand in `verbs`. The rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
@@ -26,6 +30,7 @@ from mss.smtp.door import House
 from mss.smtp.reply import Reply
 from mss.smtp.session import Session, Transaction, new_id
 from mss.smtp.wire import Fault, Lines
+from mss.tls import alert_of
 
 # aiosmtpd logs addresses, commands and lines of letters: nothing of it may leave, whatever the configuration.
 for _noisy in ("mail.log", "mail.debug"):
@@ -40,7 +45,7 @@ _ABORT_AFTER_S: Final = 5
 _QUIET_S: Final = 0.25
 _LINGER_S: Final = 5
 _LINGER_MAX_OCTETS: Final = 16 * 1024 * 1024
-_BEFORE_TLS: Final = frozenset({"EHLO", "STARTTLS", "NOOP", "RSET", "QUIT"})
+_BEFORE_TLS: Final = frozenset({"EHLO", "STARTTLS", "NOOP", "RSET", "QUIT", "BDAT"})
 
 _FAREWELLS: Final = frozenset({221, 421})
 _FAULTS: Final = frozenset({500, 501, 502, 503, 504, 530, 535, 555})
@@ -155,7 +160,8 @@ class Connection(SMTP):
         self._reader._maybe_resume_transport()  # type: ignore[attr-defined]
         self._reader.feed_eof()
         if self._writer.can_write_eof():
-            self._writer.write_eof()
+            with suppress(OSError):  # The client is gone, and asyncio has not noticed yet.
+                self._writer.write_eof()
         self._heard_at = self.loop.time()
         self._linger_until = self._heard_at + _LINGER_S
         self._abort_handle = self.loop.call_later(_QUIET_S, self._close_if_quiet)
@@ -340,6 +346,8 @@ class Connection(SMTP):
             _log.warning("smtp.octets_before_tls", session=self.facts.id, ip=self.facts.ip, octets=dropped)
         self._reset_timeout(2 * _BEFORE_TLS_TIMEOUT_S)
         self._shaking_hands = True
+        # The loop cuts a connection whose handshake fails before the peer is told why: we tell it ourselves.
+        spare = os.dup(self._writer.get_extra_info("socket").fileno())
         try:
             transport = await self.loop.start_tls(
                 self._writer.transport,
@@ -351,6 +359,8 @@ class Connection(SMTP):
             if transport is None:
                 raise ConnectionResetError  # The client left in the middle of the handshake.
         except OSError as error:  # ssl.SSLError is one; a timeout is a ConnectionAbortedError.
+            with contextlib.suppress(OSError):
+                os.write(spare, alert_of(error))
             await self._insecure(error)
             raise ConnectionAbortedError from error
         except asyncio.CancelledError:
@@ -358,6 +368,7 @@ class Connection(SMTP):
             raise
         finally:
             self._shaking_hands = False
+            os.close(spare)
         self._adopt(transport)
         await self._secure(transport.get_extra_info("ssl_object"))
 

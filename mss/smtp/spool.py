@@ -16,7 +16,7 @@ from typing import IO, Final
 
 from mss.config import Limits
 from mss.log import get_logger
-from mss.smtp.wire import LetterReader
+from mss.smtp.session import LetterIn
 from mss.store import crypto
 
 # Up to here a letter stays in memory while there is some; then it goes to disk in pieces of the second size.
@@ -57,9 +57,9 @@ class Spool:
         self.threads = ThreadPoolExecutor(_THREADS, "smtp-spool")
         self._folder = folder
 
-    def begin(self, declared_octets: int | None = None) -> Incoming:
+    def begin(self, reader: LetterIn, declared_octets: int | None = None) -> Incoming:
         """Begin a letter whose sender said how large it will be, or did not."""
-        return Incoming(self, self.size_max_octets if declared_octets is None else declared_octets)
+        return Incoming(self, reader, self.size_max_octets if declared_octets is None else declared_octets)
 
     def new_file(self) -> IO[bytes]:
         """Return a new file that has no name, or loses it at once."""
@@ -77,8 +77,8 @@ class Incoming:
 
     __slots__ = ("_closed", "_declared", "_file", "_held", "_keys", "_on_disk", "_reserved", "_spool", "reader")
 
-    def __init__(self, spool: Spool, declared_octets: int) -> None:
-        self.reader = LetterReader(spool.size_max_octets)
+    def __init__(self, spool: Spool, reader: LetterIn, declared_octets: int) -> None:
+        self.reader = reader
         self._spool = spool
         self._declared = declared_octets
         self._held = self._on_disk = self._reserved = 0

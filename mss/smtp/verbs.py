@@ -11,15 +11,22 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
+from mss.policy import rules
+from mss.policy.decision import Decision, defer, reject
 from mss.smtp import commands, reply
 from mss.smtp.commands import Credentials
 from mss.smtp.esmtp import READ_OCTETS, Connection, Verb
+from mss.smtp.pace import Pace
 from mss.smtp.reply import Reply
-from mss.smtp.session import Transaction, new_id
+from mss.smtp.session import LetterIn, Transaction, new_id
 from mss.smtp.spool import Incoming
 from mss.smtp.wire import Fault, LetterReader
 
 _DATA_STEP_OCTETS: Final = 16 * 1024
+_AT_ONCE_S: Final = 0.001
+# A letter that is too large is read to its end, but not for ever.
+_OVERRUN: Final = 4
+_OVERRUN_MIN: Final = 16 * 1024 * 1024
 
 
 class Esmtp(Connection):
@@ -131,15 +138,15 @@ class Esmtp(Connection):
         return answer
 
     async def _letter(self, transaction: Transaction) -> Reply:
-        letter = self._house.spool.begin(transaction.mail.size_octets)
-        reader = letter.reader
+        reader = LetterReader(self._house.limits.message_max_octets)
+        letter, pace = self._house.spool.begin(reader, transaction.mail.size_octets), self._new_pace()
         try:
             block = self._lines.take()
             fits = letter.fits(len(block))
             while (rest := reader.feed(block)) is None:
                 if not fits:
                     await letter.spill()
-                block = await self._block(reader)
+                block = await self._block(reader, pace)
                 fits = letter.fits(len(block))
             self._lines.feed(rest)
         except BaseException:
@@ -147,13 +154,21 @@ class Esmtp(Connection):
             raise
         return await self._deliver(transaction, letter)
 
-    async def _block(self, reader: LetterReader) -> bytes:
+    def _new_pace(self) -> Pace:
+        limits = self._house.limits
+        return Pace(self.loop.time(), limits.smtp_timeout_s, limits.smtp_slowest_octets_per_s)
+
+    async def _block(self, reader: LetterIn, pace: Pace) -> bytes:
         """Return more of a letter. The clock starts anew only after real progress: drips do not hold a connection."""
-        block = await self._reader.read(READ_OCTETS)
+        if reader.too_large and reader.wire_octets > max(
+            _OVERRUN * self._house.limits.message_max_octets, _OVERRUN_MIN
+        ):
+            self.stop(reply.TOO_LARGE)
+        block = b"" if self._stopped else await self._reader.read(READ_OCTETS)
         if not block:
             raise ConnectionResetError
         if reader.wire_octets // _DATA_STEP_OCTETS != (reader.wire_octets + len(block)) // _DATA_STEP_OCTETS:
-            self._reset_timeout()
+            self._reset_timeout(max(pace.patience_s(reader.wire_octets, self.loop.time()), _AT_ONCE_S))
         return block
 
     async def _deliver(self, transaction: Transaction, letter: Incoming) -> Reply:
@@ -170,10 +185,10 @@ class Esmtp(Connection):
     async def _judge(self, transaction: Transaction, letter: Incoming) -> Reply:
         self.transaction = None
         reader = letter.reader
-        answer = _form(reader)
+        unfit = fault_of(reader)
         try:
-            if answer:
-                transaction.rule = transaction.rule or "letter-form"
+            if unfit:
+                answer = await self._house.door.unfit(self.facts, transaction, unfit)
             else:
                 answer = await self._take(transaction, letter)
         except Exception as error:  # noqa: BLE001  # The door's map: temporary to the peer.
@@ -202,10 +217,10 @@ class Esmtp(Connection):
     }
 
 
-def _form(reader: LetterReader) -> Reply | None:
+def fault_of(reader: LetterIn) -> Decision | None:
     """Return what is wrong with a letter's octets."""
     if reader.too_large:
-        return reply.TOO_LARGE
+        return reject(rules.LETTER_TOO_LARGE, size_octets=reader.size_octets)
     if reader.bad:
-        return reply.BAD_LETTER
-    return reply.MEMORY_FULL if reader.discarded else None
+        return reject(rules.LETTER_BARE_LINE_END, size_octets=reader.size_octets)
+    return defer(rules.LETTER_TOO_MANY_AT_ONCE, size_octets=reader.size_octets) if reader.discarded else None

@@ -80,10 +80,22 @@ class Journal:
         values = {"writer": chain.writer, "last_number": chain.number, "first_number": first}
         _SEAL.run(self._connection, {**values, "head": chain.head, "sealed_at": to_us(now)})
 
-    def about_box(self, box_id: int, limit: int) -> tuple[AuditRecord, ...]:
-        """Return the newest records about a box or its dossier."""
+    def about_box(
+        self,
+        box_id: int,
+        limit: int,
+        *,
+        offset: int = 0,
+        except_actions: tuple[str, ...] = (),
+        except_actor: str = "",
+    ) -> tuple[AuditRecord, ...]:
+        """Return the newest records about a box or its dossier, without some actions and one actor's doings."""
         query = select(journal).where(journal.c.subject_box_id == box_id)
-        return self._records(query.order_by(journal.c.at.desc(), journal.c.number.desc()).limit(limit))
+        if except_actions:
+            query = query.where(journal.c.action.not_in(except_actions))
+        if except_actor:
+            query = query.where(journal.c.actor != except_actor)
+        return self._records(query.order_by(journal.c.at.desc(), journal.c.number.desc()).offset(offset).limit(limit))
 
     def newest(self, limit: int, action: str = "") -> tuple[AuditRecord, ...]:
         """Return the newest records, of one action when given (a prefix before a dot counts)."""
@@ -95,6 +107,16 @@ class Journal:
     def of_receipt(self, number: str) -> tuple[AuditRecord, ...]:
         """Return all records about one receipt number."""
         return self._records(select(journal).where(journal.c.target == f"receipt:{number}"))
+
+    def of_message(self, digest: str, limit: int) -> tuple[AuditRecord, ...]:
+        """Return the first records about a letter, by the digest of its Message-ID, in order of time."""
+        query = select(journal).where(journal.c.message == digest)
+        return self._records(query.order_by(journal.c.at, journal.c.number).limit(limit))
+
+    def about_box_at(self, box_id: int, at: datetime) -> tuple[AuditRecord, ...]:
+        """Return the records about a box that were written at one instant: those of one unit, as a rule."""
+        query = select(journal).where(journal.c.subject_box_id == box_id, journal.c.at == to_us(at))
+        return self._records(query.order_by(journal.c.number))
 
     def _records(self, query: Any) -> tuple[AuditRecord, ...]:
         return tuple(_record(row) for row in self._connection.execute(query))
@@ -143,10 +165,23 @@ def _values(event: AuditEvent, chain: Chain, now: datetime) -> dict[str, Any]:
         "rule": event.rule,
         "subject_box_id": event.subject_box_id,
         "facts": json.dumps(dict(event.facts), sort_keys=True, separators=(",", ":")),
+        "message": event.message,
     }
 
 
-_FIELDS = ("writer", "number", "at", "actor", "action", "target", "decision", "rule", "subject_box_id", "facts")
+_FIELDS = (
+    "writer",
+    "number",
+    "at",
+    "actor",
+    "action",
+    "target",
+    "decision",
+    "rule",
+    "subject_box_id",
+    "facts",
+    "message",
+)
 
 
 def _row_values(row: Row[Any]) -> dict[str, Any]:
@@ -160,6 +195,13 @@ def _hash(previous: bytes, values: dict[str, Any]) -> bytes:
 
 def _record(row: Row[Any]) -> AuditRecord:
     event = AuditEvent(
-        row.actor, row.action, row.target, row.decision, row.rule, row.subject_box_id, json.loads(row.facts)
+        row.actor,
+        row.action,
+        row.target,
+        row.decision,
+        row.rule,
+        row.subject_box_id,
+        json.loads(row.facts),
+        row.message,
     )
     return AuditRecord(row.writer, row.number, from_us(row.at), event, bytes(row.hash).hex())

@@ -1,11 +1,17 @@
-"""Deliveries: claimed by lease, tried, ended; and the letters already seen, recognised when they come again."""
+"""Deliveries: claimed by lease, tried, ended; and the letters already seen, recognised when they come again.
+
+A lease says whose a delivery is: what is written about a try counts only while the lease is its worker's.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, delete, func, insert, or_, select, update
 
 from mss.clock import from_us, to_us
 from mss.model.address import Address, parse_domain
@@ -18,6 +24,58 @@ from mss.store.tables import arrivals, attempts, deliveries
 _ARRIVE = Hot.new(arrivals)
 _ARRIVAL = select(arrivals.c.receipt).where(arrivals.c.digest == bindparam("digest"))
 _TEXT_MAX = 1000
+_ATTEMPT = Hot.insert(attempts)
+_OPEN: Final = (DeliveryState.DUE.value, DeliveryState.HELD.value)
+_D = deliveries.c
+
+
+def _settle(*, ends: bool) -> Hot:
+    """Make the statement after a try. A delivery that was held meanwhile stays held, unless the try was its end."""
+    names = ["next_attempt_at", "attempts", "delay_notified", "lease_until", "lease_owner"]
+    names += ["last_kind", "last_code", "last_enhanced", "last_text", "last_remote", *(["state"] if ends else [])]
+    mine = and_(
+        _D.id == bindparam("of_id"),
+        _D.lease_owner == bindparam("of_worker"),
+        _D.attempts == bindparam("of_attempts"),
+        or_(_D.state == bindparam("of_due"), _D.state == bindparam("of_held")),
+    )
+    return Hot(update(deliveries).where(mine).values({name: bindparam(f"to_{name}") for name in names}))
+
+
+_END, _AGAIN = _settle(ends=True), _settle(ends=False)
+_ROUNDS_MAX: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many deliveries a claim may bring for each destination: `left` names some, `most` is for all others."""
+
+    most: int
+    left: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, destination: str) -> int:
+        """Return how many there may be for one destination."""
+        return self.left.get(destination, self.most)
+
+    @property
+    def closed(self) -> frozenset[str]:
+        """The destinations that take none."""
+        return frozenset(name for name, left in self.left.items() if left <= 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which deliveries are meant; what is empty is no condition. Those after `after_id` only: for one slice after
+    another."""
+
+    ids: tuple[int, ...] = ()
+    states: frozenset[DeliveryState] = frozenset()
+    destination: str = ""
+    sender_domain: str = ""
+    message_id: str = ""
+    created_before: datetime | None = None
+    created_after: datetime | None = None
+    after_id: int = 0
 
 
 class Queue:
@@ -38,28 +96,47 @@ class Queue:
         row = {**_values(delivery), "holder_id": holder_id, "lease_until": 0, "lease_owner": ""}
         return int(self._connection.execute(insert(deliveries).returning(deliveries.c.id), row).scalar_one())
 
-    def claim(self, worker: str, limit: int, lease: timedelta, now: datetime) -> tuple[Delivery, ...]:
-        """Lease due deliveries, oldest first; a lease that ran out is claimable again."""
-        at = to_us(now)
-        due = (
-            select(deliveries.c.id)
-            .where(
-                and_(
-                    deliveries.c.state == DeliveryState.DUE,
-                    deliveries.c.next_attempt_at <= at,
-                    deliveries.c.lease_until <= at,
-                )
-            )
-            .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
-            .limit(limit)
-        )
-        ids = self._connection.execute(claimable(self._connection, due)).scalars().all()
+    def claim(
+        self, worker: str, limit: int, lease: timedelta, now: datetime, share: Share | None = None
+    ) -> tuple[Delivery, ...]:
+        """Lease due deliveries, oldest first, of each destination its share at most; a lease that ran out is claimable
+        again."""
+        due = and_(_D.state == DeliveryState.DUE, _D.next_attempt_at <= to_us(now), _D.lease_until <= to_us(now))
+        if share is None:
+            chosen = select(_D.id).where(due).order_by(_D.next_attempt_at, _D.id).limit(limit)
+        else:
+            chosen = select(_D.id).where(due, _D.id.in_(self._shared_out(due, limit, share)))
+        ids = self._connection.execute(claimable(self._connection, chosen)).scalars().all()
         if not ids:
             return ()
         lease_values = {"lease_until": to_us(now + lease), "lease_owner": worker}
-        statement = update(deliveries).where(deliveries.c.id.in_(ids)).values(lease_values).returning(deliveries)
+        statement = update(deliveries).where(_D.id.in_(ids)).values(lease_values).returning(deliveries)
         rows = self._connection.execute(statement).all()
         return tuple(_delivery(row) for row in sorted(rows, key=lambda row: (row.next_attempt_at, row.id)))
+
+    def _shared_out(self, due: ColumnElement[bool], limit: int, share: Share) -> list[int]:
+        """Return the oldest due deliveries, of each destination its share; a full destination hides none behind it."""
+        chosen: dict[int, None] = {}
+        taken: Counter[str] = Counter()
+        closed = set(share.closed)
+        for _ in range(_ROUNDS_MAX):
+            query = select(_D.id, _D.destination).where(due, _D.destination.not_in(closed) if closed else due)
+            rows = self._connection.execute(query.order_by(_D.next_attempt_at, _D.id).limit(limit)).all()
+            full = set()
+            for row in rows:
+                if len(chosen) >= limit:
+                    break
+                if row.id in chosen:
+                    continue
+                if taken[row.destination] >= share.of(row.destination):
+                    full.add(row.destination)
+                    continue
+                taken[row.destination] += 1
+                chosen[row.id] = None
+            if not full or len(rows) < limit or len(chosen) >= limit:
+                break
+            closed |= full
+        return list(chosen)
 
     def release(self, worker: str, delivery_ids: tuple[int, ...]) -> None:
         """Give leases back untried."""
@@ -82,52 +159,81 @@ class Queue:
         row = self._connection.execute(query).first()
         return None if row is None else (row.holder_id, row.object_id)
 
-    def record(self, delivery: Delivery, outcome: Outcome, now: datetime) -> None:
-        """Write one attempt down."""
-        row = {
-            "delivery_id": delivery.id,
-            "number": delivery.attempts + 1,
-            "at": to_us(now),
-            "kind": outcome.kind,
-            "code": outcome.code,
-            "enhanced": outcome.enhanced,
-            "text": _plain(outcome.text, _TEXT_MAX),
-            "remote": _plain(outcome.remote, 255),
-        }
-        self._connection.execute(insert(attempts), row)
+    def octets_of(self, delivery_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Return (holder, object) of the octets of some deliveries, those that are there."""
+        query = select(_D.id, _D.holder_id, _D.object_id).where(_D.id.in_(delivery_ids))
+        return {row.id: (row.holder_id, row.object_id) for row in self._connection.execute(query)}
 
     def settle(
         self,
+        worker: str,
         delivery: Delivery,
         outcome: Outcome,
         state: DeliveryState,
         next_attempt_at: datetime,
+        now: datetime,
         *,
         delay_notified: bool,
-    ) -> None:
-        """Set what follows from an attempt and give the lease back."""
-        values = {
-            "state": state,
+    ) -> bool:
+        """Write down one try of a delivery as it was claimed and what follows, and give the lease back.
+
+        False, and nothing is written, when the lease is not this worker's any more.
+        """
+        said = {
+            "kind": outcome.kind.value,
+            "code": outcome.code,
+            "enhanced": outcome.enhanced[:16],
+            "text": _plain(outcome.text, _TEXT_MAX),
+            "remote": _plain(outcome.remote, 255),
+        }
+        due, held = _OPEN
+        after = {
+            "state": state.value,
             "next_attempt_at": to_us(next_attempt_at),
             "attempts": delivery.attempts + 1,
             "delay_notified": delay_notified,
             "lease_until": 0,
             "lease_owner": "",
-            "last_kind": outcome.kind,
-            "last_code": outcome.code,
-            "last_enhanced": outcome.enhanced,
-            "last_text": _plain(outcome.text, _TEXT_MAX),
-            "last_remote": _plain(outcome.remote, 255),
+            **{f"last_{name}": value for name, value in said.items()},
         }
-        self._connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(values))
+        mine = {"id": delivery.id, "worker": worker, "attempts": delivery.attempts, "due": due, "held": held}
+        values = {f"of_{name}": value for name, value in mine.items()} | {f"to_{k}": v for k, v in after.items()}
+        statement = _AGAIN if state is DeliveryState.DUE else _END
+        if not statement.run(self._connection, values).rowcount:
+            return False
+        row = {"delivery_id": delivery.id, "number": delivery.attempts + 1, "at": to_us(now), **said}
+        _ATTEMPT.run(self._connection, row)
+        return True
 
-    def next_due(self) -> datetime | None:
-        """Return when the next delivery becomes due or claimable."""
-        later = deliveries.c.lease_until > deliveries.c.next_attempt_at
-        due_at = case((later, deliveries.c.lease_until), else_=deliveries.c.next_attempt_at)
-        query = select(func.min(due_at)).where(deliveries.c.state == DeliveryState.DUE)
-        due = self._connection.execute(query).scalar()
-        return None if due is None else from_us(due)
+    def next_due(self, now: datetime, closed: frozenset[str] = frozenset()) -> datetime | None:
+        """Return when the next delivery becomes due or claimable, those for some destinations left out."""
+        waiting = [_D.state == DeliveryState.DUE, *([_D.destination.not_in(closed)] if closed else [])]
+        leased = case((_D.lease_until > _D.next_attempt_at, _D.lease_until), else_=_D.next_attempt_at)
+        # Only those that are due already are looked at one by one; the first of the others stands in the index.
+        past = select(func.min(leased)).where(*waiting, _D.next_attempt_at <= to_us(now))
+        future = select(func.min(_D.next_attempt_at)).where(*waiting, _D.next_attempt_at > to_us(now))
+        found = [self._connection.execute(query).scalar() for query in (past, future)]
+        return min((from_us(due) for due in found if due is not None), default=None)
+
+    # -- what operators ask and do ----------------------------------------------------------------------------------
+
+    def find(self, wanted: Wanted, limit: int) -> tuple[Delivery, ...]:
+        """Return the deliveries that are meant, oldest first."""
+        query = select(deliveries).where(*_conditions(wanted)).order_by(_D.id).limit(limit)
+        return tuple(_delivery(row) for row in self._connection.execute(query))
+
+    def under_way(self, delivery_id: int, now: datetime) -> bool:
+        """Whether a worker has the delivery now."""
+        query = select(_D.id).where(_D.id == delivery_id, _D.lease_until > to_us(now))
+        return self._connection.execute(query).first() is not None
+
+    def move(self, delivery_id: int, state: DeliveryState, next_attempt_at: datetime | None) -> bool:
+        """Put a delivery that is not at its end into another state; False when it is at its end, or unknown."""
+        values: dict[str, Any] = {"state": state.value}
+        if next_attempt_at is not None:
+            values["next_attempt_at"] = to_us(next_attempt_at)
+        where = and_(_D.id == delivery_id, _D.state.in_(_OPEN))
+        return bool(self._connection.execute(update(deliveries).where(where).values(values)).rowcount)
 
     def list(self, states: frozenset[DeliveryState], limit: int) -> tuple[Delivery, ...]:
         """Return deliveries in some states, oldest first."""
@@ -164,6 +270,31 @@ class Queue:
         return self._connection.execute(delete(arrivals).where(arrivals.c.digest.in_(old))).rowcount
 
 
+def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = [_D.id > wanted.after_id] if wanted.after_id else []
+    if wanted.ids:
+        found.append(_D.id.in_(wanted.ids))
+    if wanted.states:
+        found.append(_D.state.in_(sorted(wanted.states)))
+    if wanted.destination:
+        found.append(_D.destination == wanted.destination)
+    if wanted.sender_domain:
+        found.append(_D.reverse_path.like(f"%@{_escaped(wanted.sender_domain)}", escape="\\"))
+    if wanted.message_id:
+        bare = wanted.message_id.strip("<>")
+        found.append(or_(_D.message_id == bare, _D.message_id == f"<{bare}>"))
+    if wanted.created_before is not None:
+        found.append(_D.created_at <= to_us(wanted.created_before))
+    if wanted.created_after is not None:
+        found.append(_D.created_at >= to_us(wanted.created_after))
+    return found
+
+
+def _escaped(text: str) -> str:
+    """Return a text that LIKE takes literally."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
 def _plain(text: str, most: int) -> str:
     """Return a stranger's text as both engines can keep it: no NUL, no lone surrogate, so long at most."""
     return text[:most].replace("\0", "").encode("utf-8", "replace").decode()
@@ -190,6 +321,7 @@ def _values(delivery: Delivery) -> dict[str, Any]:
         "smtputf8": delivery.smtputf8,
         "eight_bit": delivery.eight_bit,
         "delay_notified": delivery.delay_notified,
+        "require_tls": delivery.require_tls,
     }
 
 
@@ -221,4 +353,5 @@ def _delivery(row: Row[Any]) -> Delivery:
         eight_bit=row.eight_bit,
         last_outcome=last,
         delay_notified=row.delay_notified,
+        require_tls=row.require_tls,
     )

@@ -13,15 +13,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mss.model.account import Account, AccountKind
+from mss.model.account import Account
 from mss.model.secret import Secret
+from mss.policy.access import MAY_USE, Door
 from mss.services import accounts
 from mss.services.accounts import SecondFactor
 from mss.signin import Reason, Refused
 from mss.store import Uow
 from mss.web import forms
 from mss.web.forms import Form
-from mss.web.pages import mark
+from mss.web.pages import Locale, choose_locale, is_locale, mark
 from mss.web.sessions import Visit, new_token
 from mss.webmail import secondfactor
 from mss.webmail.room import Room, go
@@ -32,7 +33,7 @@ RECOVERY: Final = "/sign-in/recovery-code"
 SET_UP: Final = "/sign-in/set-up"
 HOME: Final = "/conversations"
 
-_PATIENTS: Final = frozenset({AccountKind.PATIENT})
+_PATIENTS: Final = MAY_USE[Door.WEBMAIL]
 REFUSALS: Final = {
     Reason.BAD_CREDENTIALS: mark("The user name or the password is not right."),
     Reason.LOCKED: mark("Too many failed attempts. Try again in %(minutes)s min."),
@@ -101,7 +102,15 @@ async def _begin(room: Room, request: Request, account: Account) -> Response:
     device = request.headers.get("user-agent", "")
     await room.sessions.open(response, account.id, boxes[0].box.id, device, second_factor_done=False)
     room.cookies.drop(response, room.cookies.form)
+    if not request.cookies.get(room.cookies.locale):
+        # Pages that know no account yet, and those of errors, speak the account's language from now on.
+        remember_locale(room, response, choose_locale(account.locale, "", room.config.webmail.default_locale))
     return response
+
+
+def remember_locale(room: Room, response: Response, locale: Locale) -> None:
+    """Let this browser speak a language for a year."""
+    room.cookies.put(response, room.cookies.locale, locale, 365 * 86400)
 
 
 def _no_box(room: Room, request: Request) -> str:
@@ -259,12 +268,12 @@ async def change_language(room: Room, request: Request) -> Response:
     """Remember a language and go back to where the link stood."""
     locale = request.path_params["locale"]
     back = request.query_params.get("back", "/")
-    if locale not in ("fr", "en"):
+    if not is_locale(locale):
         raise HTTPException(404)
     # Only a path of our own: a double slash or a backslash would lead to another host.
     own = back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable()
     response = go(back if own else "/")
-    room.cookies.put(response, room.cookies.locale, locale, 365 * 86400)
+    remember_locale(room, response, locale)
     return response
 
 

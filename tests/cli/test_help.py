@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from typer.main import get_command
 
@@ -10,10 +14,22 @@ from mss.commands import journal
 from mss.errors import Conflict, Malformed, Misconfigured, Unavailable
 from tests.cli.cli_world import Desk, one_line, typed
 
+ROOT = Path(__file__).parents[2]
 COMMANDS = {
     *("init", "serve", "check", "welcome", "account add", "account grant", "account list", "account passwd"),
-    *("account state", "queue list", "policy explain", "directory import", "directory search", "operator list"),
-    *("operator show", "operator read", "audit list", "audit receipt", "audit verify"),
+    *("queue list", "queue show", "queue hold", "queue release", "queue retry", "queue bounce", "queue trace"),
+    *("account state", "policy explain", "directory import", "directory search", "operator list"),
+    *(
+        "operator show",
+        "operator read",
+        "operator history",
+        "operator diff",
+        "operator test",
+        "audit list",
+        "audit receipt",
+        "audit verify",
+    ),
+    *("dkim keygen", "dkim list"),
 }
 
 
@@ -23,6 +39,37 @@ def _names() -> list[str]:
         below = getattr(command, "commands", None)
         found += [f"{name} {each}" for each in below] if below else [name]
     return found
+
+
+# What takes long to import and what help has no use for: it waits for none of them.
+HEAVY = {
+    *("aiosmtpd", "alembic", "argon2", "asyncio", "cryptography", "jinja2", "lxml", "OpenSSL", "psycopg", "rich"),
+    *("sqlalchemy", "ssl", "starlette", "structlog", "uvicorn", "uvloop"),
+    *("mss.app", "mss.checkup", "mss.dossier", "mss.imap", "mss.instance", "mss.mail", "mss.pki", "mss.policy"),
+    *("mss.services", "mss.smtp", "mss.store", "mss.tls", "mss.web", "mss.webmail"),
+}
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["account", "add", "--help"], ["queue", "bounce", "--help"]], ids=" ".join
+)
+def test_help_imports_nothing_that_takes_long(words: list[str]) -> None:
+    asked = (
+        "import sys\n"
+        "from mss.cli import app\n"
+        "try:\n"
+        f"    app({words!r}, prog_name='mss')\n"
+        "finally:\n"
+        "    print('imported:', *sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, check=True, capture_output=True, text=True)
+    *said, imported = done.stdout.splitlines()
+    assert said[0].startswith("Usage: mss")
+    assert HEAVY & set(imported.split()) == set()
+
+
+def test_every_line_of_the_first_help_is_whole() -> None:
+    assert "..." not in typed("--help").stdout.replace("[ARGS]...", "")
 
 
 def test_these_are_all_the_commands() -> None:
@@ -38,7 +85,7 @@ def test_help_says_what_it_does_and_gives_an_example(name: str) -> None:
     assert f"Example: mss {name}" in text
 
 
-@pytest.mark.parametrize("name", ["", "account", "queue", "policy", "directory", "operator", "audit"])
+@pytest.mark.parametrize("name", ["", "account", "queue", "policy", "directory", "operator", "dkim", "audit"])
 def test_a_group_alone_lists_its_commands(name: str) -> None:
     words = name.split()
     result = typed(*words, "--help")

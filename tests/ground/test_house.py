@@ -22,17 +22,27 @@ FUNCTION_LINES_MEDIAN_MAX = 9
 # that cannot be: a path ending with a slash is a whole room.
 NAMED_IN = {
     "alembic": ("store/",),
-    "cryptography": ("pki.py", "revocation.py", "store/", "tls.py"),
+    "cryptography": (
+        "commands/peering.py",
+        "commands/signatures.py",
+        "ocsp.py",
+        "pki.py",
+        "revocation.py",
+        "store/",
+        "tls.py",
+        "xmlsig.py",
+    ),
     "psycopg": ("store/",),
     "sqlalchemy": ("store/",),
+    "typer": ("cli.py", "commands/"),
     "starlette": ("app.py", "console/", "directory/", "web.py", "web/", "webmail/"),
 }
 
 # A door's error map, a loop's supervisor, and the place that builds everything.
 MAY_CATCH_ALL = re.compile(
     r"app\.py|cli\.py|web\.py|web/\w+\.py|signin\.py|upkeep\.py|store/(store|wakeup|writer|server_writers)\.py"
-    r"|smtp/(esmtp|verbs|mx|submission|relay)\.py|imap/(server|handlers|session)\.py"
-    r"|(webmail|console)/app\.py|directory/refresh\.py"
+    r"|smtp/(esmtp|verbs|mx|submission|relay|recorder)\.py|imap/(server|handlers|session)\.py"
+    r"|(webmail|console)/app\.py|directory/refresh\.py|watch\.py"
 )
 
 # The expressions are written so that this file does not match them itself.
@@ -92,7 +102,9 @@ def test_no_key_is_in_git() -> None:
 
 
 def test_no_module_is_too_long() -> None:
-    lengths = {_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in _modules()}
+    # A migration is a list of tables, and is never changed once it is in the field.
+    modules = (path for path in _modules() if "versions" not in path.parts)
+    lengths = {_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in modules}
     assert not {name: length for name, length in lengths.items() if length > LINES_MAX}
 
 

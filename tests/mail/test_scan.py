@@ -90,3 +90,11 @@ def test_dots_come_out_as_they_went_in(octets: bytes) -> None:
 
 def test_a_dot_that_was_not_doubled_is_taken_off() -> None:
     assert scan.dot_unstuff(b".a\r\n.b\r\n") == b"a\r\nb\r\n"
+
+
+@given(_BYTES, st.integers(1, 9))
+def test_dots_are_the_same_wherever_a_piece_ends(octets: bytes, chunk: int) -> None:
+    safe = scan.canonical(octets)
+    pieces = list(scan.dot_stuffed(safe, chunk))
+    assert b"".join(pieces) == scan.dot_stuff(safe)
+    assert not any(piece.endswith(b"\r") for piece in pieces)

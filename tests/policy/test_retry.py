@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mss.config import RelayConfig
 from mss.model.delivery import Delivery, OutcomeKind
 from mss.model.envelope import Notify
-from mss.policy.retry import JITTER_SHARE, Expired, ReportKind, classify, next_attempt, report_due
+from mss.policy.retry import JITTER_SHARE, Expired, ReportKind, classify, next_attempt, report_due, rest_s
 from tests.policy.facts import COLLEAGUE, DOCTOR, NOW, REGION
 
 SCHEDULE, EXPIRE_S = (60, 300, 900), 86400
@@ -45,6 +45,16 @@ def test_the_last_try_falls_on_the_expiry(age_s: int, expected: object) -> None:
 
 def test_without_a_schedule_there_is_one_try() -> None:
     assert next_attempt(1, NOW, NOW + timedelta(seconds=3), (), EXPIRE_S, 0.0) == Expired(NOW + timedelta(seconds=3))
+
+
+@pytest.mark.parametrize(
+    ("failures", "jitter", "pause_s"),
+    [(0, 0.0, 10), (1, 0.0, 10), (2, 0.0, 20), (3, 0.0, 40), (6, 0.0, 300), (6, 1.0, 330), (10_000, 0.0, 300)],
+)
+def test_a_destination_that_nobody_reaches_rests_twice_as_long_each_time(
+    failures: int, jitter: float, pause_s: int
+) -> None:
+    assert rest_s(failures, 10, 300, jitter) == pytest.approx(pause_s)
 
 
 @given(

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from mss.config import RelayConfig
 from mss.errors import Unavailable
@@ -19,10 +20,11 @@ from mss.model.envelope import Notify
 from mss.model.mailbox import INBOX
 from mss.services import mailbox, outbound, submit
 from mss.services.mailbox import Columns
-from mss.services.outbound import Plan
+from mss.services.outbound import Plan, Share, Tried
 from mss.store.store import Store
+from mss.store.tables import holdings
 from tests.services.services_world import DOCTOR, HOSTED, NURSE, OUTSIDE, envelope, letter
-from tests.store.store_world import CLINIC, NOW, PATIENTS, account_for, clinic_box, later
+from tests.store.store_world import CLINIC, NOW, PATIENTS, REGION, account_for, clinic_box, later
 
 RELAY = RelayConfig(retry_s=(60, 300), expire_s=3600, delay_notice_s=600)
 PLAN = Plan(RELAY, "mx.ours.test", {CLINIC: "professional", PATIENTS: "patient"})
@@ -30,6 +32,7 @@ SENT = Outcome(OutcomeKind.RELAYED, 250, "2.0.0", "ok", "mx.chu")
 LATER = Outcome(OutcomeKind.TEMPORARY, 451, "4.3.0", "try later", "mx.chu")
 NEVER = Outcome(OutcomeKind.PERMANENT, 550, "5.1.1", "no such user", "mx.chu")
 NOTHING = Outcome(OutcomeKind.TEMPORARY, 0, "", "no answer")
+ELSEWHERE = Address("martin", REGION)
 
 
 @dataclass
@@ -157,6 +160,64 @@ async def test_when_the_next_is_due(sender: Sender) -> None:
     assert await sender.store.read(outbound.next_due, NOW) is None
 
 
+async def test_a_claim_brings_each_destination_its_share(sender: Sender) -> None:
+    """A thousand letters for one operator must not hide the one that came after them for another."""
+    for _ in range(12):
+        await sender.send(DOCTOR)
+    await sender.send(ELSEWHERE, now=later(seconds=1))
+
+    async def claim(limit: int, share: Share) -> list[str]:
+        at = later(seconds=2)
+        claimed = await sender.store.write(outbound.claim, "w", limit, 300, at, share)
+        await sender.store.write(outbound.release, "w", tuple(one.id for one in claimed), at)
+        return [str(one.destination) for one in claimed]
+
+    near, far = str(DOCTOR.domain), str(ELSEWHERE.domain)
+    assert await claim(5, Share(5)) == [near] * 5
+    assert await claim(5, Share(4)) == [near] * 4 + [far]
+    assert await claim(5, Share(4, {near: 2})) == [near] * 2 + [far]
+    assert await claim(5, Share(4, {near: 0})) == [far]
+    assert await claim(5, Share(4, {near: -3, far: 0})) == []
+    assert await claim(50, Share(50)) == [near] * 12 + [far]
+
+
+async def test_what_a_closed_destination_waits_for_is_no_alarm(sender: Sender) -> None:
+    await sender.send(DOCTOR)
+    await sender.send(ELSEWHERE, now=later(minutes=5))
+
+    async def due(*closed: Address) -> Any:
+        names = frozenset(str(one.domain) for one in closed)
+        return await sender.store.read(outbound.next_due, later(minutes=1), names)
+
+    assert await due() == NOW
+    assert await due(DOCTOR) == later(minutes=5)
+    assert await due(DOCTOR, ELSEWHERE) is None
+
+
+async def test_the_letters_of_a_batch_are_read_in_one_go(sender: Sender) -> None:
+    await sender.send(DOCTOR, ELSEWHERE)
+    await sender.send(DOCTOR)
+    claimed = await sender.claim()
+    ids = tuple(one.id for one in claimed)
+    found = await sender.store.read(outbound.octets_of, (*ids, 99), NOW)
+    assert found == {one: await sender.store.read(outbound.octets, one, NOW) for one in ids}
+
+
+async def test_a_letter_that_does_not_open_is_left_out_of_its_batch(sender: Sender) -> None:
+    await sender.send(DOCTOR)
+    await sender.send(DOCTOR)
+    first, second = await sender.claim()
+
+    def damaged(uow: Any) -> None:
+        connection = uow.accounts._connection
+        connection.execute(
+            update(holdings).where(holdings.c.object_id == first.object_id).values(content_key=b"x" * 60)
+        )
+
+    await sender.store.write(damaged)
+    assert set(await sender.store.read(outbound.octets_of, (first.id, second.id), NOW)) == {second.id}
+
+
 # -- outcomes ----------------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +242,24 @@ async def test_a_delivery_is_tried_by_the_schedule_until_it_expires(sender: Send
     [report] = await sender.inbox()
     assert b"Action: failed" in report
     assert await sender.claim(now=later(days=9)) == ()
+
+
+async def test_many_attempts_are_written_down_in_one_unit(sender: Sender) -> None:
+    for _ in range(4):
+        await sender.send()
+    sent, late, refused, stolen = await sender.claim()
+    await sender.store.write(outbound.release, "w", (stolen.id,), NOW)
+    tried = tuple(Tried(one, what) for one, what in ((sent, SENT), (late, LATER), (refused, NEVER), (stolen, SENT)))
+    before = sender.store.commits
+    states = await sender.store.write(outbound.record_all, "w", tried, PLAN, NOW)
+    assert sender.store.commits == before + 1
+    assert states == (DeliveryState.DELIVERED, DeliveryState.DUE, DeliveryState.FAILED, DeliveryState.DUE)
+    assert [(await sender.state(one)).attempts for one in (sent, late, refused, stolen)] == [1, 1, 1, 0]
+    assert (await sender.state(late)).next_attempt_at == later(seconds=60)
+    # A record that comes twice counts once.
+    assert await sender.store.write(outbound.record_all, "w", tried, PLAN, NOW) == (DeliveryState.DUE,) * 4
+    assert [(await sender.state(one)).attempts for one in (sent, late, refused, stolen)] == [1, 1, 1, 0]
+    assert len(await sender.inbox()) == 1
 
 
 async def test_a_delivered_letter_is_at_its_end(sender: Sender) -> None:
@@ -256,7 +335,7 @@ async def test_reports_are_sent_as_wished(
 async def test_success_is_left_to_a_next_hop_that_reports_it(sender: Sender) -> None:
     await sender.send(notify=frozenset({Notify.SUCCESS}))
     [one] = await sender.claim()
-    await sender.record(one, SENT, plan=replace(PLAN, peer_speaks_dsn=True))
+    await sender.record(one, replace(SENT, dsn_handed_on=True))
     assert await sender.inbox() == []
 
 

@@ -39,6 +39,7 @@ class Scripted:
         self.services = services or {}
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.bell = Bell()
+        self.others: dict[str, Bell] = {}
 
     @property
     def store(self) -> Store:
@@ -63,7 +64,7 @@ class Scripted:
         return result
 
     def subscribe(self, channel: str, key: int = 0) -> Bell:
-        return self.bell
+        return self.bell if channel == "queue" else self.others.setdefault(channel, Bell())
 
     def called(self, name: str) -> list[tuple[Any, ...]]:
         return [args for service, args in self.calls if service == name]

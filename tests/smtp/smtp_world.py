@@ -18,6 +18,7 @@ from mss.model.account import Account, AccountKind
 from mss.model.address import Domain
 from mss.model.envelope import Envelope, Recipient
 from mss.model.secret import Secret
+from mss.policy.decision import Decision
 from mss.smtp import reply
 from mss.smtp.commands import Credentials
 from mss.smtp.door import Door
@@ -93,6 +94,7 @@ class Recorder:
     failures: list[str] = field(default_factory=list)
     given: list[Credentials] = field(default_factory=list)
     answers: dict[str, Reply | Exception] = field(default_factory=dict)
+    unfits: list[Decision] = field(default_factory=list)
     hold: asyncio.Event | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -131,6 +133,11 @@ class Recorder:
         if answer.positive:
             self.letters.append((transaction.envelope(), octets))
         return answer
+
+    async def unfit(self, session: Session, transaction: Transaction, decision: Decision) -> Reply:
+        transaction.note(decision)
+        self.unfits.append(decision)
+        return self._answer("unfit", reply.of_decision(decision))
 
 
 class Counts(Silence):

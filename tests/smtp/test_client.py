@@ -12,11 +12,12 @@ import pytest
 from mss.model.address import Address, Domain
 from mss.model.delivery import Outcome, OutcomeKind
 from mss.model.envelope import Notify, Ret
-from mss.smtp import client
+from mss.smtp import client, dialog
 from mss.smtp.client import Channel, Pin, Secrets
 from mss.smtp.dialog import Letter
 from mss.smtp.reply import Reply
 from mss.tls import TlsMaterial
+from tests.mail.letters import LIMITS
 from tests.smtp.smtp_letters import delivery
 from tests.smtp.smtp_world import Pki, Recorder, serving
 
@@ -39,6 +40,16 @@ async def channel_to(port: int, given: Secrets, *, timeout_s: float = 5) -> Chan
     opened = await open_to(port, given, timeout_s=timeout_s)
     assert isinstance(opened, Channel), opened
     return opened
+
+
+async def give(channel: Channel, letter: Letter, octets: bytes) -> tuple[Outcome, ...]:
+    """Give one letter over, or hear why it cannot be."""
+    parcel = dialog.pack(letter, octets, channel.peer, LIMITS)
+    if isinstance(parcel, Outcome):
+        return (parcel,)
+    outcomes = await channel.send(parcel)
+    assert outcomes is not None
+    return outcomes
 
 
 @asynccontextmanager
@@ -91,8 +102,8 @@ async def test_several_letters_go_over_one_connection_as_they_are(material: TlsM
         channel = await channel_to(port, secrets(pki_world))
         one = Letter((delivery(1, "b@patient.example", ret=Ret.HDRS, envid="Q1", notify=frozenset({Notify.FAILURE})),))
         two = Letter((delivery(2, "b@patient.example", reverse_path=None), delivery(3, "c@patient.example")))
-        assert [o.kind for o in await channel.send(one, OCTETS)] == [OutcomeKind.RELAYED]
-        outcomes = await channel.send(two, OCTETS)
+        assert [o.kind for o in await give(channel, one, OCTETS)] == [OutcomeKind.RELAYED]
+        outcomes = await give(channel, two, OCTETS)
         assert [(o.kind, o.code, o.dsn_handed_on) for o in outcomes] == [(OutcomeKind.RELAYED, 250, True)] * 2
         assert server.connections == 1
         await channel.close()
@@ -109,7 +120,7 @@ async def test_internationalised_addresses_go_over(material: TlsMaterial, pki_wo
     door = Recorder()
     async with serving(door, material) as (_, port):
         channel = await channel_to(port, secrets(pki_world))
-        await channel.send(Letter((delivery(1, Address("é b", Domain("patient.example"))),)), OCTETS)
+        await give(channel, Letter((delivery(1, Address("é b", Domain("patient.example"))),)), OCTETS)
         await channel.close()
     [(envelope, _)] = door.letters
     assert envelope.smtputf8
@@ -127,7 +138,7 @@ async def test_each_recipient_hears_its_own_refusal(pki_world: Pki) -> None:
     async with scripted(with_data) as port:
         channel = await channel_to(port, secrets(pki_world))
         letter = Letter(tuple(delivery(n, f"{n}@gip.example") for n in range(3)))
-        outcomes = await channel.send(letter, b"x\r\n")
+        outcomes = await give(channel, letter, b"x\r\n")
     assert [(o.kind, o.enhanced) for o in outcomes] == [
         (OutcomeKind.PERMANENT, "5.1.1"),
         (OutcomeKind.TEMPORARY, "4.2.1"),
@@ -153,7 +164,7 @@ async def test_refusals_at_each_stage(
 ) -> None:
     async with scripted(after_tls(pki_world, *answers)) as port:
         channel = await channel_to(port, secrets(pki_world))
-        [outcome] = await channel.send(Letter((delivery(),)), b"x\r\n")
+        [outcome] = await give(channel, Letter((delivery(),)), b"x\r\n")
         assert (outcome.kind, outcome.enhanced) == (kind, enhanced)
 
 
@@ -162,9 +173,9 @@ async def test_after_a_refusal_the_connection_serves_the_next_letter(material: T
     async with serving(door, material) as (_, port):
         channel = await channel_to(port, secrets(pki_world))
         letter = Letter((delivery(1, "b@patient.example"),))
-        assert [o.enhanced for o in await channel.send(letter, OCTETS)] == ["5.1.1"]
+        assert [o.enhanced for o in await give(channel, letter, OCTETS)] == ["5.1.1"]
         door.answers.clear()
-        assert [o.kind for o in await channel.send(letter, OCTETS)] == [OutcomeKind.RELAYED]
+        assert [o.kind for o in await give(channel, letter, OCTETS)] == [OutcomeKind.RELAYED]
         await channel.close()
 
 
@@ -173,7 +184,7 @@ async def test_smuggled_octets_are_never_emitted(material: TlsMaterial, pki_worl
     door = Recorder()
     async with serving(door, material) as (_, port):
         channel = await channel_to(port, secrets(pki_world))
-        [outcome] = await channel.send(Letter((delivery(1, "b@patient.example"),)), octets)
+        [outcome] = await give(channel, Letter((delivery(1, "b@patient.example"),)), octets)
         await channel.close()
     assert (outcome.kind, outcome.enhanced) == (OutcomeKind.PERMANENT, "5.6.0")
     assert not door.letters
@@ -191,7 +202,7 @@ async def test_a_lost_connection_is_temporary_and_ends_the_channel(pki_world: Pk
 
     async with scripted(script) as port:
         channel = await channel_to(port, secrets(pki_world))
-        [outcome] = await channel.send(Letter((delivery(),)), b"x\r\n")
+        [outcome] = await give(channel, Letter((delivery(),)), b"x\r\n")
     assert (outcome.kind, outcome.enhanced) == (OutcomeKind.TEMPORARY, "4.4.2")
     assert not channel.alive
 
@@ -291,6 +302,182 @@ async def test_the_next_connection_resumes_the_session(material: TlsMaterial, pk
         async with serving(Recorder(), material) as (_, port):
             channel = await channel_to(port, given)
             reused.append(channel._end.session_reused)  # type: ignore[attr-defined]
-            await channel.send(Letter((delivery(1, "b@patient.example"),)), OCTETS)
+            await give(channel, Letter((delivery(1, "b@patient.example"),)), OCTETS)
             await channel.close()
     assert reused == [False, True]
+
+
+# -- several commands in one go ----------------------------------------------------------------------------------------
+
+PIPELINING = b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 DSN"
+
+
+def in_groups(pki_world: Pki, *groups: tuple[int, bytes], heard: list[bytes]) -> Script:
+    """Return a peer that reads so many lines (a letter counts as its last one) and then answers, group by group."""
+    context = TlsMaterial(pki_world.config("gip")).mx_server
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await dialogue(reader, writer, b"220 mx", b"250-mx\r\n250 STARTTLS", b"220 go")
+        await writer.start_tls(context)
+        await reader.readline()
+        writer.write(PIPELINING + b"\r\n")
+        for count, answers in groups:
+            for _ in range(count):
+                line = await reader.readline()
+                while line.startswith(b"x"):
+                    line = await reader.readline()
+                heard.append(line.strip())
+            if not answers:
+                return
+            writer.write(answers)
+        heard.append(await reader.read())
+
+    return script
+
+
+def parcel(channel: Channel, number: int, *others: str, octets: bytes = b"x\r\n") -> dialog.Parcel:
+    made = [delivery(number, f"{name}@gip.example") for name in (str(number), *others)]
+    packed = dialog.pack(Letter(tuple(made)), octets, channel.peer, LIMITS)
+    assert isinstance(packed, dialog.Parcel)
+    return packed
+
+
+OPENED = b"250 ok\r\n250 ok\r\n354 go\r\n"
+
+
+async def test_each_letter_announces_the_next(pki_world: Pki) -> None:
+    heard: list[bytes] = []
+    groups = ((3, OPENED), (4, b"250 2.0.0 one\r\n" + OPENED), (1, b"250 2.0.0 two\r\n"))
+    async with scripted(in_groups(pki_world, *groups, heard=heard)) as port:
+        channel = await channel_to(port, secrets(pki_world))
+        one, two = parcel(channel, 1), parcel(channel, 2)
+        first = await channel.send(one, two)
+        second = await channel.send(two)
+        assert first
+        assert second
+        assert (first[0].text, second[0].text) == ("one", "two")
+        assert channel.letters == 2
+    assert [line.split()[0] for line in heard[:8]] == [b"MAIL", b"RCPT", b"DATA", b".", b"MAIL", b"RCPT", b"DATA", b"."]
+
+
+async def test_a_refused_recipient_among_several_commands(pki_world: Pki) -> None:
+    heard: list[bytes] = []
+    groups = ((4, b"250 ok\r\n550 5.1.1 who\r\n250 ok\r\n354 go\r\n"), (1, b"250 2.0.0 one\r\n"))
+    async with scripted(in_groups(pki_world, *groups, heard=heard)) as port:
+        channel = await channel_to(port, secrets(pki_world))
+        outcomes = await channel.send(parcel(channel, 1, "b"))
+    assert outcomes
+    assert [outcome.enhanced for outcome in outcomes] == ["5.1.1", "2.0.0"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "enhanced"),
+    [
+        (b"550 5.7.1 not you\r\n503 no\r\n503 no\r\n", "5.7.1"),
+        (b"250 ok\r\n550 5.1.1 who\r\n554 nobody\r\n", "5.1.1"),
+        (b"250 ok\r\n250 ok\r\n451 4.3.0 full\r\n", "4.3.0"),
+    ],
+)
+async def test_a_refused_transaction_is_taken_back(pki_world: Pki, answers: bytes, enhanced: str) -> None:
+    heard: list[bytes] = []
+    groups = ((3, answers), (1, b"250 ok\r\n"), (3, OPENED), (1, b"250 2.0.0 two\r\n"))
+    async with scripted(in_groups(pki_world, *groups, heard=heard)) as port:
+        channel = await channel_to(port, secrets(pki_world))
+        first = await channel.send(parcel(channel, 1))
+        second = await channel.send(parcel(channel, 2))
+        assert first
+        assert second
+        assert (first[0].enhanced, second[0].text) == (enhanced, "two")
+    assert heard[3] == b"RSET"
+
+
+async def test_a_peer_that_waits_for_a_letter_without_a_recipient_gets_none(pki_world: Pki) -> None:
+    """An empty letter must not reach anybody: the connection ends instead."""
+    heard: list[bytes] = []
+    groups = ((3, b"250 ok\r\n550 5.1.1 who\r\n354 go\r\n"),)
+    async with scripted(in_groups(pki_world, *groups, heard=heard)) as port:
+        channel = await channel_to(port, secrets(pki_world))
+        outcomes = await channel.send(parcel(channel, 1))
+        assert outcomes
+        assert outcomes[0].enhanced == "5.1.1"
+        assert not channel.alive
+    assert b"." not in heard
+
+
+@pytest.mark.parametrize("goodbye", [b"", b"421 4.7.0 enough\r\n"])
+async def test_a_peer_that_has_had_enough_letters_costs_the_next_one_no_try(pki_world: Pki, goodbye: bytes) -> None:
+    heard: list[bytes] = []
+    groups = ((3, OPENED), (4, b"250 2.0.0 one\r\n" + goodbye), (0, b""))
+    async with scripted(in_groups(pki_world, *groups, heard=heard)) as port:
+        channel = await channel_to(port, secrets(pki_world))
+        one, two = parcel(channel, 1), parcel(channel, 2)
+        assert await channel.send(one, two)
+        assert await channel.send(two) is None
+        assert not channel.alive
+
+
+async def test_an_announced_letter_that_is_not_wanted_ends_with_the_connection(pki_world: Pki) -> None:
+    heard: list[bytes] = []
+    groups = ((3, OPENED), (4, b"250 2.0.0 one\r\n" + OPENED))
+    async with scripted(in_groups(pki_world, *groups, heard=heard)) as port:
+        channel = await channel_to(port, secrets(pki_world))
+        assert await channel.send(parcel(channel, 1), parcel(channel, 2))
+        await channel.close()
+        assert not channel.alive
+        while len(heard) < 8:
+            await asyncio.sleep(0)
+    assert heard[7] == b"", "neither the letter nor QUIT in its place"
+
+
+async def test_a_yes_before_its_time_is_no_yes(pki_world: Pki) -> None:
+    """Only what is said after the whole letter counts as taking it over."""
+    heard: list[bytes] = []
+    async with scripted(in_groups(pki_world, (3, OPENED + b"250 2.0.0 taken\r\n"), heard=heard)) as port:
+        channel = await channel_to(port, secrets(pki_world))
+        outcomes = await channel.send(parcel(channel, 1))
+    assert outcomes
+    assert (outcomes[0].kind, outcomes[0].enhanced) == (OutcomeKind.TEMPORARY, "4.5.0")
+
+
+async def test_a_large_letter_goes_in_pieces_with_its_dots(material: TlsMaterial, pki_world: Pki) -> None:
+    octets = b"Subject: x\r\n\r\n" + b".\r\n..\r\n.x\r\n" * 200_000
+    door = Recorder()
+    async with serving(door, material) as (_, port):
+        channel = await channel_to(port, secrets(pki_world), timeout_s=20)
+        letter = Letter((delivery(1, "b@patient.example"),))
+        assert [one.kind for one in await give(channel, letter, octets)] == [OutcomeKind.RELAYED]
+        await channel.close()
+    assert [taken for _, taken in door.letters] == [octets]
+
+
+async def test_a_peer_that_says_no_in_the_middle_of_a_letter_is_heard(pki_world: Pki) -> None:
+    context = TlsMaterial(pki_world.config("gip")).mx_server
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await dialogue(reader, writer, b"220 mx", b"250-mx\r\n250 STARTTLS", b"220 go")
+        await writer.start_tls(context)
+        await reader.readline()
+        await dialogue(reader, writer, HELLO.replace(b"1000", b"0"), b"250 ok", b"250 ok", b"354 go")
+        await reader.readexactly(1_000_000)
+        writer.write(b"552 5.3.4 too large\r\n")
+        await reader.read()
+
+    async with scripted(script) as port:
+        channel = await channel_to(port, secrets(pki_world))
+        letter = Letter((delivery(),))
+        [outcome] = await give(channel, letter, b"x" * 20_000_000 + b"\r\n")
+    assert (outcome.kind, outcome.enhanced) == (OutcomeKind.PERMANENT, "5.3.4")
+    assert not channel.alive
+
+
+async def test_octets_that_came_before_tls_end_the_connection(pki_world: Pki) -> None:
+    """Answers injected in clear must not be taken for the peer's own (RFC 3207 §4.2)."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await dialogue(reader, writer, b"220 mx", b"250-mx\r\n250 STARTTLS", b"220 go\r\n250 injected")
+        await reader.read()
+
+    async with scripted(script) as port:
+        outcome = await open_to(port, secrets(pki_world))
+    assert isinstance(outcome, Outcome)
+    assert outcome.kind is OutcomeKind.TEMPORARY

@@ -58,11 +58,11 @@ async def test_small_letters_are_read_here() -> None:
 @pytest.mark.slow
 async def test_a_process_that_stalls_is_ended_once_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Readers(replace(Limits(), index_in_process_max_octets=1))
-    monkeypatch.setattr(readers, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(made, "_patience_s", 0.0)
     with pytest.raises(Unavailable):
         await made.read(LETTER, Preparation(TOP), documents=False)
     assert made._pool is None
-    monkeypatch.setattr(readers, "_PATIENCE_S", 30)
+    monkeypatch.setattr(made, "_patience_s", 30)
     assert (await made.read(LETTER, Preparation(TOP), documents=False)).octets == b"".join(TOP) + LETTER
     made.close()
     made.close()

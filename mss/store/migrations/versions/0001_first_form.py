@@ -101,10 +101,21 @@ def upgrade() -> None:
         sa.Column("subject", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.Column("letters", sa.BigInteger(), nullable=False),
+        sa.Column("unread", sa.BigInteger(), nullable=False),
+        sa.Column("has_attachment", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_conversations_box", "conversations", ["box_id", "last_at"], unique=False)
+    op.create_index(
+        "ix_conversations_unread",
+        "conversations",
+        ["box_id", "last_at", "unread"],
+        unique=False,
+        sqlite_where=sa.text("unread > 0"),
+        postgresql_where=sa.text("unread > 0"),
+    )
     op.create_table(
         "delegations",
         sa.Column(
@@ -140,6 +151,7 @@ def upgrade() -> None:
         sa.Column("envid", sa.String(length=100), nullable=True),
         sa.Column("smtputf8", sa.Boolean(), nullable=False),
         sa.Column("eight_bit", sa.Boolean(), nullable=False),
+        sa.Column("require_tls", sa.Boolean(), nullable=False),
         sa.Column("delay_notified", sa.Boolean(), nullable=False),
         sa.Column("last_kind", sa.String(length=16), nullable=True),
         sa.Column("last_code", sa.Integer(), nullable=True),
@@ -149,12 +161,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_deliveries_due", "deliveries", ["state", "next_attempt_at"], unique=False)
+    op.create_index("ix_deliveries_due", "deliveries", ["state", "next_attempt_at", "destination"], unique=False)
+    op.create_index("ix_deliveries_message", "deliveries", ["message_id"], unique=False)
     op.create_table(
         "documents",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("unique_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("category_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("hidden", sa.Integer(), nullable=False),
         sa.Column("entry", sa.LargeBinary(), nullable=False),
         sa.Column("entry_id", sa.String(length=64), nullable=False),
         sa.Column("logical_id", sa.String(length=64), nullable=False),
@@ -171,6 +186,10 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_documents_box", "documents", ["box_id", "filed_at"], unique=False)
+    op.create_index(
+        "ix_documents_category", "documents", ["box_id", "category_digest", "filed_at", "id", "hidden"], unique=False
+    )
+    op.create_index("ix_documents_letter", "documents", ["box_id", "email_id"], unique=False)
     op.create_table(
         "drafts",
         sa.Column("box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -215,11 +234,20 @@ def upgrade() -> None:
         sa.Column("rule", sa.String(length=64), nullable=False),
         sa.Column("subject_box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("facts", sa.Text(), nullable=False),
+        sa.Column("message", sa.String(length=24), nullable=True),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("writer", "number", name=op.f("pk_journal")),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_journal_subject", "journal", ["subject_box_id", "at"], unique=False)
+    op.create_index(
+        "ix_journal_message",
+        "journal",
+        ["message"],
+        unique=False,
+        sqlite_where=sa.text("message IS NOT NULL"),
+        postgresql_where=sa.text("message IS NOT NULL"),
+    )
     op.create_table(
         "journal_segments",
         sa.Column("writer", sa.String(length=64), nullable=False),
@@ -259,6 +287,7 @@ def upgrade() -> None:
         sa.Column("direction", sa.String(length=8), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("message_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("author_digest", sa.LargeBinary(), nullable=True),
         sa.Column("answerable", sa.Boolean(), nullable=False),
         sa.Column("closing", sa.Boolean(), nullable=False),
         sa.Column("has_attachment", sa.Boolean(), nullable=False),
@@ -266,17 +295,29 @@ def upgrade() -> None:
         sa.Column("facts", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("box_id", "object_id", name=op.f("pk_letters")),
     )
+    op.create_index("ix_letters_author", "letters", ["box_id", "author_digest", "at"], unique=False)
     op.create_index("ix_letters_conversation", "letters", ["box_id", "conversation_id", "at"], unique=False)
     op.create_index("ix_letters_message", "letters", ["box_id", "message_digest"], unique=False)
     op.create_table(
         "login_failures",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("login_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("network_digest", sa.LargeBinary(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("stranger", sa.Boolean(), nullable=False),
+        sa.Column("code", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_login_failures")),
     )
     op.create_index("ix_login_failures_at", "login_failures", ["at"], unique=False)
     op.create_index("ix_login_failures_login", "login_failures", ["login_digest", "at"], unique=False)
+    op.create_table(
+        "login_networks",
+        sa.Column("login_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("network_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("login_digest", "network_digest", name=op.f("pk_login_networks")),
+    )
+    op.create_index("ix_login_networks_seen_at", "login_networks", ["seen_at"], unique=False)
     op.create_table(
         "mailboxes",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -355,6 +396,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "code_hash", name=op.f("pk_recovery_codes")),
     )
     op.create_table(
+        "trust_list_readings",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("source", sa.String(length=16), nullable=False),
+        sa.Column("verdict", sa.String(length=16), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("generated_at", sa.BigInteger(), nullable=True),
+        sa.Column("domains", sa.Integer(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=True),
+        sa.Column("times", sa.Integer(), nullable=False),
+        sa.Column("first_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_trust_list_readings")),
+    )
+    op.create_table(
         "trust_lists",
         sa.Column("version", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("generated_at", sa.BigInteger(), nullable=False),
@@ -385,6 +441,7 @@ def downgrade() -> None:
     op.drop_index("ix_web_sessions_account_id", table_name="web_sessions")
     op.drop_table("web_sessions")
     op.drop_table("trust_lists")
+    op.drop_table("trust_list_readings")
     op.drop_table("recovery_codes")
     op.drop_table("party_words")
     op.drop_table("parties")
@@ -394,27 +451,45 @@ def downgrade() -> None:
     op.drop_index("ix_messages_modseq", table_name="messages")
     op.drop_table("messages")
     op.drop_table("mailboxes")
+    op.drop_index("ix_login_networks_seen_at", table_name="login_networks")
+    op.drop_table("login_networks")
     op.drop_index("ix_login_failures_login", table_name="login_failures")
     op.drop_index("ix_login_failures_at", table_name="login_failures")
     op.drop_table("login_failures")
     op.drop_index("ix_letters_message", table_name="letters")
     op.drop_index("ix_letters_conversation", table_name="letters")
+    op.drop_index("ix_letters_author", table_name="letters")
     op.drop_table("letters")
     op.drop_table("leases")
     op.drop_table("keywords")
     op.drop_table("journal_segments")
+    op.drop_index(
+        "ix_journal_message",
+        table_name="journal",
+        sqlite_where=sa.text("message IS NOT NULL"),
+        postgresql_where=sa.text("message IS NOT NULL"),
+    )
     op.drop_index("ix_journal_subject", table_name="journal")
     op.drop_table("journal")
     op.drop_index("ix_holdings_object_id", table_name="holdings")
     op.drop_table("holdings")
     op.drop_table("generations")
     op.drop_table("drafts")
+    op.drop_index("ix_documents_letter", table_name="documents")
+    op.drop_index("ix_documents_category", table_name="documents")
     op.drop_index("ix_documents_box", table_name="documents")
     op.drop_table("documents")
+    op.drop_index("ix_deliveries_message", table_name="deliveries")
     op.drop_index("ix_deliveries_due", table_name="deliveries")
     op.drop_table("deliveries")
     op.drop_index("ix_delegations_box_id", table_name="delegations")
     op.drop_table("delegations")
+    op.drop_index(
+        "ix_conversations_unread",
+        table_name="conversations",
+        sqlite_where=sa.text("unread > 0"),
+        postgresql_where=sa.text("unread > 0"),
+    )
     op.drop_index("ix_conversations_box", table_name="conversations")
     op.drop_table("conversations")
     op.drop_table("contacts")
