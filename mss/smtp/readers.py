@@ -6,6 +6,7 @@ its sender, and the next one gets a new process.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace

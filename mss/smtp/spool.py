@@ -1,8 +1,8 @@
 """Where letters wait for their end: small ones in memory, larger ones in sealed files without a name.
 
-Both are bounded for all doors of a process: memory that runs out sends letters to disk, a disk that runs out defers them
-(452 4.3.1). On disk they are sealed under keys that live in memory only, so that what a crash leaves behind is neither
-found nor readable. Large letters are read back one at a time. It knows no SMTP.
+Both are bounded for all doors of a process: memory that runs out sends letters to disk, a disk that runs out defers
+them (452 4.3.1). On disk they are sealed under keys that live in memory only, so that what a crash leaves behind is
+neither found nor readable. Large letters are read back one at a time. It knows no SMTP.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Incoming:
             self.reader.discard()
 
     def _reserve(self, octets: int) -> bool:
-        """Reserve room for the whole letter when its first piece comes: of many that begin at once some then end well."""
+        """Reserve room for the whole letter with its first piece: of many that begin at once some then end well."""
         more = max(self._on_disk + octets, self._declared) - self._reserved
         if more > 0 and not self._spool.disk.take(more):
             return False
@@ -137,8 +137,7 @@ class Incoming:
         while sealed:
             sealed = sealed[self._file.write(sealed) :]
         self._keys.append((key, len(octets)))
-        if self._closed:  # Meanwhile, in the loop.
-            self._file.close()
+        self._let_go()  # Perhaps it was closed meanwhile, in the loop.
 
     async def octets(self) -> bytes:
         """Return the letter once it has ended; OSError or Damaged when the disk does not give it back."""
@@ -163,7 +162,10 @@ class Incoming:
         self._spool.disk.give(self._reserved)
         self._reserved = 0
         self._keys.clear()
-        if self._file is not None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._closed and self._file is not None:
             self._file.close()
 
 

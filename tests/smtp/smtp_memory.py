@@ -12,10 +12,10 @@ from typing import Any, Final, cast
 from mss.config import Limits
 from mss.mail import scan
 from mss.smtp.door import House
-from mss.smtp.spool import Spool
 from mss.smtp.extended import Extended
 from mss.smtp.metrics import Silence
 from mss.smtp.session import Listener
+from mss.smtp.spool import Spool
 from tests.smtp.smtp_world import HOME, Recorder, now
 
 LIMITS: Final = replace(

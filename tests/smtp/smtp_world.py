@@ -25,8 +25,8 @@ from mss.smtp.door import Door
 from mss.smtp.metrics import Silence
 from mss.smtp.reply import Reply
 from mss.smtp.server import Server, serve
-from mss.smtp.spool import Spool
 from mss.smtp.session import Listener, Session, Transaction
+from mss.smtp.spool import Spool
 from mss.tls import TlsMaterial
 
 HOME = Domain("patient.example")
