@@ -83,8 +83,6 @@ def _prove(site: Site, seconds: float, workers: int, *, seed: int) -> None:
     assert all(patient.sees(text) <= 1 for text in promises.unanswered_answers)
     assert _whole(site)
 
-    """Each letter that IMAP took is once where the client put it; what was not answered is whole or not at all."""
-
 
 def _prove_folders(site: Site, promises: Promises) -> None:
     """Each letter that IMAP took is once where the client put it; what was not answered is whole or not at all."""
