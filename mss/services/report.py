@@ -230,7 +230,8 @@ def _item(uow: Uow, outcome: RecipientOutcome, patient: Box | None) -> reports.R
 
 
 def about_filing(uow: Uow, house: House, box: Box, letter: Incoming, verdict: FilingVerdict, now: datetime) -> None:
-    """Tell the sender of documents that were delivered but not filed, with the first reason's code (905, 906…).
+    """Tell the sender of documents that were delivered but not filed, with the first reason's code (905, 906…): by a
+    disposition report where one was asked for, else by an ordinary letter.
 
     An archive or document in which nothing could be read counts as one.
     """
@@ -241,7 +242,13 @@ def about_filing(uow: Uow, house: House, box: Box, letter: Incoming, verdict: Fi
     if not unfiled or letter.reverse_path is None or letter.reading.automatic:
         return
     error = _KO.get(unfiled[0][1], reports.ErrorCode.OTHER)
-    _send_mdn(uow, house, box, letter.reading, letter.reverse_path, reports.Disposition.PROCESSED, error, now)
+    asked = reports.requested_by(letter.reading.message, letter.reverse_path, house.limits)
+    if asked is not None:
+        _send_mdn(uow, house, box, letter.reading, asked, reports.Disposition.PROCESSED, error, now)
+        return
+    frame = _frame(Correspondent(box.address), letter.reverse_path, letter.reading, now)
+    send(uow, house, letter.reverse_path, reports.notice(frame, error), now)
+    _sent(uow, f"notice-{error.value}", f"box:{box.id}", box.id, message_mark(uow, letter.reading.message_id), now)
 
 
 def _unfiled(box: Box, letter: Incoming, verdict: FilingVerdict) -> list[tuple[str, int]]:
