@@ -63,6 +63,8 @@ class TlsConfig:
     crl_grace_s: int = 4 * 3600
     client_facing_certificate_file: Path | None = None
     client_facing_key_file: Path | None = None
+    client_ca_file: Path | None = None
+    client_crl_files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,31 @@ class ImapConfig:
 
     listen: tuple[str, ...] = ()
     imaps_listen: tuple[str, ...] = ()
+
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokensConfig:
+    """Signed tokens of one OpenID provider, for submission and IMAP; no `issuer`: not offered.
+
+    `claim` names the account: by its login, or (`account_by` "subject") by what `mss account subject` bound to it.
+    """
+
+    issuer: str = ""
+    jwks_url: str = ""
+    ca_file: Path | None = None
+    audiences: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+    algorithms: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256")
+    claim: str = "preferred_username"
+    account_by: Literal["login", "subject"] = "login"
+    single_use: bool = False
+    leeway_s: int = 30
+    refresh_s: int = 3600
+    keys_max_age_s: int = 86400
+    timeout_s: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +211,9 @@ class Limits:
     login_failures_per_source_max: int = 50
     login_waiting_max: int = 200
     argon2_threads: int = 2
+    token_max_octets: int = 8 * KIB
+    token_keys_max_octets: int = 512 * KIB
+    submission_recipients_per_hour_max: int = 2000
     zip_entries_max: int = 200
     zip_uncompressed_max_octets: int = 100 * MIB
     zip_ratio_max: int = 100
@@ -221,6 +251,7 @@ class Config:
     tls: TlsConfig = TlsConfig()
     smtp: SmtpConfig = SmtpConfig()
     imap: ImapConfig = ImapConfig()
+    tokens: TokensConfig = TokensConfig()
     webmail: WebmailConfig = WebmailConfig()
     ops: OpsConfig = OpsConfig()
     trust_list: TrustListConfig = TrustListConfig()
@@ -324,7 +355,7 @@ def _convert(hint: Any, value: Any, path: _Path) -> Any:
 _KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "a table"}
 
 # Zero of these means "none" or "at once"; of any other number it would stop the house or make it spin.
-_MAY_BE_ZERO = frozenset({"crl_grace_s", "delay_notice_s", "inline_max_octets", "shrink_max_share"})
+_MAY_BE_ZERO = frozenset({"crl_grace_s", "delay_notice_s", "inline_max_octets", "leeway_s", "shrink_max_share"})
 
 
 def _expect(kind: type[Any], value: Any, path: _Path) -> Any:
@@ -380,3 +411,9 @@ def _check(config: Config, name: str) -> None:
     for domain in sorted(set(seen)):
         if seen.count(domain) > 1:
             raise Misconfigured(f"{name}: the domain {domain} stands twice")
+    tokens = config.tokens
+    if tokens.issuer and not (tokens.audiences or tokens.clients):
+        # A token that its owner gave to any other service of the same issuer would open the mailbox.
+        raise Misconfigured(f"{name}: [tokens] needs audiences or clients: say whom a token must be made for")
+    if tokens.issuer and not tokens.algorithms:
+        raise Misconfigured(f"{name}: [tokens] algorithms is empty: no token could be proven")
