@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 
 import uvloop
 
-from mss import dns
+from mss import dns, https
 from mss.clock import Clock, system_clock
 from mss.config import Config
 from mss.console import app as console
 from mss.console.metrics import Metrics
 from mss.directory.refresh import Refresher
-from mss.errors import Misconfigured
+from mss.errors import Malformed, Misconfigured
 from mss.imap import server as imap
 from mss.log import configure, get_logger
 from mss.model.address import Domain, parse_domain
@@ -42,6 +42,7 @@ from mss.smtp.session import Listener
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
+from mss.tokens.issuer import Issuer
 from mss.web import serving
 from mss.webmail import app as webmail
 
@@ -185,7 +186,8 @@ class Worker:
         self._material = TlsMaterial(config)
         self._metrics = Metrics()
         self._trust = TrustHolder(self._store, config, clock)
-        self._sign_in = SignIn(self._store, clock, config.limits, self._metrics)
+        self._issuer = issuer_of(config, clock)
+        self._sign_in = SignIn(self._store, clock, config.limits, self._metrics, self._issuer)
         self._readers = Readers(config.limits)
         self._home = parse_domain(config.domains[0].name)
         self._running = Running()
@@ -212,6 +214,8 @@ class Worker:
         await self._running.end()
         self._readers.close()
         self._sign_in.close()
+        if self._issuer:
+            await self._issuer.close()
         await self._store.close()
         _log.info("worker.stopped", index=self._index)
 
@@ -246,11 +250,12 @@ class Worker:
             limits=config.limits,
             clock=clock,
             readers=self._readers,
+            certificate=self._material.client,
         )
-        facing = lambda: self._material.client_facing  # noqa: E731  # The context itself is renewed in place.
-        await self._serve_smtp(self._sockets.submission, SubmissionDoor(house, Listener.SUBMISSION), facing)
+        context = lambda: self._material.mail_clients  # noqa: E731
+        await self._serve_smtp(self._sockets.submission, SubmissionDoor(house, Listener.SUBMISSION), context)
         implicit = SubmissionDoor(house, Listener.SUBMISSIONS)
-        await self._serve_smtp(self._sockets.submissions, implicit, facing, implicit_tls=True)
+        await self._serve_smtp(self._sockets.submissions, implicit, context, implicit_tls=True)
 
     async def _serve_smtp(self, sockets: tuple[socket.socket, ...], door, context, *, implicit_tls=False) -> None:  # type: ignore[no-untyped-def]
         if not sockets:
@@ -274,12 +279,13 @@ class Worker:
         served = await imap.serve(
             self._store,
             self._sign_in,
-            lambda: self._material.client_facing,
+            lambda: self._material.mail_clients,
             limits=self._config.limits,
             clock=self._clock,
             metrics=self._metrics.imap,
             starttls_sockets=self._sockets.imap,
             implicit_tls_sockets=self._sockets.imaps,
+            certificate=self._material.client,
         )
         self._running.ends.append(served.close)
 
@@ -330,6 +336,24 @@ class Worker:
                 _log.error("certificates.unusable", problems=problems)
             elif problems is not None:
                 _log.info("certificates.reloaded")
+
+
+def issuer_of(config: Config, clock: Clock) -> Issuer | None:
+    """Return whose tokens we take; None where tokens are not offered. Misconfigured says what does not fit."""
+    tokens, limits = config.tokens, config.limits
+    if not tokens.issuer:
+        return None
+    context = https.context_of(config.path(tokens.ca_file) if tokens.ca_file else None)
+    for url in filter(None, (tokens.issuer, tokens.jwks_url)):
+        try:
+            https.check_url(url)
+        except Malformed as error:
+            raise Misconfigured(f"[tokens] {url}: {error}") from error
+
+    async def fetch(url: str) -> bytes:
+        return await https.fetch(url, context, octets_max=limits.token_keys_max_octets, timeout_s=tokens.timeout_s)
+
+    return Issuer(tokens, limits, clock, fetch)
 
 
 def hosted(config: Config) -> Hosted:

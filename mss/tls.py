@@ -12,6 +12,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from collections import OrderedDict
 from datetime import datetime, timedelta
@@ -19,11 +20,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from mss.config import Config
 from mss.errors import Malformed, Misconfigured
 from mss.model.address import Domain
-from mss.model.peer import DN, Peer, TrustList
+from mss.model.peer import DN, ClientCertificate, Peer, TrustList
 from mss.revocation import Revocation, read_certificates
 
 # ECO.1.1.3 allows the four RSA suites; the ECDSA ones have the same key exchange, cipher and digest, and serve
@@ -54,8 +56,21 @@ def mx_server_context(config: Config) -> ssl.SSLContext:
 
 
 def client_facing_context(config: Config) -> ssl.SSLContext:
-    """Return the context of submission, IMAP and webmail: no client certificate is asked for."""
+    """Return the context of the webmail: no client certificate is asked for."""
     return _own(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *_client_facing_files(config))
+
+
+def mail_client_context(config: Config) -> ssl.SSLContext:
+    """Return the context of submission and IMAP: a client may show a certificate that chains to `client_ca_file`.
+
+    Without that setting none is asked for. A certificate that does not chain, or is outside its dates, ends the
+    handshake; none at all does not.
+    """
+    context = client_facing_context(config)
+    if config.tls.client_ca_file:
+        context.verify_mode = ssl.CERT_OPTIONAL
+        _trust(context, config.path(config.tls.client_ca_file))
+    return context
 
 
 def mx_client_context(config: Config) -> OutgoingContext:
@@ -162,6 +177,23 @@ def peer_of(
     return Peer(subject, common_name, format(leaf.serial_number, "x"), ip, verdict)
 
 
+def client_of(end: object, revocation: Revocation, *, now: datetime) -> ClientCertificate | None:
+    """Return the certificate that a client of ours showed in its session; None when it showed none.
+
+    Malformed: it is outside its dates by now. Unavailable: its chain is no longer known.
+    """
+    der = end.getpeercert(binary_form=True) if isinstance(end, ssl.SSLObject | ssl.SSLSocket) else None
+    if not der:
+        return None
+    peer = peer_of(der, revocation, ip="", now=now)
+    return ClientCertificate(peer.subject, hashlib.sha256(der).hexdigest(), peer.revocation)
+
+
+def fingerprint_of(certificate: x509.Certificate) -> str:
+    """Return a certificate's SHA-256 fingerprint in hexadecimal."""
+    return certificate.fingerprint(SHA256()).hex()
+
+
 def dn_of(certificate: x509.Certificate) -> DN:
     """Return a certificate's subject as a comparable name."""
     return DN.of([(attribute.oid.dotted_string, str(attribute.value)) for attribute in certificate.subject])
@@ -185,8 +217,9 @@ def certificate_expiry(path: Path) -> datetime:
 class TlsMaterial:
     """All contexts and lists of an operator, read again when their files change.
 
-    Doors take `mx_server` and `mx_client` anew for each connection: a reload replaces them. `client_facing` is one
-    object for the operator's life, which listening sockets may hold: a reload gives it the new certificate.
+    Doors take `mx_server`, `mx_client` and `mail_clients` anew for each connection: a reload replaces them.
+    `client_facing` is one object for the operator's life, which listening sockets may hold: a reload gives it the new
+    certificate.
     """
 
     def __init__(self, config: Config) -> None:
@@ -198,7 +231,11 @@ class TlsMaterial:
             raise Misconfigured("; ".join(problems))
         self._mx_server, self._mx_client = mx_server_context(config), mx_client_context(config)
         self.client_facing = client_facing_context(config)
-        """The context of submission, IMAP and webmail."""
+        """The context of the webmail: browsers are not asked for certificates."""
+        self._client_revocation, problems = self._load_client_revocation(None)
+        if problems:
+            raise Misconfigured("; ".join(problems))
+        self._mail_clients = mail_client_context(config)
 
     @property
     def mx_server(self) -> ssl.SSLContext:
@@ -209,6 +246,16 @@ class TlsMaterial:
     def mx_client(self) -> OutgoingContext:
         """The relay's context."""
         return self._mx_client
+
+    @property
+    def mail_clients(self) -> ssl.SSLContext:
+        """The context of submission and IMAP."""
+        return self._mail_clients
+
+    def client(self, end: object, now: datetime) -> ClientCertificate | None:
+        """Return `client_of` with the lists in use; None where no certificate is asked for."""
+        revocation = self._client_revocation
+        return None if revocation is None else client_of(end, revocation, now=now)
 
     @property
     def revocation(self) -> Revocation:
@@ -230,7 +277,7 @@ class TlsMaterial:
             return None
         self._stamps = stamps
         problems: list[str] = []
-        for part in (self._reload_revocation, self._reload_mx, self._reload_client_facing):
+        for part in (self._reload_revocation, self._reload_mx, self._reload_client_facing, self._reload_mail):
             try:
                 problems += part()
             except Misconfigured as error:
@@ -249,6 +296,18 @@ class TlsMaterial:
         _replace_pair(self.client_facing, *_client_facing_files(self._config))
         return []
 
+    def _reload_mail(self) -> list[str]:
+        self._client_revocation, problems = self._load_client_revocation(self._client_revocation)
+        self._mail_clients = mail_client_context(self._config)
+        return problems
+
+    def _load_client_revocation(self, kept: Revocation | None) -> tuple[Revocation | None, list[str]]:
+        config, tls = self._config, self._config.tls
+        if tls.client_ca_file is None:
+            return None, []
+        lists = [config.path(path) for path in tls.client_crl_files]
+        return Revocation.load(config.path(tls.client_ca_file), lists, timedelta(seconds=tls.crl_grace_s), kept=kept)
+
     def _load_revocation(self, kept: Revocation | None) -> tuple[Revocation, list[str]]:
         config, tls = self._config, self._config.tls
         return Revocation.load(
@@ -261,7 +320,8 @@ class TlsMaterial:
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
         tls = self._config.tls
         paths = {*_own_files(self._config), *_client_facing_files(self._config)}
-        paths |= {self._config.path(path) for path in (tls.ca_file, *tls.crl_files)}
+        paths |= {self._config.path(path) for path in (tls.ca_file, *tls.crl_files, *tls.client_crl_files)}
+        paths |= {self._config.path(tls.client_ca_file)} if tls.client_ca_file else set()
         return tuple(_stamp_of(path) for path in sorted(paths))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ from mss.imap.session import Session
 from mss.imap.stream import HANDSHAKE_TIMEOUT_S, Stream
 from mss.imap.wire import WireLimits
 from mss.log import get_logger
+from mss.model.peer import ClientCertificate
 from mss.services.reading import Reading, read_letter
 from mss.signin import SignIn
 from mss.store import Store
@@ -155,10 +157,12 @@ async def serve(
     starttls_sockets: Iterable[socket.socket] = (),
     implicit_tls_sockets: Iterable[socket.socket] = (),
     read: Callable[[bytes], Awaitable[Reading]] | None = None,
+    certificate: Callable[[object, datetime], ClientCertificate | None] = lambda _end, _now: None,
 ) -> Server:
     """Serve IMAP on bound sockets; returns the handle to close it with.
 
     `read` reads a letter that comes by APPEND, perhaps in another process; the default does so in a thread.
+    `certificate` says what a TLS session's client showed.
     """
     house = House(
         store=store,
@@ -169,6 +173,7 @@ async def serve(
         tls_context=tls_context,
         read_letter=read or partial(_read_here, limits),
         memory=Memory(_LARGE_LETTERS * limits.message_max_octets),
+        certificate=certificate,
     )
     server = Server(house)
     await server.listen(starttls_sockets, implicit_tls=False)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from datetime import datetime
+from typing import Final, assert_never
 
 from mss.clock import Clock
 from mss.config import Limits
+from mss.errors import Malformed, Unavailable
+from mss.log import get_logger
 from mss.mail import trace
 from mss.model.account import Account
 from mss.model.address import Address
 from mss.model.envelope import Recipient
+from mss.model.peer import ClientCertificate
 from mss.policy import admission, rules
 from mss.policy.decision import Decision, reject
 from mss.services import submit
@@ -24,19 +28,23 @@ from mss.services.receive import Hosted
 from mss.services.submit import Outside
 from mss.signin import MAIL_CLIENTS, Refused, SignIn
 from mss.smtp import reply
-from mss.smtp.commands import Credentials
+from mss.smtp.commands import Credentials, External, Given
 from mss.smtp.mx import answer
 from mss.smtp.readers import Preparation, Readers
-from mss.smtp.reply import Reply
+from mss.smtp.reply import Challenged, Reply
 from mss.smtp.session import Listener, Session, Transaction
 from mss.store import Store
+from mss.tokens.sasl import Bearer
 
-_TRY_LATER: Final = Reply(454, "4.7.0", "Too many attempts, try again later")
+_TRY_LATER: Final = Reply(454, "4.7.0", "Cannot sign in now, try again later")
+
+_log = get_logger("smtp")
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionHouse:
-    """What submission needs. `outside` returns what may be reached now."""
+    """What submission needs. `outside` returns what may be reached now, `certificate` what a TLS session's client
+    showed."""
 
     store: Store
     sign_in: SignIn
@@ -45,6 +53,7 @@ class SubmissionHouse:
     limits: Limits
     clock: Clock
     readers: Readers
+    certificate: Callable[[object, datetime], ClientCertificate | None] = lambda _end, _now: None
 
 
 class SubmissionDoor:
@@ -57,22 +66,50 @@ class SubmissionDoor:
         self.listener = listener
 
     async def secured(self, session: Session, end: object) -> Session | Reply:
-        """Nothing to learn: clients show no certificate."""
-        return session
+        """Find out which certificate the client shows, if any, and with it how it may sign in."""
+        shown = self._shown(session, end)
+        mechanisms = (*self.mechanisms, *self._house.sign_in.mechanisms(shown))
+        return replace(session, certificate=shown, mechanisms=mechanisms)
+
+    def _shown(self, session: Session, end: object) -> ClientCertificate | None:
+        try:
+            return self._house.certificate(end, self._house.clock())
+        except (Malformed, Unavailable) as error:
+            # A password may still be right.
+            _log.warning("smtp.certificate_unusable", session=session.id, ip=session.ip, reason=str(error))
+            return None
 
     async def insecure(self, session: Session, reason: str) -> None:
         """Nothing more than the log line: no transaction was begun."""
 
-    async def sign_in(self, session: Session, mechanism: str, given: Credentials) -> Session | Reply:
-        """Check the password; acting as somebody else is not a thing of submission."""
-        if given.acting_as not in ("", given.login):
-            return reply.BAD_CREDENTIALS
-        checked = await self._house.sign_in.check(
-            given.login, given.password, f"smtp-{mechanism.lower()}", session.ip, kinds=MAIL_CLIENTS
-        )
-        if isinstance(checked, Refused):
-            return _TRY_LATER if checked.temporary else reply.BAD_CREDENTIALS
-        return replace(session, account=checked)
+    async def sign_in(self, session: Session, mechanism: str, given: Given) -> Session | Reply:
+        """Check what was given; whoever it is may name a box that it acts for, as a mail program of that box does."""
+        checked = await self._checked(session, f"smtp-{mechanism.lower()}", given)
+        if isinstance(checked, Account) and await self._acts_as(checked, given.acting_as):
+            return replace(session, account=checked)
+        if isinstance(checked, Refused) and checked.temporary:
+            return _TRY_LATER
+        challenge = self._house.sign_in.challenge(mechanism)
+        refusal = reply.BAD_CREDENTIALS
+        return Challenged(refusal.code, refusal.enhanced, refusal.text, (), challenge) if challenge else refusal
+
+    async def _checked(self, session: Session, mechanism: str, given: Given) -> Account | Refused:
+        sign_in = self._house.sign_in
+        match given:
+            case Credentials():
+                return await sign_in.check(given.login, given.password, mechanism, session.ip, kinds=MAIL_CLIENTS)
+            case External():
+                return await sign_in.certificate(session.certificate, given.acting_as, mechanism, session.ip)
+            case Bearer():
+                return await sign_in.bearer(given, mechanism, session.ip, session.certificate)
+            case _ as never:
+                assert_never(never)
+
+    async def _acts_as(self, account: Account, name: str) -> bool:
+        wanted = name.strip().lower()
+        if wanted in ("", account.login.lower()):
+            return True
+        return wanted in {one.key for one in await self._addresses(account)}
 
     async def mail(self, session: Session, transaction: Transaction) -> Reply:
         """Judge whether the sender is one of the account's own addresses."""

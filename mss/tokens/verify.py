@@ -6,7 +6,6 @@ Pure: a token, keys and an instant in; a `Token` or a `Fault` out. It fetches no
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +19,8 @@ from mss.tokens import jose
 from mss.tokens.jose import Key, Signed
 
 _VALUE_MAX: Final = 320
+# Some time after the year 6000; what is beyond, and what is no number, is no date.
+_SECONDS_MAX: Final = 2**37
 _KINDS: Final = frozenset({"", "jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 
 
@@ -115,8 +116,7 @@ def _dates(claims: Mapping[str, Any], leeway_s: int, now_s: float) -> Fault | No
 def _seconds(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    # Far beyond any date: a number so large that it cannot become a float would be a surprise later.
-    return float(value) if -(2**53) < value < 2**53 and math.isfinite(value) else None
+    return float(value) if 0 <= value < _SECONDS_MAX else None
 
 
 def _holder(claims: Mapping[str, Any], thumbprint: str) -> Fault | None:

@@ -19,7 +19,7 @@ from mss.model.address import Domain
 from mss.model.envelope import Envelope, Recipient
 from mss.model.secret import Secret
 from mss.smtp import reply
-from mss.smtp.commands import Credentials
+from mss.smtp.commands import Credentials, Given
 from mss.smtp.door import Door
 from mss.smtp.metrics import Silence
 from mss.smtp.reply import Reply
@@ -110,7 +110,8 @@ class Recorder:
         self.failures.append(reason)
         self._answer("insecure", reply.OK)
 
-    async def sign_in(self, session: Session, mechanism: str, given: Credentials) -> Session | Reply:
+    async def sign_in(self, session: Session, mechanism: str, given: Given) -> Session | Reply:
+        assert isinstance(given, Credentials)
         self.given.append(given)
         if given.password == Secret(b"right"):
             return replace(session, account=Account(7, given.login, AccountKind.PROFESSIONAL, "", ""))

@@ -70,6 +70,43 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "client_certificates",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("subject", sa.String(length=1000), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("added_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_client_certificates")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_client_certificates_fingerprint", "client_certificates", ["fingerprint"], unique=False)
+    op.create_index("ix_client_certificates_subject", "client_certificates", ["subject"], unique=False)
+    op.create_table(
+        "token_subjects",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("issuer", sa.String(length=400), nullable=False),
+        sa.Column("subject", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_token_subjects")),
+    )
+    op.create_index("ix_token_subjects_account_id", "token_subjects", ["account_id"], unique=False)
+    op.create_table(
+        "used_tokens",
+        sa.Column("mark", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("mark", name=op.f("pk_used_tokens")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_used_tokens_expires_at", "used_tokens", ["expires_at"], unique=False)
+    op.create_table(
+        "submission_budgets",
+        sa.Column(
+            "account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column("whole_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_submission_budgets")),
+    )
+    op.create_table(
         "changes",
         sa.Column(
             "mailbox_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
@@ -414,6 +451,14 @@ def downgrade() -> None:
     op.drop_index("ix_conversations_box", table_name="conversations")
     op.drop_table("conversations")
     op.drop_table("contacts")
+    op.drop_table("submission_budgets")
+    op.drop_index("ix_used_tokens_expires_at", table_name="used_tokens")
+    op.drop_table("used_tokens")
+    op.drop_index("ix_token_subjects_account_id", table_name="token_subjects")
+    op.drop_table("token_subjects")
+    op.drop_index("ix_client_certificates_subject", table_name="client_certificates")
+    op.drop_index("ix_client_certificates_fingerprint", table_name="client_certificates")
+    op.drop_table("client_certificates")
     op.drop_table("changes")
     op.drop_table("boxes")
     op.drop_table("attempts")
