@@ -250,6 +250,7 @@ class Worker:
             limits=config.limits,
             clock=clock,
             readers=self._readers,
+            metrics=self._metrics.smtp,
             certificate=self._material.client,
         )
         context = lambda: self._material.mail_clients  # noqa: E731

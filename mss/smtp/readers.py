@@ -11,8 +11,9 @@ import multiprocessing
 import os
 import re
 import threading
+from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -20,7 +21,7 @@ from typing import Final
 from mss.config import Limits
 from mss.errors import Unavailable
 from mss.log import get_logger
-from mss.mail import mime, trace
+from mss.mail import completion, mime, trace
 from mss.services import reading
 from mss.services.reading import Reading
 
@@ -35,18 +36,23 @@ _log = get_logger("smtp")
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What is done to the octets before they are read: `trace` fields go on top; the rest is for submission only."""
+    """What is done to the octets before they are read: `trace` fields go on top; the rest is for submission only.
+
+    `names` are what the senders' own boxes are called, by address key.
+    """
 
     trace: tuple[bytes, ...]
     message_id: str = ""
     date: datetime | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(octets: bytes, wanted: Preparation, limits: Limits) -> bytes:
     """Return the final octets of a letter: our trace on top and no other's Return-Path; at submission also Bcc gone,
-    Message-ID and Date there."""
+    the author's name, Message-ID and Date there."""
     if wanted.date is not None:
         octets = trace.remove(mime.index(octets, limits), _PRIVATE)
+        octets = completion.name_author(mime.index(octets, limits), wanted.names, limits)
         octets = trace.add_missing(mime.index(octets, limits), message_id=wanted.message_id, date=wanted.date)
     elif _RETURN_PATH.search(octets, 0, octets.find(b"\r\n\r\n") + 1 or len(octets)):
         octets = trace.remove(mime.index(octets, limits), {"return-path"})
