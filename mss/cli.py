@@ -1,6 +1,6 @@
 """The words of the command line: names, options, help. What they do is in `commands`, `instance`, `checkup`, `app`.
 
-The only module that names typer. It holds one error map: a clear line on standard error that says what to do, exit
+It and `cli_proofs` alone name typer. One error map: a clear line on standard error that says what to do, exit
 code 2 for what was typed or configured wrongly, 1 for a no, and an incident number for surprises; never a traceback.
 """
 
@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from mss import checkup, instance
+from mss.cli_proofs import certificate_app, delegate_app, subject_app
 from mss.clock import system_clock
 from mss.commands import accounts, explain, journal, letters, shown, trust
 from mss.commands.output import complain, say, say_marked, when
@@ -101,6 +102,9 @@ for _name, _sub in {
     "audit": audit_app,
 }.items():
     app.add_typer(_sub, name=_name)
+
+for _name, _sub in {"certificate": certificate_app, "subject": subject_app, "delegate": delegate_app}.items():
+    account_app.add_typer(_sub, name=_name)
 
 ConfigFile = Annotated[
     Path, typer.Option("-c", "--config", envvar="MSS_CONFIG", help="The operator's settings.", show_default="mss.toml")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from typer.main import get_command
 
@@ -14,14 +16,18 @@ COMMANDS = {
     *("init", "serve", "check", "welcome", "account add", "account grant", "account list", "account passwd"),
     *("account state", "queue list", "policy explain", "directory import", "directory search", "operator list"),
     *("operator show", "operator read", "audit list", "audit receipt", "audit verify"),
+    *(
+        f"account {noun} {verb}"
+        for noun in ("certificate", "subject", "delegate")
+        for verb in ("add", "list", "remove")
+    ),
 }
 
 
-def _names() -> list[str]:
+def _names(group: Any = None, prefix: str = "") -> list[str]:
     found: list[str] = []
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
-        below = getattr(command, "commands", None)
-        found += [f"{name} {each}" for each in below] if below else [name]
+    for name, command in vars(group or get_command(app))["commands"].items():
+        found += _names(command, f"{prefix}{name} ") if hasattr(command, "commands") else [prefix + name]
     return found
 
 

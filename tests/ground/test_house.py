@@ -25,6 +25,7 @@ NAMED_IN = {
     "cryptography": ("pki.py", "revocation.py", "store/", "tls.py"),
     "psycopg": ("store/",),
     "sqlalchemy": ("store/",),
+    "typer": ("cli.py", "cli_proofs.py"),
     "starlette": ("app.py", "console/", "directory/", "web.py", "web/", "webmail/"),
 }
 
