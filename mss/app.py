@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 
 import uvloop
 
-from mss import dns, https
+from mss import dns
 from mss.clock import Clock, system_clock
 from mss.config import Config
 from mss.console import app as console
 from mss.console.metrics import Metrics
 from mss.directory.refresh import Refresher
-from mss.errors import Malformed, Misconfigured
+from mss.errors import Misconfigured
 from mss.imap import server as imap
 from mss.log import configure, get_logger
 from mss.model.address import Domain, parse_domain
@@ -42,7 +42,7 @@ from mss.smtp.session import Listener
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
-from mss.tokens.issuer import Issuer
+from mss.tokens.issuer import issuer_of
 from mss.web import serving
 from mss.webmail import app as webmail
 
@@ -337,24 +337,6 @@ class Worker:
                 _log.error("certificates.unusable", problems=problems)
             elif problems is not None:
                 _log.info("certificates.reloaded")
-
-
-def issuer_of(config: Config, clock: Clock) -> Issuer | None:
-    """Return whose tokens we take; None where tokens are not offered. Misconfigured says what does not fit."""
-    tokens, limits = config.tokens, config.limits
-    if not tokens.issuer:
-        return None
-    context = https.context_of(config.path(tokens.ca_file) if tokens.ca_file else None)
-    for url in filter(None, (tokens.issuer, tokens.jwks_url)):
-        try:
-            https.check_url(url)
-        except Malformed as error:
-            raise Misconfigured(f"[tokens] {url}: {error}") from error
-
-    async def fetch(url: str) -> bytes:
-        return await https.fetch(url, context, octets_max=limits.token_keys_max_octets, timeout_s=tokens.timeout_s)
-
-    return Issuer(tokens, limits, clock, fetch)
 
 
 def hosted(config: Config) -> Hosted:

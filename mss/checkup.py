@@ -32,7 +32,8 @@ from mss.services import operators
 from mss.store import Store, Uow
 from mss.store.engine import is_sqlite, sqlite_path
 from mss.store.keys import OPERATOR
-from mss.tls import certificate_expiry, client_facing_context, dn_of, mx_client_context, mx_server_context
+from mss.tls import certificate_expiry, dn_of, mail_client_context, mx_client_context, mx_server_context
+from mss.tokens.issuer import issuer_of
 
 EXPIRY_WARNING: Final = timedelta(days=30)
 DISK_WARNING_OCTETS: Final = 1024 * MIB
@@ -63,6 +64,7 @@ def run(config: Config, clock: Clock = system_clock) -> tuple[Finding, ...]:
         ("domains", _domains),
         ("certificate", _certificates),
         ("handshake", _handshake),
+        ("tokens", _tokens),
         ("revocation lists", _revocation),
         ("trust list file", _trust_list_file),
         ("master key", _master_key),
@@ -133,12 +135,29 @@ def _postmaster_address(config: Config) -> Address:
 
 def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
     mx_server_context(config)
-    client_facing_context(config)
+    mail_client_context(config)
     yield Finding("certificate", "ok", f"{trustlist.written_dn(dn_of(_leaf(config)))}, its key matches")
     yield _expiry("certificate", config.path(config.tls.certificate_file), now)
     facing = config.tls.client_facing_certificate_file
     if facing is not None:
         yield _expiry("client-facing certificate", config.path(facing), now)
+
+    if config.tls.client_ca_file is not None and not config.tls.client_crl_files:
+        remedy = "set [tls] client_crl_files: nobody can say whether a robot's certificate was revoked"
+        yield Finding("robots' certificates", "warning", "no robot can sign in with one", remedy)
+
+
+def _tokens(config: Config, now: datetime) -> Iterator[Finding]:
+    """Ask the issuer of tokens for its keys, where there is one."""
+    issuer = issuer_of(config, lambda: now)
+    if issuer is None:
+        return
+    keys = asyncio.run(issuer.read_keys())
+    if keys:
+        yield Finding("tokens", "ok", f"{keys} keys of {config.tokens.issuer}")
+    else:
+        remedy = "check [tokens] issuer, jwks_url and ca_file, and whether it can be reached from here"
+        yield Finding("tokens", "warning", f"no keys can be had of {config.tokens.issuer}", remedy)
 
 
 def _leaf(config: Config) -> Any:

@@ -179,6 +179,20 @@ def test_load_says_what_is_wrong_with_the_file(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        ('issuer = "https://id.example"', "say whom a token must be made for"),
+        ('issuer = "https://id.example"\naudiences = ["mss"]\nalgorithms = []', "algorithms is empty"),
+        ('issuer = "https://id.example"\naudiences = ["mss"]\nalgorithms = ["none"]', "must be one of"),
+        ('issuer = "https://id.example"\naudiences = ["mss"]\nalgorithms = ["HS256"]', "must be one of"),
+    ],
+)
+def test_tokens_that_anybody_could_make_are_not_configured(tokens: str, said: str) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        parse(f"{MINIMAL}\n[tokens]\n{tokens}\n", root=Path())
+
+
 @given(st.text())
 def test_garbage_is_misconfigured_and_never_a_surprise(text: str) -> None:
     with pytest.raises(Misconfigured):

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 
+from mss import https
 from mss.clock import Clock
-from mss.config import Limits, TokensConfig
-from mss.errors import Malformed, MssError, Unavailable
-from mss.https import check_url
+from mss.config import Config, Limits, TokensConfig
+from mss.errors import Malformed, Misconfigured, MssError, Unavailable
 from mss.log import get_logger
 from mss.tokens import jose, verify
 from mss.tokens.jose import Key
@@ -69,6 +69,11 @@ class Issuer:
                 raise Unavailable("the issuer cannot be asked for a new key")
             return Fault.UNKNOWN_KEY
         return verify.judge(signed, key, self.config, thumbprint=thumbprint, now=self._clock())
+
+    async def read_keys(self) -> int:
+        """Ask for the keys now, and return how many can be used; 0 when they cannot be had."""
+        await self._refresh()
+        return len(self._keys)
 
     async def _current(self) -> tuple[Key, ...]:
         """Return the keys; old ones are renewed beside, missing or outlived ones before."""
@@ -127,7 +132,7 @@ class Issuer:
             raise Malformed("the description is another issuer's")
         if not isinstance(url, str):
             raise Malformed("the issuer's description names no keys")
-        check_url(url)
+        https.check_url(url)
         return url
 
     async def close(self) -> None:
@@ -135,3 +140,21 @@ class Issuer:
         if self._asking is not None and not self._asking.done():
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
+
+
+def issuer_of(config: Config, clock: Clock) -> Issuer | None:
+    """Return whose tokens we take; None where tokens are not offered. Misconfigured says what does not fit."""
+    tokens, limits = config.tokens, config.limits
+    if not tokens.issuer:
+        return None
+    context = https.context_of(config.path(tokens.ca_file) if tokens.ca_file else None)
+    for url in filter(None, (tokens.issuer, tokens.jwks_url)):
+        try:
+            https.check_url(url)
+        except Malformed as error:
+            raise Misconfigured(f"[tokens] {url}: {error}") from error
+
+    async def fetch(url: str) -> bytes:
+        return await https.fetch(url, context, octets_max=limits.token_keys_max_octets, timeout_s=tokens.timeout_s)
+
+    return Issuer(tokens, limits, clock, fetch)
