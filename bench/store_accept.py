@@ -40,9 +40,7 @@ from mss.store.store import Store, Uow
 PATIENTS, CLINIC, HOSPITAL = (parse_domain(f"{name}.mssante.test") for name in ("patient", "clinic", "chu"))
 SENDER = Address("dr", HOSPITAL)
 MATRICULE = "279035121518989"
-HOSTED = Hosted(
-    {PATIENTS: "patient", CLINIC: "professional"}, "mx.bench.test", PolicyConfig(), Limits().message_max_octets
-)
+HOSTED = Hosted({PATIENTS: "patient", CLINIC: "professional"}, "mx.bench.test", PolicyConfig())
 ORIGIN = Origin("peer:bench", frozenset({HOSPITAL}))
 
 
@@ -183,7 +181,6 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the store is made (its disk is measured)")
     parser.add_argument("--profile", action="store_true")
     args = parser.parse_args()
-    sys.setswitchinterval(0.0005)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         with profiled() if args.profile else _nothing():
             asyncio.run(run(args, Path(folder)))

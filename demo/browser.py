@@ -88,9 +88,13 @@ class Page:
 
 
 class Browser:
-    """One visit: cookies are kept, redirects followed, every page seen is remembered."""
+    """One visit: cookies are kept, redirects followed, every page seen is remembered.
 
-    def __init__(self, port: int, tls: ssl.SSLContext) -> None:
+    An answer that admits a fault of the server fails the step, unless `faults` are what is looked for.
+    """
+
+    def __init__(self, port: int, tls: ssl.SSLContext, *, faults: bool = False) -> None:
+        self._faults = faults
         self._port = port
         self._tls = tls
         self._cookies: dict[str, str] = {}
@@ -102,15 +106,34 @@ class Browser:
 
     def send(self, form: Form, files: list[tuple[str, str, str, bytes]] | None = None, **fields: str) -> Page:
         """Send a form with some fields filled in; `files` are (field, name, type, octets)."""
+        body, headers = self._filled(form, files or [], fields)
+        return self._follow(self._ask("POST", form.action, body, headers))
+
+    def send_half(self, form: Form, files: list[tuple[str, str, str, bytes]], **fields: str) -> None:
+        """Begin to send a form and hang up half-way."""
+        body, headers = self._filled(form, files, fields)
+        connection = http.client.HTTPSConnection("localhost", self._port, timeout=20, context=self._tls)
+        try:
+            headers |= {"Cookie": self._cookie_line(), "Content-Length": str(len(body))}
+            connection.request("POST", form.action, body[: len(body) // 2], headers)
+        finally:
+            connection.close()
+
+    def _filled(
+        self, form: Form, files: list[tuple[str, str, str, bytes]], fields: dict[str, str]
+    ) -> tuple[bytes, dict[str, str]]:
         values = [(name, value) for name, value in form.fields if name not in fields and not name.startswith("files")]
         values += list(fields.items())
-        body, content_type = _multipart(values, files or [])
+        body, content_type = _multipart(values, files)
         headers = {
             "Content-Type": content_type,
             "Origin": f"https://localhost:{self._port}",
             "Sec-Fetch-Site": "same-origin",
         }
-        return self._follow(self._ask("POST", form.action, body, headers))
+        return body, headers
+
+    def _cookie_line(self) -> str:
+        return "; ".join(f"{name}={value}" for name, value in self._cookies.items())
 
     def _follow(self, page: Page) -> Page:
         for _ in range(5):
@@ -122,9 +145,9 @@ class Browser:
 
     def _ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Page:
         connection = http.client.HTTPSConnection("localhost", self._port, timeout=20, context=self._tls)
-        cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         try:
-            connection.request(method, path, body or None, {"Cookie": cookies, "Accept-Language": "fr", **headers})
+            always = {"Cookie": self._cookie_line(), "Accept-Language": "fr"}
+            connection.request(method, path, body or None, always | headers)
             answer = connection.getresponse()
             octets = answer.read()
         finally:
@@ -132,7 +155,7 @@ class Browser:
         for name, value in answer.getheaders():
             if name.lower() == "set-cookie":
                 self._keep_cookie(value)
-        expect(answer.status < 500, f"{path} answered {answer.status}")
+        expect(answer.status < 500 or self._faults, f"{path} answered {answer.status}")
         return Page(answer.status, path, octets, {name.lower(): value for name, value in answer.getheaders()})
 
     def _keep_cookie(self, value: str) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -65,10 +65,10 @@ class Operator:
         config = self.config
         return instance.subject_of(config.path(config.tls.certificate_file))
 
-    def start(self, *, workers: int = 1) -> None:
-        """Start the server; its log goes to a file in its folder."""
+    def start(self, *, workers: int = 1, under: Sequence[str] = ()) -> None:
+        """Start the server, perhaps under another program that becomes it; its log goes to a file in its folder."""
         log = (self.folder / "server.log").open("ab")
-        command = [sys.executable, "-m", "mss", "serve", "-c", str(self.config_file), "--workers", str(workers)]
+        command = [*under, sys.executable, "-m", "mss", "serve", "-c", str(self.config_file), "--workers", str(workers)]
         self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
         log.close()
 
@@ -77,12 +77,13 @@ class Operator:
         end = time.monotonic() + START_PATIENCE_S
         while time.monotonic() < end:
             expect(self.process and self.process.poll() is None, f"{self.title} ended: see {self.folder}/server.log")
-            if self._is_ready():
+            if self.is_ready():
                 return
             time.sleep(0.05)
         expect(False, f"{self.title} is not ready after {START_PATIENCE_S:.0f} s: see {self.folder}/server.log")
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Say whether /readyz says so."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port("ops"), timeout=2)
         try:
             connection.request("GET", "/readyz")

@@ -7,10 +7,11 @@ holds no rule of the domain.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -23,15 +24,15 @@ from mss.config import Config
 from mss.console import app as console
 from mss.console.metrics import Metrics
 from mss.directory.refresh import Refresher
-from mss.errors import Misconfigured
+from mss.errors import Misconfigured, Unavailable
 from mss.imap import server as imap
 from mss.log import configure, get_logger
 from mss.model.address import Domain, parse_domain
 from mss.model.peer import TrustList
 from mss.policy.routing import reachable_domains
 from mss.services import operators
+from mss.services.house import hosted
 from mss.services.outbound import Plan
-from mss.services.receive import Hosted
 from mss.services.submit import Outside
 from mss.signin import SignIn
 from mss.smtp import relay
@@ -43,15 +44,17 @@ from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
 from mss.tokens.issuer import issuer_of
+from mss.upkeep import Upkeep
 from mss.web import serving
 from mss.webmail import app as webmail
 
 ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "ops")
 _RELOAD_S = 60
 _TRUST_POLL_S = 5
-_SWITCH_INTERVAL_S = 0.0005
+# What stays for a worker's life is never looked at again; a letter's own objects rarely form cycles.
+_GC_THRESHOLDS = (20_000, 20, 50)
 _RESTART_PAUSE_S = 1.0
-_GRACE_S = 20
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = get_logger("app")
 
@@ -189,6 +192,7 @@ class Worker:
         self._issuer = issuer_of(config, clock)
         self._sign_in = SignIn(self._store, clock, config.limits, self._metrics, self._issuer)
         self._readers = Readers(config.limits)
+        self._hosted = hosted(config)
         self._home = parse_domain(config.domains[0].name)
         self._running = Running()
 
@@ -203,6 +207,7 @@ class Worker:
         await self._begin_web()
         if "relay" in self._roles:
             self._begin_relay()
+        self._begin_upkeep()
         self._running.loop(self._trust.run(), "trust")
         self._running.loop(self._reload_material(), "certificates")
         if "ops" in self._roles and self._config.ops.listen:
@@ -219,9 +224,6 @@ class Worker:
         await self._store.close()
         _log.info("worker.stopped", index=self._index)
 
-    def _hosted(self) -> Hosted:
-        return hosted(self._config)
-
     async def _begin_directory(self) -> None:
         refresher = Refresher(self._store, self._config, self._clock)
         self._running.loop(refresher.run(), "directory")
@@ -235,7 +237,7 @@ class Worker:
                 material=self._material,
                 trust=self._trust.current,
                 trust_max_age_s=config.trust_list.max_age_s,
-                hosted=self._hosted(),
+                hosted=self._hosted,
                 limits=config.limits,
                 clock=clock,
                 readers=self._readers,
@@ -246,7 +248,7 @@ class Worker:
             store=self._store,
             sign_in=self._sign_in,
             outside=self._trust.outside,
-            hosted=self._hosted(),
+            hosted=self._hosted,
             limits=config.limits,
             clock=clock,
             readers=self._readers,
@@ -313,7 +315,7 @@ class Worker:
             trust=self._trust.current,
             trust_max_age_s=config.trust_list.max_age_s,
             look_up=look_up,
-            plan=Plan(config.relay, config.operator.hostname, self._hosted().domains),
+            plan=Plan(config.relay, config.operator.hostname, self._hosted.domains, limits=config.limits),
             limits=config.limits,
             clock=self._clock,
             metrics=self._metrics.smtp,
@@ -322,6 +324,11 @@ class Worker:
         running = relay.Relay(house)
         self._running.loop(running.run(), "relay")
         self._running.ends.append(running.stop)
+
+    def _begin_upkeep(self) -> None:
+        keeping = Upkeep(self._store, self._config, self._clock, self._metrics)
+        self._running.loop(keeping.run(), "upkeep")
+        self._running.ends.append(keeping.stop)
 
     async def _begin_console(self) -> None:
         application = console.build(self._store, self._config, self._clock, self._metrics, self._trust.current)
@@ -339,22 +346,18 @@ class Worker:
                 _log.info("certificates.reloaded")
 
 
-def hosted(config: Config) -> Hosted:
-    """Return what units of work need of the configuration."""
-    domains = {parse_domain(domain.name): domain.kind for domain in config.domains}
-    return Hosted(dict(domains), config.operator.hostname, config.policy, config.limits.message_max_octets)
-
-
 async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None) -> None:
     worker = Worker(config, roles, sockets, index, system_clock)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
     if parent is not None:
         loop.add_reader(parent, _orphaned, parent, index, stopping)
     try:
         await worker.start()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         await stopping.wait()
     finally:
         await worker.stop()
@@ -368,12 +371,14 @@ def _orphaned(parent: int, index: int, stopping: asyncio.Event) -> None:
 
 
 def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None = None) -> int:
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         uvloop.run(_work(config, roles, sockets, index, parent))
     except Misconfigured as error:
         _log.error("worker.misconfigured", reason=str(error))
         return 2
+    except Unavailable as error:
+        _log.error("worker.unavailable", reason=str(error))
+        return 1
     return 0
 
 
@@ -403,7 +408,7 @@ class _Parent:
 
     def run(self) -> int:
         """Run until told to stop and all workers are gone."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOP_SIGNALS:
             signal.signal(number, self._stop)
         for index in range(self._workers):
             self._start(index)
@@ -413,25 +418,34 @@ class _Parent:
             index = self._children.pop(pid, -1)
             exit_code = os.waitstatus_to_exitcode(status)
             if self._stopping or exit_code == 2:
-                # A misconfigured worker would only fail again.
-                code = max(code, abs(exit_code))
+                # A misconfigured worker would only fail again; one that was told to stop before it could listen ends by
+                # the signal itself.
+                code = max(code, 0 if exit_code == -signal.SIGTERM else abs(exit_code))
                 continue
             _log.error("worker.died", index=index, code=exit_code)
             time.sleep(_RESTART_PAUSE_S)
-            if not self._stopping:
-                self._start(index)
+            self._start(index)
         return code
 
     def _start(self, index: int) -> None:
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.close(self._life_write)
-            os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
-        self._children[pid] = index
+        """Start a worker, unless told to stop; a signal that comes meanwhile waits until the worker is known."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        try:
+            if self._stopping:
+                return
+            pid = os.fork()
+            if pid == 0:
+                for number in _STOP_SIGNALS:
+                    signal.signal(number, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                os.close(self._life_write)
+                os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
+            self._children[pid] = index
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
         for pid in self._children:
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # It has just ended by itself.
+                os.kill(pid, signal.SIGTERM)

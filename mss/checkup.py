@@ -1,6 +1,6 @@
 """What is wrong with an operator before it hurts: certificates, trust list, store, keys, ports, disk, clock.
 
-It changes nothing and fetches nothing. Each finding says what to do. `live` asks a running operator instead.
+It changes nothing and fetches nothing. Each finding says what to do. `live` and `ready` ask a running operator instead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mss.model.peer import TrustList
 from mss.revocation import Revocation, read_certificates
 from mss.services import operators
 from mss.store import Store, Uow
-from mss.store.engine import is_sqlite, sqlite_path
+from mss.store.engine import fault_of
 from mss.store.keys import OPERATOR
 from mss.tls import certificate_expiry, dn_of, mail_client_context, mx_client_context, mx_server_context
 from mss.tokens.issuer import issuer_of
@@ -40,7 +40,7 @@ DISK_WARNING_OCTETS: Final = 1024 * MIB
 DISK_WRONG_OCTETS: Final = 100 * MIB
 CLOCK_DRIFT: Final = timedelta(minutes=5)
 LIVE_TIMEOUT_S: Final = 5
-_SQLITE: Final = b"SQLite format 3\0"
+_TOO_LATE: Final = 0
 # The house was built after this day: an earlier clock is not set.
 _BUILT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -302,19 +302,8 @@ def _store(config: Config, now: datetime) -> Iterator[Finding]:
 
 def _lost(config: Config, subject: str, url: str) -> Iterator[Finding]:
     """Look for the database's file before it is opened: opening would make an empty one."""
-    whole = config.sqlite_url(url)
-    if not is_sqlite(whole):
-        return
-    path = sqlite_path(whole)
-    if not path.exists():
-        yield Finding(subject, "wrong", f"there is no database at {path}", "bring its backup back, or run mss init")
-    elif _head(path) != _SQLITE:
-        yield Finding(subject, "wrong", f"{path} is no SQLite database", "bring its backup back")
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(len(_SQLITE))
+    if fault := fault_of(config.sqlite_url(url)):
+        yield Finding(subject, "wrong", fault, "bring its backup back, or run mss init")
 
 
 async def _look_into_store(config: Config, now: datetime) -> list[Finding]:
@@ -460,20 +449,31 @@ def _webmail(config: Config, now: datetime) -> Iterator[Finding]:
 
 
 def live(config: Config) -> Finding:
-    """Ask the operator's own port whether it is ready; for the health check of a container."""
+    """Ask the operator's own port whether the process lives; for the health check of a container."""
+    return _asked(config, "live", "/livez")
+
+
+def ready(config: Config) -> Finding:
+    """Ask the operator's own port whether it can do its work now."""
+    return _asked(config, "ready", "/readyz")
+
+
+def _asked(config: Config, what: str, path: str) -> Finding:
     if not config.ops.listen:
-        return Finding("ready", "wrong", "there is no operator's port to ask", "name one: [ops] listen")
-    answer = _answers(config, "/readyz")
+        return Finding(what, "wrong", "there is no operator's port to ask", "name one: [ops] listen")
+    answer = _answers(config, path)
     if answer is None:
-        return Finding("ready", "wrong", f"nobody answers on {config.ops.listen}", "start it: mss serve")
+        return Finding(what, "wrong", f"nobody answers on {config.ops.listen}", "start it: mss serve")
     status, text = answer
+    if status == _TOO_LATE:
+        return Finding(what, "wrong", text, "see what keeps it so busy")
     if status == http.client.OK:
-        return Finding("ready", "ok", f"{config.ops.listen} says that it is ready")
-    return Finding("ready", "wrong", f"it is not ready ({status}): {text}", "see its log")
+        return Finding(what, "ok", f"{config.ops.listen} says that it is {what}")
+    return Finding(what, "wrong", f"it is not {what} ({status}): {text}", "see its log")
 
 
 def _answers(config: Config, path: str) -> tuple[int, str] | None:
-    """Ask the operator's port; None when nobody answers there."""
+    """Ask the operator's port; None when nobody is there, `_TOO_LATE` when somebody is who does not answer in time."""
     host, _, port = config.ops.listen.rpartition(":")
     if not port.isdigit():
         return None
@@ -484,6 +484,8 @@ def _answers(config: Config, path: str) -> tuple[int, str] | None:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read(500).decode("utf-8", "replace").strip()
+    except TimeoutError:
+        return _TOO_LATE, f"{config.ops.listen} does not answer within {LIVE_TIMEOUT_S} s"
     except (OSError, http.client.HTTPException):
         return None
     finally:

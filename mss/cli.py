@@ -217,15 +217,16 @@ def serve(
 @app.command(epilog="Example: mss check -c my-operator/mss.toml")
 def check(
     config: ConfigFile = _HERE,
-    live: Annotated[bool, typer.Option("--live", help="Only ask the running operator whether it is ready.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Only ask the running operator whether it lives.")] = False,
+    ready: Annotated[bool, typer.Option("--ready", help="Only ask it whether it can do its work now.")] = False,
     printed: Annotated[
         bool, typer.Option("--settings/--no-settings", help="Print every setting first, without secrets.")
     ] = True,
 ) -> None:
     """Say what is wrong with the operator before it hurts, and what to do; exit code 1 when something is."""
     found = _settings(config)
-    if live:
-        findings: tuple[checkup.Finding, ...] = (checkup.live(found),)
+    if live or ready:
+        findings: tuple[checkup.Finding, ...] = (checkup.ready(found) if ready else checkup.live(found),)
     else:
         for name, value in effective(found) if printed else ():
             say(f"{name} = {value}")

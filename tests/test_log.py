@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -211,3 +212,14 @@ def test_the_loggers_of_libraries_that_write_addresses_are_silent(written: Writt
     configure()
     assert not logging.getLogger("mail.log").isEnabledFor(logging.ERROR)
     assert not logging.getLogger("uvicorn.access").isEnabledFor(logging.ERROR)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), BrokenPipeError()])
+def test_a_line_that_cannot_be_written_disturbs_nobody(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise error
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    for level in ("info", "warning", "error"):
+        getattr(get_logger("test"), level)("event.happened", count=1)

@@ -12,7 +12,7 @@ from typing import Final
 
 from mss import passwords
 from mss.clock import Clock
-from mss.commands.house import actor, address_of, hosted, read, write
+from mss.commands.house import actor, address_of, read, write
 from mss.config import Config
 from mss.errors import Conflict, Malformed
 from mss.model.account import Account, AccountKind, Box, BoxState, Delegation, DelegationKind
@@ -20,6 +20,7 @@ from mss.model.address import Address, Domain
 from mss.model.ins import INS, OID_NIA, OID_NIR, OID_NIR_DEMO, OID_NIR_TEST, Traits
 from mss.model.party import BoxKind
 from mss.services import accounts
+from mss.services.house import hosted
 from mss.store import Uow
 
 OIDS: Final[Mapping[str, str]] = {"nir": OID_NIR, "nia": OID_NIA, "test": OID_NIR_TEST, "demo": OID_NIR_DEMO}

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Final
 
 from mss.clock import Clock
-from mss.commands.house import hosted, outside, read
-from mss.config import Config, Limits
+from mss.commands.house import outside, read
+from mss.config import Config
 from mss.errors import Malformed
 from mss.model.account import Box
 from mss.model.address import Address, Domain, parse_domain
@@ -24,11 +24,10 @@ from mss.policy import admission, conversing, exchange, routing, rules
 from mss.policy.decision import Decision, reject
 from mss.policy.explain import explain_steps
 from mss.services import deliver, operators, receive, submit
-from mss.services.house import Hosted
+from mss.services.house import Hosted, hosted
 from mss.services.reading import Reading, read_letter
 from mss.store import Uow
 
-_LIMITS: Final = Limits()
 _CONVERSATIONS_MAX: Final = 10_000
 # Somebody whom no list names.
 _STRANGER: Final = DN.of([("CN", "nobody")])
@@ -49,21 +48,21 @@ class Question:
 
 def explain(config: Config, clock: Clock, question: Question) -> list[str]:
     """Return the lines of each decision in order, up to the first that does not accept."""
-    letter = _reading(question)
+    letter = _reading(question, config)
     if not letter.author or not letter.to:
         raise Malformed("--from and --to need one mail address each")
     peer = parse_domain(question.peer_domain) if question.peer_domain else None
     return explain_steps(read(config, partial(_all_steps, config=config, letter=letter, peer=peer, now=clock())))
 
 
-def _reading(question: Question) -> Reading:
+def _reading(question: Question, config: Config) -> Reading:
     """Read the letter as a door would."""
     sender = question.sender if "<" in question.sender else f'"Somebody" <{question.sender}>'
     fields = [f"From: {sender}", f"To: {question.recipient}", f"Subject: {question.subject}", *question.headers]
     if any(not field.isprintable() or ":" not in field for field in fields):
         raise Malformed("a header is one line, such as “X-MSS-MES: FIN”")
     octets = "".join(f"{field}\r\n" for field in fields).encode() + b"\r\n"
-    return read_letter(octets, _LIMITS, documents=False)
+    return read_letter(octets, config.limits, documents=False)
 
 
 @dataclass(frozen=True, slots=True)

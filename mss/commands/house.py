@@ -10,10 +10,9 @@ from typing import TypeVar
 
 from mss.config import Config
 from mss.errors import Malformed, Misconfigured
-from mss.model.address import Address, parse_domain
+from mss.model.address import Address
 from mss.model.peer import TrustList
 from mss.policy.routing import reachable_domains
-from mss.services.house import Hosted
 from mss.services.submit import Outside
 from mss.store import Store, Uow
 
@@ -44,12 +43,6 @@ def read(config: Config, service: Callable[[Uow], T]) -> T:
 def write(config: Config, service: Callable[[Uow], T]) -> T:
     """Run one write unit."""
     return in_store(config, lambda store: store.write(service))
-
-
-def hosted(config: Config) -> Hosted:
-    """Return what units of work need of the configuration."""
-    domains = {parse_domain(domain.name): str(domain.kind) for domain in config.domains}
-    return Hosted(domains, config.operator.hostname, config.policy, config.limits.message_max_octets)
 
 
 def outside(config: Config, trust_list: TrustList | None) -> Outside:

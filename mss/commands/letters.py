@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from mss.clock import Clock
-from mss.commands.house import address_of, hosted, in_store, outside, read
+from mss.commands.house import address_of, in_store, outside, read
 from mss.config import Config
 from mss.errors import Malformed, Misconfigured
 from mss.log import redact
@@ -21,6 +21,7 @@ from mss.model.envelope import Envelope, Recipient
 from mss.model.ins import parse_matricule
 from mss.model.party import BoxKind
 from mss.services import accounts, operators, outbound, submit, welcome
+from mss.services.house import hosted
 from mss.services.outbound import QueueEntry, QueueSummary
 from mss.services.reading import read_letter
 from mss.services.receive import Receipt

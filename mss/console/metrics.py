@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -25,11 +26,29 @@ _FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 _SLOW: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _LETTER: Final = (2**10, 2**12, 2**14, 2**16, 2**18, 2**20, 2**22, 2**23, 2**24, 25 * 2**20)
 _INCOMING: Final = "mx"
+_CHILDREN_MAX: Final = 200
 
 
 def word(value: str) -> str:
     """Return a label's value when it is a word of ours; `other` for all else."""
     return value if _WORD.match(value) else OTHER
+
+
+class _Children:
+    """The series of one metric by their labels' values, so that each is looked up once."""
+
+    def __init__(self, metric: Any) -> None:
+        self._metric = metric
+        self._known: dict[tuple[str, ...], Any] = {}
+
+    def of(self, *values: str) -> Any:
+        """Return the series of these values."""
+        child = self._known.get(values)
+        if child is None:
+            child = self._metric.labels(*map(word, values))
+            if len(self._known) < _CHILDREN_MAX:
+                self._known[values] = child
+        return child
 
 
 class SmtpCounts:
@@ -47,6 +66,7 @@ class SmtpCounts:
             buckets=_FAST,
             registry=registry,
         )
+        self._command_series = _Children(self._commands)
         self._refused = Counter(
             "mss_messages_refused", "Refusals by stage and rule.", ("stage", "rule"), registry=registry
         )
@@ -57,6 +77,7 @@ class SmtpCounts:
         self._letters = Counter(
             "mss_smtp_letters", "Letters answered after DATA.", ("listener", "outcome"), registry=registry
         )
+        self._letter_series = _Children(self._letters)
         self._octets = Histogram(
             "mss_message_octets", "Sizes of the letters answered.", ("direction",), buckets=_LETTER, registry=registry
         )
@@ -95,7 +116,7 @@ class SmtpCounts:
 
     def command(self, listener: str, verb: str, seconds: float) -> None:
         """A known command was answered."""
-        self._commands.labels(word(listener), word(verb)).observe(seconds)
+        self._command_series.of(listener, verb).observe(seconds)
 
     def refused(self, stage: str, rule: str) -> None:
         """Something was refused."""
@@ -104,7 +125,7 @@ class SmtpCounts:
     def letter(self, listener: str, outcome: str, octets: int) -> None:
         """A letter was answered."""
         direction = "in" if listener == _INCOMING else "out"
-        self._letters.labels(word(listener), word(outcome)).inc()
+        self._letter_series.of(listener, outcome).inc()
         self._octets.labels(direction).observe(octets)
         if outcome == "accepted":
             self._accepted.labels(direction).inc()
@@ -170,6 +191,11 @@ class Metrics:
         self._expiry = Gauge(
             "mss_certificate_expiry_seconds", "Until the certificate ends.", ("name",), registry=self._registry
         )
+        self._removed = Counter("mss_upkeep_removed", "What the upkeep threw away.", ("job",), registry=self._registry)
+        self._kept_up = Gauge(
+            "mss_upkeep_done_timestamp_seconds", "When this process did a job of the upkeep last.", ("job",),
+            registry=self._registry,
+        )  # fmt: skip
         self._up = Gauge("mss_store_up", "Whether the store answers.", registry=self._registry)
         build = Gauge("mss_build_info", "Always 1.", ("version",), registry=self._registry)
         build.labels(_version()).set(1)
@@ -196,6 +222,11 @@ class Metrics:
     def certificate(self, name: str, seconds_left: float) -> None:
         """Say how long a certificate of ours lasts."""
         self._expiry.labels(word(name)).set(seconds_left)
+
+    def kept_up(self, job: str, removed: int, now: datetime) -> None:
+        """Note that a job of the upkeep was done."""
+        self._removed.labels(word(job)).inc(removed)
+        self._kept_up.labels(word(job)).set(now.timestamp())
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' text form."""

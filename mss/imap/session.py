@@ -283,10 +283,11 @@ class Session:
                 return Answer("NO", "A limit is reached", "LIMIT")
             case NotPermitted():
                 return Answer("NO", "That cannot be done with this mailbox", "CANNOT")
-            case Unavailable() | Conflict():
-                return Answer("NO", "Try again later", "UNAVAILABLE")
-        incident = incident_number()
-        _log.error("imap.incident", incident=incident, command=type(command).__name__.lower(), exc_info=error)
+        incident, name = incident_number(), type(command).__name__.lower()
+        if isinstance(error, Unavailable | Conflict):
+            _log.error("imap.incident", incident=incident, command=name, kind=type(error).__name__, reason=str(error))
+            return Answer("NO", f"Try again later, incident {incident}", "UNAVAILABLE")
+        _log.error("imap.incident", incident=incident, command=name, exc_info=error)
         return Answer("NO", f"Something went wrong here, incident {incident}", "UNAVAILABLE")
 
     # --- the store ---

@@ -28,6 +28,12 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+# The forms that nearly all addresses have: `Name of words <local@domain>`, `"Name" <local@domain>`, `local@domain`.
+_ATOM: Final = rb"[^\s\x00()<>\[\]:;@\\,\"]++"
+_COMMON = re.compile(
+    rb"[ \t\r\n]*+(?:(?:\"([^\"\\]++)\"|(%b(?:[ ]%b)*+))[ \t\r\n]*+<(%b)@(%b)>|(%b)@(%b))[ \t\r\n]*+(,|\Z)"
+    % ((_ATOM,) * 6)
+)
 _COMMENT_EDGE = re.compile(rb"\\.?|[()]", re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
@@ -69,6 +75,28 @@ _SILENT: Final = frozenset({"comment", "<", ">"})
 
 def parse(raw: bytes, addresses_max: int) -> list[Entry]:
     """Return the entries of an address list; reading stops after `addresses_max` mailboxes."""
+    common = _common(raw, addresses_max)
+    return _any(raw, addresses_max) if common is None else common
+
+
+def _common(raw: bytes, addresses_max: int) -> list[Entry] | None:
+    """Return what `_any` would, where every mailbox has a common form; None elsewhere."""
+    entries: list[Entry] = []
+    at, more = 0, True
+    while more:
+        match = _COMMON.match(raw, at)
+        if match is None or len(entries) >= addresses_max:
+            return None
+        quoted, words, local, domain, bare, bare_domain, comma = match.groups()
+        if bare is None:
+            entries.append(Entry(Kind.MAILBOX, words or quoted, local, domain))
+        else:
+            entries.append(Entry(Kind.MAILBOX, None, bare, bare_domain))
+        at, more = match.end(), bool(comma)
+    return entries
+
+
+def _any(raw: bytes, addresses_max: int) -> list[Entry]:
     entries: list[Entry] = []
     group_open = False
     for pending, separator in _segments(raw, addresses_max * _TOKENS_PER_ADDRESS):

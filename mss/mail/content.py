@@ -28,7 +28,10 @@ def is_multipart(part: Part) -> bool:
 
 def decoded(message: Message, part: Part) -> bytes:
     """Return a part's body without its transfer encoding; an unknown encoding leaves it as it is."""
-    octets = message.slice(part.body)
+    return _decoded(part, message.slice(part.body))
+
+
+def _decoded(part: Part, octets: bytes) -> bytes:
     match part.encoding:
         case "base64":
             return _from_base64(octets)
@@ -49,7 +52,19 @@ def _from_base64(octets: bytes) -> bytes:
 
 def text(message: Message, part: Part) -> str:
     """Return a text part as text, in its charset, lines ended by "\\n"."""
-    octets = decoded(message, part)
+    return _as_text(part, decoded(message, part))
+
+
+def beginning(message: Message, part: Part, octets_max: int) -> str:
+    """Return what the first lines of a text part say, at most so many octets of it as they stand there."""
+    if len(part.body) <= octets_max:
+        return text(message, part)
+    start = part.body.start
+    end = message.octets.rfind(b"\n", start, start + octets_max) + 1 or start + octets_max
+    return _as_text(part, _decoded(part, message.octets[start:end]))
+
+
+def _as_text(part: Part, octets: bytes) -> str:
     return charsets.decode(octets, part.parameter("charset")).replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -34,6 +34,8 @@ def unfold(raw: bytes) -> bytes:
 
 def printable(text: str) -> str:
     """Return the text with control and direction-override characters removed, line ends as spaces."""
+    if text.isprintable():  # As nearly all are; a tab is not, and goes the long way.
+        return text
     return _UNPRINTABLE.sub("", text.replace("\r\n", " ").replace("\n", " ").replace("\r", " "))
 
 

@@ -49,7 +49,7 @@ def index(octets: bytes, limits: Limits) -> Message:
     """Return the letter with its index; never raises."""
     indexer = _Indexer(octets, limits)
     root = indexer.part(_Place("", 0, len(octets)))
-    return Message(octets, Structure(root, indexer.truncated))
+    return Message(octets, Structure(root, indexer.truncated, indexer.header_cut))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class _Indexer:
         self.parts_left = limits.mime_parts_max
         self.header_left = limits.header_max_octets
         self.search_left = max(_SEARCH_FACTOR * len(octets), _SEARCH_MIN_OCTETS)
-        self.truncated = False
+        self.truncated = self.header_cut = False
 
     def part(self, place: _Place) -> Part:
         """Index one part and all that is inside it."""
@@ -114,12 +114,13 @@ class _Indexer:
         for match in _FIELD.finditer(octets, header.start, header.end):
             if match.end() > end or len(found) >= self.limits.header_fields_max:
                 self.truncated = True
+                self.header_cut = self.header_cut or header.start == 0
                 break
             name = match[1].decode("ascii").lower()
             start, stop = match.span(2)
             if octets[stop - 1] == _CR:
                 stop -= 1
-            found.append(HeaderField(name, Span(*match.span()), Span(start, stop)))
+            found.append(HeaderField(name, match.start(), match.end(), start, stop))
             if name in _MIME_FIELDS and name not in mime:
                 mime[name] = octets[start:stop]
         return tuple(found), mime
@@ -272,10 +273,10 @@ def every_field(message: Message) -> Iterator[tuple[str, Span]]:
 
 def header_is_whole(message: Message) -> bool:
     """Whether the index holds every header field of the letter: none is hidden behind a limit."""
-    return len(message.structure.root.fields) == sum(1 for _ in every_field(message))
+    return not message.structure.header_cut
 
 
-def read_parameters(value: bytes, limits: Limits) -> list[parameters.RawParameter]:
+def read_parameters(value: bytes, limits: Limits) -> tuple[parameters.RawParameter, ...]:
     """Return the parameters of a Content-Type or Content-Disposition value, as written."""
     return parameters.read_raw(value, limits.mime_parameters_max)[0]
 

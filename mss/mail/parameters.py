@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -25,6 +26,7 @@ _FREE_TEXT: Final = frozenset({b"name", b"filename"})
 
 
 VALUE_MAX_OCTETS: Final = 64 * KIB
+_REMEMBERED_MAX_OCTETS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,14 @@ class RawParameter:
     extended: bool = False
 
 
-def read_raw(value: bytes, parameters_max: int) -> tuple[list[RawParameter], bool]:
+def read_raw(value: bytes, parameters_max: int) -> tuple[tuple[RawParameter, ...], bool]:
     """Return the parameters of a field's value, and whether a limit cut some off."""
+    if len(value) > _REMEMBERED_MAX_OCTETS:
+        return _read_raw(value, parameters_max)
+    return _remembered(value, parameters_max)
+
+
+def _read_raw(value: bytes, parameters_max: int) -> tuple[tuple[RawParameter, ...], bool]:
     segments: dict[bytes, _Continuation] = {}
     order: list[RawParameter | _Continuation] = []
     for count, match in enumerate(_PARAMETER.finditer(unfold(value[:VALUE_MAX_OCTETS]))):
@@ -55,6 +63,10 @@ def read_raw(value: bytes, parameters_max: int) -> tuple[list[RawParameter], boo
             order.append(continuation)
         continuation.pieces.setdefault(int(suffix[1] or 0), (octets, suffix[2] != b""))
     return _joined(order), len(value) > VALUE_MAX_OCTETS
+
+
+# A letter's index, its boundary and its BODYSTRUCTURE ask for the same values, and most letters write the same ones.
+_remembered = lru_cache(maxsize=512)(_read_raw)
 
 
 def _value_of(match: re.Match[bytes]) -> bytes:
@@ -89,11 +101,11 @@ class _Continuation:
         return RawParameter(self.name, text if first_extended else b"''" + text, extended=True)
 
 
-def _joined(order: list[RawParameter | _Continuation]) -> list[RawParameter]:
-    return [item.joined() if isinstance(item, _Continuation) else item for item in order]
+def _joined(order: list[RawParameter | _Continuation]) -> tuple[RawParameter, ...]:
+    return tuple(item.joined() if isinstance(item, _Continuation) else item for item in order)
 
 
-def decode(raw: list[RawParameter]) -> tuple[tuple[str, str], ...]:
+def decode(raw: tuple[RawParameter, ...]) -> tuple[tuple[str, str], ...]:
     """Return (lower-case name, text) pairs; of a name given plain and extended, the extended one counts."""
     extended = {parameter.name.lower() for parameter in raw if parameter.extended}
     return tuple(
@@ -119,7 +131,7 @@ def split_extended(value: bytes) -> tuple[str | None, bytes]:
     return charset.decode("ascii", "replace") or None, unquote_to_bytes(text)
 
 
-def octets_of(raw: list[RawParameter], name: bytes) -> bytes | None:
+def octets_of(raw: tuple[RawParameter, ...], name: bytes) -> bytes | None:
     """Return the octets of the first parameter of that lower-case name, percent-decoded."""
     for parameter in raw:
         if parameter.name.lower() == name:

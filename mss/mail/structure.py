@@ -19,6 +19,7 @@ from mss.model.message import Message, Part
 _DEFAULTS: Final = Limits()
 NIL: Final = b"NIL"
 _NEEDS_LITERAL = re.compile(rb"[\r\n\x80-\xff]")
+_QUOTED_AS_IS = re.compile(rb"[^\r\n\x00\x80-\xff\"\\]*+\Z")
 _ESCAPE = re.compile(rb'(["\\])')
 _QUOTED_MAX_OCTETS: Final = 4096
 # What is written where an address lacks a half: NIL there would mean a group (RFC 9051 §7.5.2).
@@ -32,6 +33,8 @@ _LANGUAGE = re.compile(rb"[A-Za-z0-9-]{1,64}")
 
 def string(octets: bytes) -> bytes:
     """Return an IMAP string: quoted where it may be, else a literal. NUL, which neither can carry, is dropped."""
+    if len(octets) <= _QUOTED_MAX_OCTETS and _QUOTED_AS_IS.match(octets):
+        return b'"%b"' % octets
     clean = octets.replace(b"\x00", b"")
     if len(clean) > _QUOTED_MAX_OCTETS or _NEEDS_LITERAL.search(clean):
         return b"{%d}\r\n%b" % (len(clean), clean)
@@ -59,14 +62,15 @@ def body(message: Message, limits: Limits = _DEFAULTS) -> bytes:
 
 
 def _values(message: Message, part: Part, name: str) -> list[bytes]:
-    return [message.slice(field.value) for field in part.fields if field.name == name]
+    octets = message.octets
+    return [octets[field.value_start : field.value_end] for field in part.fields if field.name == name]
 
 
 def _first(message: Message, part: Part, name: str) -> bytes | None:
     """Return the first value of a field on one line; None without."""
     for field in part.fields:
         if field.name == name:
-            return unfold(message.slice(field.value)).strip(b" \t\r\n")
+            return unfold(message.octets[field.value_start : field.value_end]).strip(b" \t\r\n")
     return None
 
 

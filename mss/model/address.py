@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NewType
 
 from email_validator import EmailNotValidError, validate_email
@@ -30,12 +31,20 @@ _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\U0010ffff]|\\[\x20-
 
 def parse_domain(text: str) -> Domain:
     """Return the domain in lower case, as A-labels; Malformed when it is no host name."""
+    return _known_domain(text) if len(text) <= DOMAIN_MAX_OCTETS else _parse_domain(text)
+
+
+def _parse_domain(text: str) -> Domain:
     name = text.strip().rstrip(".").lower()
     if not name.isascii():
         name = _to_ascii(name)
     if not name or len(name) > DOMAIN_MAX_OCTETS or not all(_LABEL.match(label) for label in name.split(".")):
         raise Malformed("not a domain name")
     return Domain(name)
+
+
+# A letter names the same few domains many times.
+_known_domain = lru_cache(maxsize=4096)(_parse_domain)
 
 
 def _to_ascii(name: str) -> str:

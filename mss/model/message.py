@@ -7,7 +7,7 @@ RFC 2045–2047, read tolerantly: no letter is refused for its form. `mail.mime`
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,26 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class HeaderField:
-    """One header field: name in lower case, the span of the whole field with its line end, and its value's."""
+    """One header field: name in lower case, where the whole field lies with its line end, and its value.
+
+    Four numbers rather than two spans: a letter has dozens of fields, and few are ever asked for.
+    """
 
     name: str
-    field: Span
-    value: Span
+    start: int
+    end: int
+    value_start: int
+    value_end: int
+
+    @property
+    def field(self) -> Span:
+        """The whole field."""
+        return Span(self.start, self.end)
+
+    @property
+    def value(self) -> Span:
+        """Its value."""
+        return Span(self.value_start, self.value_end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +90,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """The whole index of a letter; `truncated` says that a limit stopped the indexing there."""
+    """The whole index of a letter; `truncated` says that a limit stopped the indexing somewhere, `header_cut` that
+    it was in the letter's own header: fields are missing in `root`."""
 
     root: Part
     truncated: bool = False
+    header_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -87,8 +104,6 @@ class Message:
 
     octets: bytes
     structure: Structure
-    # What was computed on the way stays with the letter.
-    digest: str = field(default="", compare=False)
 
     def __repr__(self) -> str:
         return f"Message({len(self.octets)} octets)"
@@ -99,9 +114,13 @@ class Message:
 
     def header(self, name: str) -> bytes | None:
         """Return the raw value of the first header field of that name, still folded; None without."""
-        return next(iter(self.headers(name)), None)
+        wanted = name.lower()
+        for field in self.structure.root.fields:
+            if field.name == wanted:
+                return self.octets[field.value_start : field.value_end]
+        return None
 
     def headers(self, name: str) -> list[bytes]:
         """Return the raw values of all top-level header fields of that name, in order."""
         wanted = name.lower()
-        return [self.slice(f.value) for f in self.structure.root.fields if f.name == wanted]
+        return [self.octets[f.value_start : f.value_end] for f in self.structure.root.fields if f.name == wanted]

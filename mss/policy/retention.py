@@ -32,6 +32,9 @@ DOSSIER_TRACES: Final = Retention(
 )
 EXPUNGED_LETTERS: Final = Retention("expunged-letters", timedelta(days=30), "house: time to undo a mistake")
 ENDED_DELIVERIES: Final = Retention("ended-deliveries", timedelta(days=183), "house: as long as the traces")
+ARRIVALS: Final = Retention(
+    "arrivals", timedelta(days=14), "house: over twice the five days that senders retry for (RFC 5321 §4.5.4.1)"
+)
 INACTIVE_BOX: Final = Retention(
     "inactive-box", _YEAR, "CNIL, délibération 2014-239 (AU-037): deletion after at most one year without sign-in"
 )

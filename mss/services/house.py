@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mss.config import PolicyConfig
-from mss.model.address import Domain
+from mss.config import Config, Limits, PolicyConfig
+from mss.model.address import Domain, parse_domain
 from mss.policy import routing
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """Our host name and the hosted domains (→ "professional" or "patient")."""
+    """Our host name, the hosted domains (→ "professional" or "patient"), and how far letters are read."""
 
     hostname: str
     domains: Mapping[Domain, str]
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,12 @@ class Hosted:
     domains: dict[Domain, str]
     hostname: str
     policy: PolicyConfig
-    message_max_octets: int
+    limits: Limits = Limits()
+
+    @property
+    def message_max_octets(self) -> int:
+        """The largest letter that goes in or out."""
+        return self.limits.message_max_octets
 
     @property
     def patient_domains(self) -> frozenset[Domain]:
@@ -35,4 +41,10 @@ class Hosted:
     @property
     def house(self) -> House:
         """What reports need."""
-        return House(self.hostname, self.domains)
+        return House(self.hostname, self.domains, self.limits)
+
+
+def hosted(config: Config) -> Hosted:
+    """Return what units of work need of the configuration."""
+    domains = {parse_domain(domain.name): str(domain.kind) for domain in config.domains}
+    return Hosted(domains, config.operator.hostname, config.policy, config.limits)

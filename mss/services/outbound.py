@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from mss.config import RelayConfig
+from mss.config import Limits, RelayConfig
 from mss.errors import Unavailable
 from mss.model.address import Domain
 from mss.model.audit import AuditEvent
@@ -33,13 +33,14 @@ def octets(uow: Uow, delivery_id: int, now: datetime) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How attempts are repeated, and who reports: our host name and hosted domains. `peer_speaks_dsn`: the next hop
-    took over the NOTIFY wishes."""
+    """How attempts are repeated, and who reports: our host name, hosted domains, limits of reading. `peer_speaks_dsn`:
+    the next hop took over the NOTIFY wishes."""
 
     relay: RelayConfig
     hostname: str
     domains: Mapping[Domain, str] = field(default_factory=dict)
     peer_speaks_dsn: bool = False
+    limits: Limits = Limits()
 
 
 def record(
@@ -67,7 +68,13 @@ def record(
     uow.queue.settle(delivery, outcome, state, again_at, delay_notified=delayed)
     if kind is not None:
         report.about_delivery(
-            uow, House(plan.hostname, plan.domains), delivery, outcome, kind, delivery.expires_at, now
+            uow,
+            House(plan.hostname, plan.domains, plan.limits),
+            delivery,
+            outcome,
+            kind,
+            delivery.expires_at,
+            now,
         )
     _journal(uow, delivery, outcome, state, now)
     return state

@@ -19,6 +19,7 @@ from mss.model.message import Message
 from mss.policy import exchange
 
 PREVIEW_CHARACTERS = 256
+_PREVIEW_OCTETS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,5 +134,6 @@ def _preview(message: Message) -> str:
     """Return the beginning of the letter's first short text part, on one line; nothing for odd letters."""
     for part in message.structure.root.walk():
         if part.content_type == "text/plain" and not part.filename:
-            return " ".join(content.text(message, part)[: 4 * PREVIEW_CHARACTERS].split())[:PREVIEW_CHARACTERS]
+            beginning = content.beginning(message, part, _PREVIEW_OCTETS)
+            return " ".join(beginning[: 4 * PREVIEW_CHARACTERS].split())[:PREVIEW_CHARACTERS]
     return ""

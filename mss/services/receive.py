@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from mss.config import PolicyConfig
@@ -31,12 +32,12 @@ from mss.store import Uow
 class Origin:
     """Where a letter came in: the listed peer's name ("peer:<CN>") and all domains its certificate may speak for.
 
-    `digest` is that of the octets as they came, before our own trace fields: it recognises a copy.
+    `octets` are the letter's as they came, before our own trace fields: they recognise a copy.
     """
 
     actor: str
     domains: frozenset[Domain]
-    digest: bytes = b""
+    octets: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def accept(uow: Uow, hosted: Hosted, origin: Origin, envelope: Envelope, reading
         reply_to_foreign=hosted.policy.reply_to_foreign,
         actor=origin.actor,
     )
-    known = origin.digest or reading.message.digest.encode() or digest
+    known = hashlib.sha256(origin.octets).digest() if origin.octets else digest
     earlier: dict[str, str] = {}
 
     def one(recipient: Recipient) -> RecipientOutcome:

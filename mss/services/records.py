@@ -9,7 +9,6 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 
-from mss.config import Limits
 from mss.dossier.filing import DEPOSIT_TYPES, Unfileable, fileable_by_patient
 from mss.errors import Malformed
 from mss.model.account import Box, DelegationKind
@@ -37,7 +36,6 @@ from mss.store import Uow
 from mss.store.mailboxes import runs_of
 from mss.store.objects import Stored
 
-_LIMITS = Limits()
 _READ = access.Action.READ_LETTERS
 
 
@@ -192,7 +190,7 @@ def _send_receipts(
 ) -> None:
     for letter in uow.conversations.letters_of(box.id, conversation_id):
         if (letter.mailbox_id, letter.uid) in marked and letter.direction is Direction.RECEIVED:
-            reading = read_letter(uow.objects.get(box.id, letter.email_id), _LIMITS, documents=False)
+            reading = read_letter(uow.objects.get(box.id, letter.email_id), hosted.limits, documents=False)
             report.read_receipt(uow, hosted.house, box, reading, now)
 
 
@@ -290,6 +288,7 @@ class FilingWish:
 
 def file_attachment(
     uow: Uow,
+    hosted: Hosted,
     account_id: int,
     box_id: int,
     email_id: int,
@@ -307,7 +306,7 @@ def file_attachment(
     decision = _may(uow, account_id, box, access.Action.ADD_DOCUMENTS, now)
     if not decision.accepted:
         return decision, None
-    fileable = fileable_by_patient(octets, name, _LIMITS)
+    fileable = fileable_by_patient(octets, name, hosted.limits)
     if isinstance(fileable, Unfileable):
         return reject(rules.ATTACHMENT_NOT_FILEABLE, reason=fileable.value), None
     stored = uow.objects.put(octets, now)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from mss.config import Limits
 from mss.errors import Malformed
 from mss.mail import headers, reports
 from mss.mail.compose import Correspondent, message_id
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 EXPIRY: Final = timedelta(days=2)
 POSTMASTER_NAME: Final = "Service de messagerie"
-_LIMITS: Final = Limits()
 _KO: Final = {
     903: reports.ErrorCode.INS_ABSENT,
     904: reports.ErrorCode.INS_MISMATCH,
@@ -51,7 +49,7 @@ def _frame(reporter: Correspondent, to: Address, original: Reading, now: datetim
 
 def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime) -> None:
     """Put a report into a box of ours, or queue it; a report to an unknown box of ours is dropped and noted."""
-    reading = read_letter(octets, _LIMITS, documents=False)
+    reading = read_letter(octets, house.limits, documents=False)
     stored = uow.objects.put(octets, now)
     if to.domain in house.domains:
         box = uow.accounts.box_by_address(to)
@@ -59,7 +57,8 @@ def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime) -> N
             uow.objects.hold(OPERATOR, stored)
             uow.journal.write(AuditEvent("system:report", "report.undeliverable", f"letter:{stored.id}"), now)
             return
-        deliver.deliver(uow, box, _incoming(reading, stored, to), FilingVerdict(), _LIMITS.message_max_octets, now)
+        size_max_octets = house.limits.message_max_octets
+        deliver.deliver(uow, box, _incoming(reading, stored, to), FilingVerdict(), size_max_octets, now)
         return
     uow.objects.hold(OPERATOR, stored)
     uow.queue.add(_delivery(to, reading, stored.id, now), OPERATOR)
@@ -111,7 +110,7 @@ def about_delivery(
     to = delivery.reverse_path
     if to is None:
         return
-    original = _original(uow, delivery)
+    original = _original(uow, house, delivery)
     box = uow.accounts.box_by_address(to) if to.domain in house.domains else None
     discreet = box is not None and box.kind is BoxKind.PATIENT
     item = reports.RecipientReport(
@@ -147,10 +146,10 @@ _STATUS: Final = {
 }
 
 
-def _original(uow: Uow, delivery: Delivery) -> Reading:
+def _original(uow: Uow, house: House, delivery: Delivery) -> Reading:
     holding = uow.queue.holding(delivery.id)
     octets = uow.objects.get(*holding) if holding is not None else b""
-    return read_letter(octets, _LIMITS, documents=False)
+    return read_letter(octets, house.limits, documents=False)
 
 
 def _reporter(house: House) -> Correspondent:
@@ -238,16 +237,16 @@ def _unfiled(box: Box, letter: Incoming, verdict: FilingVerdict) -> list[tuple[s
 
 def read_receipt(uow: Uow, house: House, box: Box, reading: Reading, now: datetime) -> bool:
     """Send the receipt that a letter asked for, once it was read; False when it asked for none."""
-    asked = reports.requested_by(reading.message, _reverse_path(reading), _LIMITS)
+    asked = reports.requested_by(reading.message, _reverse_path(reading, house), house.limits)
     if asked is None or reading.automatic:
         return False
     _send_mdn(uow, house, box, reading, asked, reports.Disposition.DISPLAYED, None, now)
     return True
 
 
-def _reverse_path(reading: Reading) -> Address | None:
+def _reverse_path(reading: Reading, house: House) -> Address | None:
     """Return the reverse path that our own trace field keeps."""
-    found = headers.addresses(reading.message.header("return-path") or b"", _LIMITS)
+    found = headers.addresses(reading.message.header("return-path") or b"", house.limits)
     try:
         return Address.parse(found[0][1]) if found else None
     except Malformed:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from mss.config import Limits
 from mss.mail.compose import Attachment as File
 from mss.mail.compose import Correspondent, Draft, compose, message_id
 from mss.mail.headers import message_ids
@@ -29,8 +28,6 @@ from mss.services.receive import Receipt, RecipientOutcome
 from mss.store import Uow
 from mss.store.conversations import NewLetter
 from mss.store.objects import Stored
-
-_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +405,7 @@ def _compose(
 ) -> bytes:
     conversation = uow.conversations.get(box.id, answer.conversation_id)
     subject = conversation.subject if conversation else ""
-    ids = _message_ids(uow, box.id, letters)
+    ids = _message_ids(uow, hosted, box.id, letters)
     draft = Draft(
         sender=Correspondent(box.address, box.display_name),
         to=tuple(Correspondent(one.address, one.name) for one in recipients),
@@ -423,11 +420,11 @@ def _compose(
     return compose(draft)
 
 
-def _message_ids(uow: Uow, box_id: int, letters: tuple[Letter, ...]) -> tuple[str, ...]:
+def _message_ids(uow: Uow, hosted: Hosted, box_id: int, letters: tuple[Letter, ...]) -> tuple[str, ...]:
     """Return the Message-IDs of the newest letters, oldest first, from their own headers."""
     found: list[str] = []
     for letter in letters[-10:]:
-        head = read_letter(uow.objects.get(box_id, letter.email_id, 0, 16_384), _LIMITS, documents=False)
+        head = read_letter(uow.objects.get(box_id, letter.email_id, 0, 16_384), hosted.limits, documents=False)
         found += message_ids(head.message.header("message-id") or b"")[:1]
     return tuple(f"<{one.strip('<>')}>" for one in dict.fromkeys(found))
 
@@ -444,7 +441,7 @@ def _dispatch(
     now: datetime,
 ) -> Receipt:
     envelope = Envelope(box.address, tuple(Recipient(one.address) for one in recipients))
-    reading = read_letter(octets, _LIMITS, documents=False)
+    reading = read_letter(octets, hosted.limits, documents=False)
     letter = _incoming(hosted, account_id, envelope, reading, box, uow.objects.put(octets, now))
     sent = deliver.send_copy(uow, box.id, letter, now)
     new = NewLetter(

@@ -246,6 +246,7 @@ class Connection(SMTP):
             session=self.facts.id,
             transaction=self.transaction.id if self.transaction else None,
             kind=type(error).__name__,
+            reason=str(error) if known else None,
             exc_info=None if known else error,
         )
         return reply.TEMPORARY_FAULT

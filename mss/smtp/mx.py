@@ -6,7 +6,6 @@ answers 250 only when the unit that holds the letter is on disk.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from mss.services.reading import Reading
 from mss.services.receive import Hosted, Origin, Receipt
 from mss.smtp import reply
 from mss.smtp.commands import Given
-from mss.smtp.readers import Preparation, Readers, with_digest
+from mss.smtp.readers import Preparation, Readers
 from mss.smtp.reply import Reply
 from mss.smtp.session import Listener, Session, Transaction
 from mss.store import Store
@@ -125,7 +124,7 @@ class MxDoor:
     async def rcpt(self, session: Session, transaction: Transaction, recipient: Recipient) -> Reply:
         """Judge a recipient on what is stored now; the unit that writes judges again."""
         house, size = self._house, transaction.mail.size_octets
-        decision, _ = await house.store.read(
+        decision, _ = await house.store.glance(
             receive.judge, house.hosted, transaction.sender, recipient.address, size, house.clock()
         )
         return await self._said(session, transaction, "rcpt", decision, reply.RECIPIENT_OK)
@@ -141,7 +140,7 @@ class MxDoor:
         decision = self._author(peer, trust, letter, envelope)
         if not decision.accepted:
             return await self._said(session, transaction, "data", decision, reply.TEMPORARY_FAULT)
-        origin = Origin(f"peer:{peer.common_name}", trust.domains_of(peer.subject))
+        origin = Origin(f"peer:{peer.common_name}", trust.domains_of(peer.subject), octets)
         house = self._house
         receipt = await house.store.write(receive.accept, house.hosted, origin, envelope, letter, house.clock())
         return answer(transaction, receipt)
@@ -167,8 +166,7 @@ class MxDoor:
         received = trace.received(hop, by=house.hosted.hostname, queue_id=transaction.id, at=house.clock())
         top = (trace.return_path(envelope.reverse_path), received)
         to_patient = any(house.hosted.domains.get(r.address.domain) == "patient" for r in envelope.recipients)
-        letter = await house.readers.read(octets, Preparation(top), documents=to_patient)
-        return with_digest(letter, hashlib.sha256(octets).hexdigest())
+        return await house.readers.read(octets, Preparation(top), documents=to_patient)
 
 
 class _News:

@@ -140,8 +140,3 @@ def _end_after_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def with_digest(read_: Reading, digest: str) -> Reading:
-    """Return the reading with the digest of the octets as they came: our trace field differs at each try."""
-    return replace(read_, message=replace(read_.message, digest=digest))

@@ -15,6 +15,9 @@ from typing import Final
 
 _END: Final = b"\r\n.\r\n"
 _STUFFED: Final = b"\r\n."
+_CR: Final = 13
+# Dots at the beginning of a line that are looked at one by one; beyond, the end marker is searched for itself.
+_DOTS_MAX: Final = 32
 
 
 class Fault(Enum):
@@ -87,44 +90,45 @@ class LetterReader:
     """One DATA phase: feed blocks until `feed` returns what came after the letter, then look at the letter.
 
     The blocks' borders may fall anywhere. Each block is looked at once, with the last octets of the one before:
-    two that are done with (a stuffed dot shows by the CRLF before it) and four that may begin the end marker.
+    two that are done with (a stuffed dot shows by the CRLF before it) and those that may begin the end marker.
+    Nothing is cut between CR and LF, so that each piece shows its bare ones by itself.
     """
 
-    __slots__ = ("_bad", "_cr", "_crlf", "_held", "_lf", "_pieces", "_size", "_size_max", "_wire")
+    __slots__ = ("_bad", "_held", "_pieces", "_size", "_size_max", "_wire")
 
     def __init__(self, size_max: int) -> None:
         self._size_max = size_max
         self._held = b"\r\n"  # The CRLF of the DATA command: a letter may end on its first octet.
         self._pieces: list[bytes] | None = []
         self._size = self._wire = 0
-        self._cr = self._lf = self._crlf = 0
         self._bad = False
 
     def feed(self, block: bytes) -> bytes | None:
         """Take a block; returns the octets after the end of the letter, or None when it goes on."""
         work = self._held + block
         self._wire += len(block)
-        end = work.find(_END)
+        end, stuffed = _find_end(work)
         if end >= 0:
-            self._keep(work[: end + 2])
+            self._keep(work[: end + 2], stuffed=stuffed)
             return work[end + 5 :]
-        if len(work) > 6:
-            self._keep(work[:-4])
-            self._held = work[-6:]
+        cut = len(work) - 4
+        if cut > 2 and work[cut - 1] == _CR:
+            cut -= 1
+        if cut > 2:
+            self._keep(work[:cut], stuffed=stuffed)
+            self._held = work[cut - 2 :]
         else:
             self._held = work
         return None
 
-    def _keep(self, seen: bytes) -> None:
-        """Count and store octets whose first two were counted and stored before."""
-        context, fresh = seen[:2], len(seen) - 2
-        if not fresh:
+    def _keep(self, seen: bytes, *, stuffed: bool) -> None:
+        """Check and store octets whose first two were checked and stored before."""
+        piece = (seen.replace(_STUFFED, b"\r\n") if stuffed else seen)[2:]
+        if not piece:
             return
-        self._crlf += seen.count(b"\r\n") - (context == b"\r\n")
-        self._cr += seen.count(b"\r", 2)
-        self._lf += seen.count(b"\n", 2)
-        self._bad = self._bad or b"\0" in seen
-        piece = (seen.replace(_STUFFED, b"\r\n") if _STUFFED in seen else seen)[2:]
+        if not self._bad:
+            rest = piece.replace(b"\r\n", b"")
+            self._bad = b"\n" in rest or b"\r" in rest or b"\0" in rest
         self._size += len(piece)
         if self._size > self._size_max:
             self.discard()
@@ -153,7 +157,7 @@ class LetterReader:
     @property
     def bad(self) -> bool:
         """Whether the letter, once ended, had a bare CR, a bare LF or a NUL."""
-        return self._bad or not self._cr == self._lf == self._crlf
+        return self._bad
 
     @property
     def discarded(self) -> bool:
@@ -163,3 +167,12 @@ class LetterReader:
     def octets(self) -> bytes:
         """Return the letter without dot-stuffing; its last line ends with CRLF."""
         return b"".join(self._pieces or ())
+
+
+def _find_end(work: bytes) -> tuple[int, bool]:
+    """Return where the end marker begins (-1 without one), and whether lines before it begin with a dot."""
+    at, dots = work.find(_STUFFED), 0
+    while at >= 0 and not work.startswith(b"\r\n", at + 3):
+        dots += 1
+        at = work.find(_STUFFED if dots < _DOTS_MAX else _END, at + 1)
+    return at, dots > 0

@@ -291,6 +291,12 @@ class Accounts:
         where = login_failures.c.login_digest == self._login(login)
         self._connection.execute(delete(login_failures).where(where))
 
+    def forget_failures(self, before: datetime, limit: int) -> int:
+        """Drop failures from before an instant, oldest first, so many at most; returns how many went."""
+        at = login_failures.c.at
+        old = select(login_failures.c.id).where(at < to_us(before)).order_by(at).limit(limit)
+        return self._connection.execute(delete(login_failures).where(login_failures.c.id.in_(old))).rowcount
+
     def _login(self, login: str) -> bytes:
         return self._sealing.digest(b"login", login.lower().encode("utf-8", "replace"))
 
@@ -316,6 +322,12 @@ class Accounts:
     def drop_session(self, token_hash: str) -> None:
         """End a session."""
         self._connection.execute(delete(web_sessions).where(web_sessions.c.token_hash == token_hash))
+
+    def drop_idle_sessions(self, seen_before: datetime, limit: int) -> int:
+        """End sessions last seen before an instant, oldest first, so many at most; returns how many ended."""
+        seen_at = web_sessions.c.seen_at
+        old = select(web_sessions.c.token_hash).where(seen_at < to_us(seen_before)).order_by(seen_at).limit(limit)
+        return self._connection.execute(delete(web_sessions).where(web_sessions.c.token_hash.in_(old))).rowcount
 
     def drop_sessions_of(self, account_id: int) -> None:
         """End all sessions of an account."""

@@ -7,32 +7,86 @@ READ COMMITTED for writers, one snapshot (REPEATABLE READ) for readers.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Select, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.pool import QueuePool
 
-from mss.errors import Conflict, Unavailable
+from mss.errors import Conflict, Misconfigured, Unavailable
 
-__all__ = ["IntegrityError", "claimable", "is_sqlite", "locked", "mapped", "open_engine", "sqlite_path"]
+__all__ = [
+    "IntegrityError", "claimable", "fault_of", "is_sqlite", "locked", "mapped", "mapping", "open_engine",
+    "open_glancing", "sqlite_path",
+]  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 10_000
+_SQLITE = b"SQLite format 3\0"
 _RETRYABLE_PG = frozenset({"40001", "40P01", "23505"})
 # Lock not available in time; a server that only reads (a standby); both pass.
 _PASSING_PG = frozenset({"55P03", "25006"})
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+# By the beginning of the engine's word; psycopg gives no state for a connection that did not come to be.
+_REASONS = {
+    "SQLITE_BUSY": "another program holds its file locked",
+    "SQLITE_LOCKED": "another program holds its file locked",
+    "SQLITE_CANTOPEN": "its file cannot be opened",
+    "SQLITE_READONLY": "its files are not ours to write",
+    "SQLITE_PERM": "its files are not ours to write",
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_IOERR": "the disk fails",
+    "SQLITE_CORRUPT": "its file is damaged, bring its backup back",
+    "SQLITE_NOTADB": "its file is damaged, bring its backup back",
+    "OperationalError": "the server does not answer, or does not let us in",
+    "ConnectionTimeout": "the server does not answer, or does not let us in",
+    "55P03": "another program holds its rows locked",
+    "25006": "the server only reads",
+    "53100": "the disk is full",
+}
 
 
 def is_sqlite(url: str) -> bool:
     """Say whether a database URL names SQLite."""
-    return make_url(url).get_backend_name() == "sqlite"
+    return _parsed(url).get_backend_name() == "sqlite"
 
 
 def sqlite_path(url: str) -> Path:
     """Return the file of a SQLite URL."""
-    return Path(make_url(url).database or "")
+    return Path(_parsed(url).database or "")
+
+
+def _parsed(url: str) -> URL:
+    """Return a URL of one of the two engines, with our driver; Misconfigured does not show it: it may hold a secret."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        parsed = None
+    match parsed.get_backend_name() if parsed is not None else "":
+        case "sqlite":
+            return cast(URL, parsed)
+        case "postgresql":
+            return cast(URL, parsed).set(drivername="postgresql+psycopg")
+        case _:
+            raise Misconfigured("a database's URL begins with sqlite:/// or postgresql+psycopg://: see [store]")
+
+
+def fault_of(url: str) -> str:
+    """Say why a SQLite file cannot be opened as one, before opening would make an empty one; "" when it can."""
+    if not is_sqlite(url):
+        return ""
+    path = sqlite_path(url)
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_SQLITE))
+    except FileNotFoundError:
+        return f"there is no database at {path}"
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+    return "" if head == _SQLITE else f"{path} is no SQLite database"
 
 
 def open_engine(url: str, *, connections: int, read_only: bool = False, mostly_read: bool = False) -> Engine:
@@ -42,11 +96,11 @@ def open_engine(url: str, *, connections: int, read_only: bool = False, mostly_r
     """
     if is_sqlite(url):
         begin = "BEGIN" if read_only or mostly_read else "BEGIN IMMEDIATE"
-        return _open_sqlite(url, connections, begin, read_only=read_only)
+        return _begun_by(_open_sqlite(url, connections, read_only=read_only, busy_timeout_ms=_BUSY_TIMEOUT_MS), begin)
     isolation: Any = "REPEATABLE READ" if read_only else "READ COMMITTED"
     options = f"-c lock_timeout={_BUSY_TIMEOUT_MS} -c default_transaction_read_only={'on' if read_only else 'off'}"
     return create_engine(
-        url,
+        _parsed(url),
         pool_size=connections,
         max_overflow=0,
         isolation_level=isolation,
@@ -57,7 +111,20 @@ def open_engine(url: str, *, connections: int, read_only: bool = False, mostly_r
     )
 
 
-def _open_sqlite(url: str, connections: int, begin: str, *, read_only: bool) -> Engine:
+def open_glancing(url: str) -> Engine:
+    """Open SQLite for reads that never wait for a lock; whoever uses it begins and ends transactions on the driver."""
+    return _open_sqlite(url, 1, read_only=True, busy_timeout_ms=0)
+
+
+def _begun_by(engine: Engine, begin: str) -> Engine:
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _open_sqlite(url: str, connections: int, *, read_only: bool, busy_timeout_ms: int) -> Engine:
     sqlite_path(url).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_engine(
         url,
@@ -68,7 +135,7 @@ def _open_sqlite(url: str, connections: int, begin: str, *, read_only: bool) -> 
         connect_args={
             "isolation_level": None,
             "check_same_thread": False,
-            "timeout": _BUSY_TIMEOUT_MS / 1000,
+            "timeout": busy_timeout_ms / 1000,
             "cached_statements": 512,
         },
     )
@@ -76,20 +143,16 @@ def _open_sqlite(url: str, connections: int, begin: str, *, read_only: bool) -> 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
         cursor = connection.cursor()
-        for pragma in _pragmas(read_only=read_only):
+        for pragma in _pragmas(busy_timeout_ms, read_only=read_only):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
 
     return engine
 
 
-def _pragmas(*, read_only: bool) -> list[str]:
+def _pragmas(busy_timeout_ms: int, *, read_only: bool) -> list[str]:
     return [
-        f"busy_timeout={_BUSY_TIMEOUT_MS}",
+        f"busy_timeout={busy_timeout_ms}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
@@ -102,7 +165,19 @@ def _pragmas(*, read_only: bool) -> list[str]:
     ]
 
 
-def mapped(error: Exception) -> Exception:
+@contextmanager
+def mapping(what: str = "the store") -> Iterator[None]:
+    """Let the engine's errors out as ours."""
+    try:
+        yield
+    except DBAPIError as error:
+        known = mapped(error, what)
+        if known is error:
+            raise
+        raise known from None
+
+
+def mapped(error: Exception, what: str = "the store") -> Exception:
     """Turn the engine's error into one of ours, without its text, which may hold values; others stay as they are."""
     orig = error.orig if isinstance(error, DBAPIError) else error
     # The driver's own classes bear the names of PEP 249, whichever driver it is.
@@ -111,14 +186,17 @@ def mapped(error: Exception) -> Exception:
     if "IntegrityError" in names or state in _RETRYABLE_PG:
         return Conflict("two units of work met")
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if "OperationalError" in names or lost or state in _PASSING_PG:
-        return Unavailable(f"the store is away: {_reason(orig)}")
+    damaged = getattr(orig, "sqlite_errorname", "").startswith(_DAMAGED)
+    if "OperationalError" in names or lost or damaged or state in _PASSING_PG:
+        return Unavailable(f"{what} is away: {_reason(orig)}")
     return error
 
 
 def _reason(error: BaseException | None) -> str:
-    name = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None)
-    return str(name or type(error).__name__)
+    """Return what an operator can do something about, with the engine's own word for it."""
+    name = str(getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None) or type(error).__name__)
+    said = next((said for word, said in _REASONS.items() if name.startswith(word)), "")
+    return f"{said} ({name})" if said else name
 
 
 def claimable(connection: Connection, query: Select[Any]) -> Select[Any]:

@@ -6,7 +6,7 @@ digest that recognises equal octets is the operator's own: nothing is shared bet
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -151,10 +151,9 @@ class Objects:
         key = self.content_key(from_box_id, object_id)
         self.hold(box_id, Stored(object_id, key, is_new=False), self.forms(from_box_id, object_id))
 
-    def names_file(self, file: str) -> bool:
-        """Say whether a row names a file of octets aside."""
-        query = select(objects.c.id).where(objects.c.file == file)
-        return self._connection.execute(query).first() is not None
+    def named(self, files: Collection[str]) -> frozenset[str]:
+        """Return those of some files of octets aside that a row names."""
+        return frozenset(self._connection.execute(select(objects.c.file).where(objects.c.file.in_(files))).scalars())
 
     def holds(self, box_id: int, object_id: int) -> bool:
         """Say whether a box holds an object."""

@@ -158,9 +158,10 @@ class Queue:
         oldest = self._connection.execute(query).scalar()
         return None if oldest is None else from_us(oldest)
 
-    def forget_arrivals(self, before: datetime) -> int:
-        """Drop digests of letters that came before an instant."""
-        return self._connection.execute(delete(arrivals).where(arrivals.c.at < to_us(before))).rowcount
+    def forget_arrivals(self, before: datetime, limit: int) -> int:
+        """Drop digests of letters that came before an instant, oldest first, so many at most; returns how many went."""
+        old = select(arrivals.c.digest).where(arrivals.c.at < to_us(before)).order_by(arrivals.c.at).limit(limit)
+        return self._connection.execute(delete(arrivals).where(arrivals.c.digest.in_(old))).rowcount
 
 
 def _plain(text: str, most: int) -> str:

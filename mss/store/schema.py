@@ -8,9 +8,11 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Engine
 
-from mss.store.engine import open_engine
+from mss.errors import Misconfigured
+from mss.store.engine import mapping, open_engine
 
 _FOLDER = Path(__file__).parent / "migrations"
 
@@ -23,10 +25,13 @@ def _config(engine: Engine) -> AlembicConfig:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring a database to a revision, the newest when none is named."""
+    """Bring a database to a revision, the newest when none is named. Misconfigured when it is beyond this program."""
     engine = open_engine(url, connections=1)
     try:
-        command.upgrade(_config(engine), revision)
+        with mapping():
+            command.upgrade(_config(engine), revision)
+    except CommandError:
+        raise Misconfigured("the store's tables were made by a newer program: run that one") from None
     finally:
         engine.dispose()
 
@@ -42,6 +47,6 @@ def downgrade(url: str, revision: str) -> None:
 
 def at_head(engine: Engine) -> bool:
     """Say whether a database has the newest form."""
-    with engine.connect() as connection, connection.begin():
+    with mapping(), engine.connect() as connection, connection.begin():
         current = MigrationContext.configure(connection).get_current_revision()
     return current == ScriptDirectory(str(_FOLDER)).get_current_head()

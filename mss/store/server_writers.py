@@ -47,6 +47,9 @@ class ServerWriters:
         self._pool.shutdown()
 
     def _run(self, work: Work) -> None:
+        if not work.take():
+            self._places.release()
+            return
         chain = self._chains.get()
         before = chain.copy()
         try:

@@ -11,9 +11,10 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
@@ -24,8 +25,9 @@ from mss.clock import Clock, system_clock
 from mss.config import Config
 from mss.errors import Conflict, Misconfigured, MssError, Unavailable
 from mss.store import crypto, schema
-from mss.store.engine import is_sqlite, mapped, open_engine, sqlite_path
+from mss.store.engine import fault_of, is_sqlite, mapped, mapping, open_engine, sqlite_path
 from mss.store.files import FileStore
+from mss.store.glance import Busy, Glances
 from mss.store.journal import Chain
 from mss.store.keys import KeyRing, make_master_key, read_master_key
 from mss.store.objects import Staged
@@ -39,7 +41,11 @@ from mss.store.writer import GroupWriter
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Longer than a writer waits for the database's own lock.
+_BEGIN_WITHIN_S = 15
+
 __all__ = ["Store", "Subscription", "Uow", "create"]
+_SWEPT_AT_ONCE = 200
 
 
 class Heavy(Protocol):
@@ -54,15 +60,28 @@ def create(config: Config, clock: Clock = system_clock) -> None:
     master = config.path(config.store.master_key_file)
     if not master.exists():
         make_master_key(master)
-    upgrade(config, clock)
+    _bring_up(config, clock)
 
 
 def upgrade(config: Config, clock: Clock = system_clock) -> None:
-    """Bring tables and key database to the newest form."""
+    """Bring tables and key database of an operator to the newest form; Misconfigured when one of them is not there."""
+    _expect_databases(config)
+    _bring_up(config, clock)
+
+
+def _expect_databases(config: Config) -> None:
+    """Opening would make an empty database: a lost one must not look like a new operator."""
+    for url in (config.store.url, config.store.keys_url):
+        if fault := fault_of(config.sqlite_url(url)):
+            raise Misconfigured(f"{fault}: bring its backup back, or make a new operator with “mss init”")
+
+
+def _bring_up(config: Config, clock: Clock) -> None:
     schema.upgrade(config.sqlite_url(config.store.url))
     engine = open_engine(config.sqlite_url(config.store.keys_url), connections=1)
     try:
-        KeyRing(read_master_key(config.path(config.store.master_key_file)), engine).prepare(clock())
+        with mapping("the database of keys"):
+            KeyRing(read_master_key(config.path(config.store.master_key_file)), engine).prepare(clock())
     finally:
         engine.dispose()
 
@@ -73,8 +92,7 @@ class Store:
     def __init__(self, config: Config) -> None:
         settings = config.store
         self._url = config.sqlite_url(settings.url)
-        if is_sqlite(self._url) and not sqlite_path(self._url).exists():
-            raise Misconfigured(f"there is no store at {sqlite_path(self._url)}: run “mss init” first")
+        _expect_databases(config)
         self._key_engine = open_engine(config.sqlite_url(settings.keys_url), connections=4, mostly_read=True)
         self._read_engine = open_engine(self._url, connections=settings.readers, read_only=True)
         keys = KeyRing(read_master_key(config.path(settings.master_key_file)), self._key_engine)
@@ -88,6 +106,7 @@ class Store:
         self._writer: GroupWriter | ServerWriters
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._glances = Glances(self._url, self._shared) if is_sqlite(self._url) else None
         waiting_max = config.limits.write_queue_max
         if is_sqlite(self._url):
             self._write_engine = open_engine(self._url, connections=1)
@@ -113,6 +132,8 @@ class Store:
         self._closed = True
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._close_threads)
+        if self._glances is not None:
+            self._glances.close()
         self._wakeups.close()
 
     def _close_threads(self) -> None:
@@ -153,6 +174,8 @@ class Store:
         future: asyncio.Future[T] = loop.create_future()
         work = Work(call, staged, loop, future)
         self._writer.submit(work)
+        # Another process may keep the lock, or its turn, for any time: the caller must hear before its peer hangs up.
+        patience = loop.call_later(_BEGIN_WITHIN_S, work.give_up)
         try:
             return await future
         except Unavailable:
@@ -160,6 +183,7 @@ class Store:
                 files.clear()  # The server may have committed before it went away: the sweep finds what is unused.
             raise
         finally:
+            patience.cancel()
             files |= work.written
 
     async def _outliving(self, work: Coroutine[Any, Any, T]) -> T:
@@ -176,6 +200,13 @@ class Store:
         if self._closed:
             raise Unavailable("the store is closed")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, call)
+
+    async def glance(self, service: Callable[Concatenate[Uow, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a service that reads a few rows by key, on one snapshot; it may run in the loop's own thread."""
+        if self._glances is not None and not self._closed:
+            with contextlib.suppress(Busy):
+                return self._glances.run(partial(_call, service, args, kwargs))
+        return await self.read(service, *args, **kwargs)
 
     def _read(self, call: Callable[[Uow], T]) -> T:
         try:
@@ -221,27 +252,30 @@ class Store:
         key = crypto.new_key()
         return digest, Staged(key, self._shared.files.put(crypto.seal_octets(key, octets)))
 
-    def _drop_unnamed(self, files: Iterable[str]) -> int:
+    def _drop_unnamed(self, files: Collection[str]) -> int:
         """Remove files that no row names: the octets were here already, or the unit failed; returns how many."""
         dropped = 0
         with contextlib.suppress(MssError, OSError):  # What stays is found by the sweep.
-            for file in files:
-                if not self._read(partial(_names_file, file)):
-                    self._shared.files.delete(file)
-                    dropped += 1
+            for file in set(files) - self._read(partial(_named, tuple(files))):
+                self._shared.files.delete(file)
+                dropped += 1
         return dropped
 
     async def sweep_files(self, age_s: float = 86_400) -> int:
         """Remove files that no row names, left behind by units that were cut off; returns how many went.
 
-        Only files that old are looked at: a younger one may belong to a unit that is about to name it.
+        Only files that old are looked at: a younger one may belong to a unit that is about to name it. Some at a time,
+        so that letters find a free thread to be written aside.
         """
-        files = await self._in_staging(lambda: list(self._shared.files.older_than(age_s)))
-        return await self._in_staging(self._drop_unnamed, files)
+        files = self._shared.files.older_than(age_s)
+        dropped = 0
+        while some := await self._in_staging(lambda: tuple(islice(files, _SWEPT_AT_ONCE))):
+            dropped += await self._in_staging(self._drop_unnamed, some)
+        return dropped
 
 
-def _names_file(file: str, uow: Uow) -> bool:
-    return uow.objects.names_file(file)
+def _named(files: Collection[str], uow: Uow) -> frozenset[str]:
+    return uow.objects.named(files)
 
 
 def _call(service: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], uow: Uow) -> T:

@@ -82,6 +82,7 @@ login_failures = Table(
     Column("login_digest", LargeBinary, nullable=False),
     Column("at", Big, nullable=False),
     Index("ix_login_failures_login", "login_digest", "at"),
+    Index("ix_login_failures_at", "at"),
 )  # fmt: skip
 
 # Which certificates sign a robot in: by subject, by fingerprint (SHA-256, hexadecimal), or by both; empty means any.
@@ -134,6 +135,7 @@ web_sessions = Table(
     Column("second_factor_done", Boolean, nullable=False),
     Column("device", String(200), nullable=False),
     Index("ix_web_sessions_account_id", "account_id"),
+    Index("ix_web_sessions_seen_at", "seen_at"),
 )  # fmt: skip
 
 # The octets of letters and documents, each stored once. `digest` is keyed: it tells nothing outside.

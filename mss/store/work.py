@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mss.errors import Unavailable
 from mss.store.objects import Staged
 from mss.store.unit import Uow
 from mss.store.wakeup import Wake
@@ -31,6 +32,21 @@ class Work:
     error: Exception | None = None
     wakes: set[Wake] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
+    # Whoever takes it decides: the writer that begins the unit, or the caller that waited too long.
+    _chance: list[None] = field(default_factory=lambda: [None])
+
+    def take(self) -> bool:
+        """Take the one chance to run this unit, from any thread; False when it is taken."""
+        try:
+            self._chance.pop()
+        except IndexError:
+            return False
+        return True
+
+    def give_up(self) -> None:
+        """Answer Unavailable to the caller, unless the unit has begun; it will not begin any more."""
+        if not self.future.done() and self.take():
+            self.future.set_exception(Unavailable("the store was busy for too long"))
 
     def run(self, uow: Uow) -> None:
         """Run the service; what it gives counts only once the unit is committed."""

@@ -67,17 +67,22 @@ class GroupWriter:
 
     def _run(self) -> None:
         stop = False
-        with self._engine.connect() as connection:
-            while not stop and (work := self._queue.get()) is not None:
-                group = [work]
-                before = self._chain.copy()
-                try:
-                    with self._turns.taken():
-                        stop = self._commit_group(connection, group)
-                except Exception as error:  # noqa: BLE001 - the thread's supervisor: whatever it was, the group is lost.
+        connection: Connection | None = None
+        while not stop and (work := self._queue.get()) is not None:
+            group = [work]
+            before = self._chain.copy()
+            try:
+                # A file that is locked or gone at first must not end the thread: the next group finds it again.
+                connection = connection or self._engine.connect()
+                with self._turns.taken():
+                    stop = self._commit_group(connection, group)
+            except Exception as error:  # noqa: BLE001 - the thread's supervisor: whatever it was, the group is lost.
+                if connection is not None:
                     connection.invalidate()
-                    self._lose(group, before, error)
-                self._answer(group)
+                self._lose(group, before, mapped(error))
+            self._answer(group)
+        if connection is not None:
+            connection.close()
 
     def _commit_group(self, connection: Connection, group: list[Work]) -> bool:
         """Run the first work and all that gathered meanwhile, then commit once; True when told to stop."""
@@ -124,6 +129,8 @@ class GroupWriter:
         return False
 
     def _run_one(self, connection: Connection, work: Work) -> None:
+        if not work.take():
+            return
         raw: sqlite3.Connection = _driver(connection)
         before = self._chain.copy()
         uow = Uow(connection, self._shared, self._chain, work.staged)

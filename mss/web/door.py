@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from mss.errors import Conflict, Malformed, Unavailable, incident_number
-from mss.log import get_logger
+from mss.log import get_logger, redact
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -96,7 +96,10 @@ class Door:
         status, incident = status_of(error), incident_number()
         line.incident = incident
         # The text of a stranger's exception may hold anything: the log gets its type and its places only.
-        self._log.error("http.incident", incident=incident, status=status, error=type(error).__name__, at=places(error))
+        facts: dict[str, object] = {"error": type(error).__name__, "at": places(error)}
+        if isinstance(error, Unavailable):
+            facts["reason"] = redact(str(error))
+        self._log.error("http.incident", incident=incident, status=status, **facts)
         if line.status:
             # Half an answer went out: only a broken connection tells the browser so.
             raise ConnectionAbortedError("answer broken off") from None

@@ -194,8 +194,8 @@ async def file_away(room: Room, request: Request, guest: Guest) -> Response:
     if isinstance(wish_or_problems, tuple):
         return await _filing_page(room, request, guest, file, octets, typed, wish_or_problems)
     decision, document = await room.store.write(
-        records.file_attachment, guest.account_id, guest.box.id, email_id, file.number, octets, file.name,
-        wish_or_problems, room.clock(),
+        records.file_attachment, room.hosted, guest.account_id, guest.box.id, email_id, file.number, octets,
+        file.name, wish_or_problems, room.clock(),
     )  # fmt: skip
     if document is None:
         why = Problem("title", reasons.why(decision).headline, {})

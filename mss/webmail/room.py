@@ -23,10 +23,9 @@ from starlette.responses import RedirectResponse, Response
 from mss.clock import Clock
 from mss.config import Config
 from mss.model.account import Box, DelegationKind
-from mss.model.address import Domain
 from mss.services import records
 from mss.services.accounts import BoxAccess
-from mss.services.house import Hosted
+from mss.services.house import hosted
 from mss.services.submit import Outside
 from mss.signin import SignIn
 from mss.store import Store
@@ -94,12 +93,7 @@ class Room:
     ) -> None:
         self.store, self.config, self.clock, self.sign_in, self.outside = store, config, clock, sign_in, outside
         self.limits = config.limits
-        self.hosted = Hosted(
-            {Domain(domain.name): domain.kind for domain in config.domains},
-            config.operator.hostname,
-            config.policy,
-            config.limits.message_max_octets,
-        )
+        self.hosted = hosted(config)
         self.secure = not config.webmail.plain or config.webmail.base_url.startswith("https:")
         self.cookies = Cookies(secure=self.secure)
         settings = config.webmail

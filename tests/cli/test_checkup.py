@@ -6,7 +6,7 @@ import shutil
 import socket
 import threading
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -345,12 +345,12 @@ def test_the_webmail_needs_https(quiet: Desk, base_url: str, plain: bool, level:
 
 
 @contextmanager
-def _answering(status: int, text: str = "") -> Iterator[int]:
-    """Serve an operator's port that always answers the same."""
+def _answering(status: int, text: str = "", only: str | None = None) -> Iterator[int]:
+    """Serve an operator's port that always answers the same; `only` on one path, and 404 elsewhere."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status)
+            self.send_response(status if only in (None, self.path) else 404)
             self.end_headers()
             self.wfile.write(text.encode())
 
@@ -425,32 +425,49 @@ def test_a_closed_door_is_a_warning(quiet: Desk) -> None:
 # Live -------------------------------------------------------------------------------------------------------------
 
 
-def _live(desk: Desk, listen: str) -> Finding:
+def _at(desk: Desk, listen: str) -> Config:
     config = desk.config
-    return checkup.live(replace(config, ops=replace(config.ops, listen=listen)))
+    return replace(config, ops=replace(config.ops, listen=listen))
 
 
 @pytest.mark.journey
-def test_a_ready_operator_is_ready(quiet: Desk) -> None:
-    with _answering(200, "ready") as port:
-        assert _live(quiet, f"127.0.0.1:{port}").level == "ok"
-        assert _live(quiet, f"0.0.0.0:{port}").level == "ok"
+@pytest.mark.parametrize(("ask", "path"), [(checkup.live, "/livez"), (checkup.ready, "/readyz")])
+def test_an_operator_that_is_well_says_so(quiet: Desk, ask: Callable[[Config], Finding], path: str) -> None:
+    with _answering(200, only=path) as port:
+        assert ask(_at(quiet, f"127.0.0.1:{port}")).level == "ok"
+        assert ask(_at(quiet, f"0.0.0.0:{port}")).level == "ok"
 
 
 @pytest.mark.journey
 def test_an_operator_that_is_not_ready_says_why(quiet: Desk) -> None:
     with _answering(503, "store: away") as port:
-        finding = _live(quiet, f"127.0.0.1:{port}")
+        finding = checkup.ready(_at(quiet, f"127.0.0.1:{port}"))
     assert (finding.level, finding.text) == ("wrong", "it is not ready (503): store: away")
 
 
 @pytest.mark.journey
-def test_nobody_there_is_not_ready(quiet: Desk) -> None:
-    assert _live(quiet, "127.0.0.1:1").level == "wrong"
+def test_an_operator_that_is_too_busy_to_answer_is_there(
+    quiet: Desk, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkup, "LIVE_TIMEOUT_S", 0.01)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        listen = f"127.0.0.1:{silent.getsockname()[1]}"
+        finding = checkup.live(_at(quiet, listen))
+        (door,) = _port(_with_doors(quiet, taken, listen))
+    assert (finding.level, finding.text) == ("wrong", f"{listen} does not answer within 0.01 s")
+    assert (door.level, door.text) == ("ok", f"{taken} is in use: the operator is running")
+
+
+@pytest.mark.journey
+@pytest.mark.parametrize("ask", [checkup.live, checkup.ready])
+def test_nobody_there_is_not_well(quiet: Desk, ask: Callable[[Config], Finding]) -> None:
+    assert ask(_at(quiet, "127.0.0.1:1")).level == "wrong"
 
 
 def test_an_operator_without_its_port_cannot_be_asked(quiet: Desk) -> None:
-    assert "[ops] listen" in _live(quiet, "").remedy
+    assert "[ops] listen" in checkup.live(_at(quiet, "")).remedy
 
 
 # The command ------------------------------------------------------------------------------------------------------
@@ -484,11 +501,12 @@ def test_the_command_names_the_line_of_a_bad_setting(quiet: Desk) -> None:
 
 
 def test_live_asks_only_the_operator_s_port(quiet: Desk) -> None:
-    result = quiet.run("check", "--live")
-    assert result.exit_code == 1
-    assert result.stdout.splitlines() == [
-        "✗ ready: there is no operator's port to ask → name one: [ops] listen",
-    ]
+    for option, what in (("--live", "live"), ("--ready", "ready")):
+        result = quiet.run("check", option)
+        assert result.exit_code == 1
+        assert result.stdout.splitlines() == [
+            f"✗ {what}: there is no operator's port to ask → name one: [ops] listen",
+        ]
 
 
 def test_settings_that_are_missing_are_named() -> None:

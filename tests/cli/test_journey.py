@@ -1,8 +1,7 @@
-"""From nothing to a running operator by four commands: init, check, serve, check --live; and a quiet end."""
+"""From nothing to a running operator by four commands: init, check, serve, check --ready; and a quiet end."""
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -16,34 +15,18 @@ import pytest
 
 from mss.instance import PORTS
 from tests.cli.cli_world import Desk, one_line, typed
+from tests.support.ports import free_base
 
 pytestmark = pytest.mark.journey
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 40
 
 
-def free_base_port() -> int:
-    """Return a base port whose doors are all free just now."""
-    for base in range(20_000 + os.getpid() % 10_000, 60_000, 17):
-        if all(_is_free(base + offset) for offset in PORTS.values()):
-            return base
-    raise AssertionError("no free ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 @pytest.fixture
 def fresh(tmp_path: Path) -> Desk:
     """An operator made by the command, on ports of its own."""
     folder = tmp_path / "operator"
-    result = typed("init", str(folder), "--base-port", str(free_base_port()))
+    result = typed("init", str(folder), "--base-port", str(free_base()))
     assert result.exit_code == 0, result.output
     return Desk(folder)
 
@@ -65,7 +48,7 @@ def serving(desk: Desk, *words: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def _wait(desk: Desk, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + PATIENCE_S
-    while desk.run("check", "--live").exit_code != 0:
+    while desk.run("check", "--ready").exit_code != 0:
         log = (desk.folder / "server.log").read_text(encoding="utf-8")
         assert process.poll() is None, log
         assert time.monotonic() < end, log
@@ -81,7 +64,8 @@ def _ends_well(process: subprocess.Popen[bytes]) -> None:
 def test_init_check_serve_and_stop(fresh: Desk) -> None:
     assert "✗" not in fresh.does("check", "--no-settings")
     with serving(fresh) as process:
-        assert fresh.does("check", "--live").startswith("✓ ready: ")
+        assert fresh.does("check", "--live").startswith("✓ live: ")
+        assert fresh.does("check", "--ready").startswith("✓ ready: ")
         lines = fresh.does("check", "--no-settings").splitlines()
         doors = [line for line in lines if line.startswith("✓ door ")]
         assert len(doors) == len(PORTS)
@@ -100,6 +84,30 @@ def test_serve_does_only_the_given_roles(fresh: Desk) -> None:
         used = {line.split(":")[0].removeprefix("✓ door ") for line in lines if line.endswith("operator is running")}
         assert used == {"imap", "ops"}
         _ends_well(process)
+
+
+# The first worker is started, and the parent is told to stop before it starts the others.
+_TOLD_TO_STOP_EARLY = """
+import os, signal, time
+from mss import app
+
+app._run_worker = lambda *_: time.sleep(100)
+parent = app._Parent(None, frozenset(), None, 3)
+start = parent._start
+
+def start_and_be_told(index):
+    start(index)
+    if index == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+parent._start = start_and_be_told
+raise SystemExit(parent.run())
+"""
+
+
+def test_serve_that_is_told_to_stop_while_it_starts_ends_well() -> None:
+    command = [sys.executable, "-c", _TOLD_TO_STOP_EARLY]
+    assert subprocess.run(command, cwd=ROOT, timeout=PATIENCE_S, check=False).returncode == 0
 
 
 def test_serve_refuses_a_port_that_is_taken(fresh: Desk) -> None:

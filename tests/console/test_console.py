@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from mss.clock import from_us
 from mss.console import app as console
 from mss.console.metrics import OTHER, ImapCounts, Metrics, SmtpCounts, word
 from mss.errors import Unavailable
@@ -144,6 +145,7 @@ async def test_the_figures_have_their_names(port: Port, world: World) -> None:
     port.metrics.imap.command("UID FETCH", "OK", 0.01)
     port.metrics.imap.session_closed("logout")
     port.metrics.signed_in("PLAIN", "bad-credentials")
+    port.metrics.kept_up("sessions", 3, from_us(90_000_000))
     response = await port.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain")
     for line in (
@@ -161,6 +163,8 @@ async def test_the_figures_have_their_names(port: Port, world: World) -> None:
         "mss_queue_oldest_seconds 0.0",
         "mss_whitelist_age_seconds 7.0",
         'mss_certificate_expiry_seconds{name="operator"}',
+        'mss_upkeep_removed_total{job="sessions"} 3.0',
+        'mss_upkeep_done_timestamp_seconds{job="sessions"} 90.0',
         "mss_store_up 1.0",
         "mss_build_info{version=",
     ):
@@ -201,6 +205,7 @@ async def test_no_label_carries_a_person(port: Port) -> None:
     port.metrics.imap.command(person, person, 1)
     port.metrics.signed_in(person, person)
     port.metrics.smtp.conformity(person, {person: person})
+    port.metrics.kept_up(person, 1, from_us(0))
     text = (await port.get("/metrics")).text
     assert "patient.mssante" not in text
     assert not re.search(r"\d{13}", text)

@@ -86,7 +86,7 @@ def make_letter() -> MakeLetter:
                     disposition_parameters=(("filename", str(name)),) if name else (),
                 )
             )
-        field = HeaderField("subject", Span(0, 16), Span(8, 14))
+        field = HeaderField("subject", 0, 16, 8, 14)
         root = Part(
             "", Span(0, 18), Span(18, len(octets)), (field,), "multipart/mixed", ("", ""), children=tuple(children)
         )

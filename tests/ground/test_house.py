@@ -31,7 +31,7 @@ NAMED_IN = {
 
 # A door's error map, a loop's supervisor, and the place that builds everything.
 MAY_CATCH_ALL = re.compile(
-    r"app\.py|cli\.py|web\.py|web/\w+\.py|signin\.py|store/(store|wakeup|writer|server_writers)\.py"
+    r"app\.py|cli\.py|web\.py|web/\w+\.py|signin\.py|upkeep\.py|store/(store|wakeup|writer|server_writers)\.py"
     r"|smtp/(esmtp|verbs|mx|submission|relay)\.py|imap/(server|handlers|session)\.py"
     r"|(webmail|console)/app\.py|directory/refresh\.py"
 )
@@ -71,6 +71,20 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
         if (match := pattern.search(path.read_text(encoding="utf-8", errors="ignore")))
     ]
     assert not found
+
+
+def test_limits_are_made_by_the_configuration() -> None:
+    """Elsewhere they are handed on; a value made on the spot would forget what the operator configured."""
+    made = re.compile(r"(?<!: Limits = )\bLimits\(\)")
+    found = [
+        f"{_name(path)}: {line.strip()}"
+        for path in _modules()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if made.search(line)
+    ]
+    # A pure room's own default, for callers without a configuration.
+    allowed = {"dossier/cda.py", "mail/structure.py"}
+    assert [line for line in found if line.partition(":")[0] not in allowed] == []
 
 
 def test_no_key_is_in_git() -> None:

@@ -30,8 +30,6 @@ def failing(error: Exception) -> Any:
 @pytest.mark.parametrize(
     ("error", "answer"),
     [
-        (Unavailable("x"), b"NO [UNAVAILABLE] Try again later"),
-        (Conflict("x"), b"NO [UNAVAILABLE] Try again later"),
         (mailbox.LimitReached("x"), b"NO [LIMIT] A limit is reached"),
         (mailbox.NotPermitted("x"), b"NO [CANNOT] That cannot be done with this mailbox"),
     ],
@@ -43,6 +41,27 @@ async def test_errors_of_the_store_have_their_answers(
     monkeypatch.setattr(mailbox, "create", failing(error))
     assert await client.ask("CREATE x") == [answer]
     assert await client.ask("NOOP") == [b"OK Done"]
+
+
+@pytest.mark.parametrize("error", [Unavailable("the disk is full"), Conflict("the disk is full")])
+async def test_what_is_away_for_a_while_is_an_incident_with_its_reason(
+    world: World,
+    inbox: Box,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    log.configure(json=True)
+    client = await world.session()
+    monkeypatch.setattr(mailbox, "create", failing(error))
+    answer = (await client.ask("CREATE x"))[-1].decode()
+    assert answer.startswith("NO [UNAVAILABLE] Try again later, incident ")
+    assert "disk" not in answer
+    assert await client.ask("NOOP") == [b"OK Done"]
+    told = capsys.readouterr().err
+    structlog.reset_defaults()
+    assert answer.rpartition(" ")[2] in told
+    assert "the disk is full" in told
 
 
 async def test_a_surprise_is_an_incident_and_the_session_goes_on(

@@ -7,7 +7,7 @@ the tests that used them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,10 +16,11 @@ from demo.house import make_world
 from demo.letters import people_of, sample_document
 from demo.steps import Story
 from tests.journeys import traces
-from tests.journeys.logs import Log
-from tests.journeys.ports import free_base
-from tests.journeys.sites import Site, make_site
+from tests.journeys.keeping import kept, look_behind
+from tests.journeys.sites import PASSWORDS, Site
 from tests.journeys.telling import Telling
+from tests.journeys.traces import Watch
+from tests.support.ports import free_base
 
 MakeSite = Callable[[], Site]
 
@@ -28,7 +29,9 @@ MakeSite = Callable[[], Site]
 def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telling]:
     """The demonstration, told as far as a test asks for it."""
     document = sample_document()
-    world = make_world(tmp_path_factory.mktemp("world"), people_of(document), free_base())
+    people = people_of(document)
+    PASSWORDS.update(login.password for login in (people.hospital, people.doctor, people.patient, people.other_patient))
+    world = make_world(tmp_path_factory.mktemp("world"), people, free_base())
     try:
         world.start()
         yield Telling(Story(world, document))
@@ -39,9 +42,25 @@ def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telling]:
 
 
 @pytest.fixture(scope="session")
+def log_watch(tmp_path_factory: pytest.TempPathFactory) -> Watch:
+    """Reads the logs of all servers that this process of tests starts."""
+    return Watch(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(autouse=True)
+def discreet(tmp_path: Path, log_watch: Watch) -> Iterator[None]:
+    """Whatever a journey says, and whatever goes wrong in it: afterwards no server's log tells of it.
+
+    The test's own folder is asked for so that it is still there then.
+    """
+    with traces.watched(log_watch):
+        yield
+
+
+@pytest.fixture(scope="session")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A hospital that runs, for tests that do not damage it."""
-    with _kept(tmp_path_factory.mktemp("hospital")) as site:
+    with kept(tmp_path_factory.mktemp("hospital")) as site:
         site.start()
         yield site
 
@@ -50,23 +69,4 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def new_hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
     """Makes a hospital of the test's own, not started."""
     with ExitStack() as stack:
-        yield lambda: stack.enter_context(_kept(tmp_path_factory.mktemp("site")))
-
-
-@contextmanager
-def _kept(folder: Path) -> Iterator[Site]:
-    site = make_site(folder)
-    try:
-        yield site
-    finally:
-        code = site.operator.stop()
-    assert code in (0, -9), "the server must end well when it is asked to"
-    look_behind(folder)
-
-
-def look_behind(folder: Path) -> None:
-    """Fail when servers left behind what they must not."""
-    assert traces.told_in_logs(folder) == []
-    assert traces.plain_in_stores(folder) == []
-    surprises = [line for path in folder.rglob("server.log") for line in Log(path).surprises()]
-    assert surprises == []
+        yield lambda: stack.enter_context(kept(tmp_path_factory.mktemp("site")))

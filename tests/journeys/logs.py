@@ -6,7 +6,10 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+# What Python itself says when a process that shared semaphores with another was killed; they are cleaned up.
+_OF_KILLS: Final = ("resource_tracker: There appear to be", "warnings.warn('resource_tracker: There appear to be")
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,11 @@ class Log:
 
     def surprises(self) -> list[dict[str, Any]]:
         """Return what no outside cause excuses: lines that are not ours, and errors that nobody foresaw."""
-        return [line for line in self.lines() if "raw" in line or "exception" in line]
+        return [line for line in self.lines() if ("raw" in line or "exception" in line) and not _excused(line)]
+
+
+def _excused(line: dict[str, Any]) -> bool:
+    return any(words in str(line.get("raw", "")) for words in _OF_KILLS)
 
 
 def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:

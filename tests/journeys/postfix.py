@@ -116,10 +116,18 @@ def running(site: Site) -> Iterator[Postfix]:
         try:
             yield Postfix(folder, port)
         finally:
-            master = int((folder / "spool" / "pid" / "master.pid").read_text())
-            os.kill(master, signal.SIGTERM)
+            _stop(int((folder / "spool" / "pid" / "master.pid").read_text()))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stop(master: int) -> None:
+    """End Postfix's master, which ends its children, and wait until it is gone."""
+    os.kill(master, signal.SIGTERM)
+    end = time.monotonic() + PATIENCE_S
+    while Path("/proc", str(master)).exists():
+        assert time.monotonic() < end, "Postfix does not end"
+        time.sleep(0.02)
 
 
 def _configure(folder: Path, site: Site, port: int) -> None:

@@ -9,7 +9,7 @@ import signal
 import smtplib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -30,9 +30,9 @@ from mss.model.party import BoxKind
 from mss.model.peer import DN, TrustList
 from mss.passwords import hash_password
 from mss.services import accounts
-from mss.store.store import Store
+from mss.store.store import Store, upgrade
 from tests.journeys.logs import Log
-from tests.journeys.ports import free_base
+from tests.support.ports import free_base
 
 PATIENCE_S: Final = 30.0
 OTHER_OPERATOR: Final = "autre-demo.mssante.fr"
@@ -41,6 +41,12 @@ DOCTOR: Final = f"camille.durand@{REGION}"
 PATIENT: Final = f"{SAMPLE.matricule}@{PATIENTS}"
 # It stands in every letter that the tests make, in subject and text: it must be found nowhere but in a mailbox.
 SECRET: Final = "Colchicine-Zanzibar"
+
+# What this process of tests said to servers so far: subjects, texts, addresses; and the passwords that it used.
+SPOKEN: Final[set[str]] = set()
+PASSWORDS: Final[set[str]] = set()
+# What is shorter stands in a log by chance.
+_TELLING_CHARACTERS: Final = 6
 
 Certificate = tuple[Path, Path]
 
@@ -61,9 +67,9 @@ class Site:
         """What clients trust."""
         return self.authority.ca_file
 
-    def start(self, *, workers: int = 1) -> None:
-        """Start the server and wait until it is ready."""
-        self.operator.start(workers=workers)
+    def start(self, *, workers: int = 1, under: Sequence[str] = ()) -> None:
+        """Start the server, perhaps under another program, and wait until it is ready."""
+        self.operator.start(workers=workers, under=under)
         self.operator.wait_until_ready()
 
     def kill(self) -> None:
@@ -148,11 +154,16 @@ class Site:
             client = imaplib.IMAP4_SSL("localhost", self.port("imaps"), ssl_context=tls, timeout=PATIENCE_S)
         else:
             client = imaplib.IMAP4("localhost", self.port("imap"), timeout=PATIENCE_S)
-        with client:
+        try:
             if not implicit_tls:
                 client.starttls(ssl_context=tls)
             client.login(self.login.login, self.login.password)
             yield client
+            client.logout()
+        except BaseException:
+            with suppress(OSError):
+                client.shutdown()
+            raise
 
     def port(self, door: str) -> int:
         """Return the port of a door."""
@@ -197,6 +208,7 @@ def letter(
     size_octets: int = 0,
 ) -> bytes:
     """Make a plain letter whose subject and text hold the secret; filled up to about a size."""
+    SPOKEN.update(said for said in (sender, to, subject, *text.splitlines()) if len(said) >= _TELLING_CHARACTERS)
     body = f"Bonjour,\r\n{SECRET}.\r\n{text}\r\n"
     filling = (f"{SECRET} {secrets.token_hex(20)}\r\n" for _ in range(max(0, size_octets - len(body)) // 64))
     lines = (
@@ -214,8 +226,11 @@ def letter(
 # -- making one ------------------------------------------------------------------------------------------------------
 
 
-def make_site(folder: Path) -> Site:
-    """Make a hospital that also keeps two patients, and two listed peers; nothing runs yet."""
+def make_site(folder: Path, store_url: str = "") -> Site:
+    """Make a hospital that also keeps two patients, and two listed peers; nothing runs yet.
+
+    `store_url` names an empty database; without one the site has a file of its own.
+    """
     now = system_clock()
     authority = pki.make_authority(folder / "authority", now=now, name="ESSAI")
     base = free_base()
@@ -232,6 +247,10 @@ def make_site(folder: Path) -> Site:
     operator.config_file = instance.make(operator.folder, plan, system_clock)
     peers = {domain: certificate(folder / domain, authority, domain) for domain in _ROUTES}
     site = Site(folder, authority, operator, peers)
+    PASSWORDS.update((site.login.password, site.patient.password))
+    if store_url:
+        site.set('url = "sqlite:///data/store.sqlite"', f'url = "{store_url}"')
+        upgrade(operator.config)
     site.list_peers()
     operator.with_store(lambda store: _populate(store, site))
     return site

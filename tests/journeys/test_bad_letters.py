@@ -17,7 +17,7 @@ from email.message import Message
 
 import pytest
 
-from demo.clients import submit, wait_for_letter
+from demo.clients import context, submit, wait_for_letter
 from demo.house import PATIENTS, REGION
 from demo.letters import SAMPLE, sample_document
 from mss.clock import system_clock
@@ -27,6 +27,9 @@ from mss.model.address import Address, parse_domain
 from mss.model.filing import Problem
 from mss.services import accounts, records
 from mss.store.store import Store
+from tests.journeys.conftest import MakeSite
+from tests.journeys.patients import Patient
+from tests.journeys.raw import Raw
 from tests.journeys.sites import BOX, DOCTOR, PATIENCE_S, PATIENT, Site, hand_over, letter, new_id
 
 pytestmark = pytest.mark.journey
@@ -66,6 +69,62 @@ def test_a_letter_cut_short_is_not_delivered_and_its_retry_is_once(
     assert hospital.count(message_id) == 0
     assert hospital.deliver(octets)[0] == 250
     assert hospital.count(message_id) == 1
+
+
+@pytest.mark.parametrize("end", [b"", b".", b".\r"], ids=["before the dot", "after the dot", "in the last line end"])
+def test_a_letter_without_its_last_line_is_not_delivered(hospital: Site, end: bytes) -> None:
+    message_id, since = new_id(), len(hospital.log.lines())
+    with hospital.as_peer() as client:
+        _begin(client, letter(message_id) + end)
+        _cut(client, reset=False)
+    assert hospital.until_logged("smtp.transaction", since=since, outcome="lost")["recipients"] == 1
+    assert hospital.count(message_id) == 0
+
+
+@pytest.mark.parametrize("command", [b"MAIL FROM:<camil", b"RCPT TO:<accu", b"DATA", b"DATA\r", b"QUI"])
+def test_half_a_command_is_none(hospital: Site, command: bytes) -> None:
+    message_id, since = new_id(), len(hospital.log.lines())
+    with hospital.as_peer() as client:
+        began = not command.startswith(b"MAIL")
+        if began:
+            assert client.mail(DOCTOR)[0] == 250
+            assert client.rcpt(BOX)[0] == 250
+        client.send(command)
+        _cut(client, reset=False)
+    if began:
+        hospital.until_logged("smtp.transaction", since=since, outcome="lost")
+    assert hospital.deliver(letter(message_id))[0] == 250
+    assert hospital.count(message_id) == 1
+
+
+def test_a_letter_cut_short_in_append_is_not_there_and_its_retry_is(hospital: Site) -> None:
+    message_id, since = new_id(), len(hospital.log.lines())
+    octets = letter(message_id, size_octets=100_000)
+    with Raw(hospital.port("imaps")) as client:
+        client.starttls(context(hospital.ca_file))
+        client.line()
+        login = f"LOGIN {hospital.login.login} {hospital.login.password}"
+        assert client.command(b"a1", login.encode())[-1].startswith(b"a1 OK")
+        client.send(b"a2 APPEND INBOX {%d}\r\n" % len(octets))
+        assert client.line().startswith(b"+ ")
+        client.send(octets[: len(octets) // 2])
+    hospital.until_logged("imap.session", since=since, outcome="lost")
+    assert hospital.count(message_id) == 0
+    with hospital.mailbox() as again:
+        assert again.append("INBOX", "", "", octets)[0] == "OK"
+    assert hospital.count(message_id) == 1
+
+
+def test_an_answer_cut_short_in_the_webmail_is_not_sent_and_its_retry_is(new_hospital: MakeSite) -> None:
+    site, text = new_hospital(), "Je viens vendredi"
+    site.start()
+    patient = Patient(site)
+    since = len(site.log.lines())
+    patient.answer_cut_short(text, b"x" * 200_000)
+    site.until_logged("http.request", since=since, method="POST", status=499)
+    assert patient.sees(text) == 0
+    assert patient.answer(text, b"x" * 200_000).status == 200
+    assert patient.sees(text) == 1
 
 
 def test_a_letter_whose_answer_was_lost_is_delivered_once(hospital: Site) -> None:

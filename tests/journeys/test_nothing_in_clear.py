@@ -91,7 +91,7 @@ def test_what_is_sent_with_starttls_to_the_mx_is_forgotten(hospital: Site) -> No
         assert client.ask(b"MAIL FROM:<" + DOCTOR.encode() + b">").startswith("503 ")
         assert client.ask(b"QUIT").startswith("221 ")
     assert hospital.count(message_id) == 0
-    assert hospital.log.events("smtp.octets_before_tls")
+    assert hospital.until_logged("smtp.octets_before_tls")
 
 
 def test_what_is_sent_with_starttls_to_imap_ends_the_connection(hospital: Site) -> None:
@@ -102,7 +102,7 @@ def test_what_is_sent_with_starttls_to_imap_ends_the_connection(hospital: Site) 
     assert b"a1 OK" not in answers
     assert b"a2" not in answers
     assert b"a3" not in answers
-    assert hospital.log.events("imap.session", outcome="injected")
+    assert hospital.until_logged("imap.session", outcome="injected")
 
 
 @pytest.mark.parametrize(("door", "hello"), [("mx", b""), ("submissions", None), ("imaps", None), ("webmail", None)])

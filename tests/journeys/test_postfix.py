@@ -11,18 +11,18 @@ import pytest
 from demo.clients import context, submit, wait_for_letter
 from demo.house import HOSPITAL, REGION
 from tests.journeys import postfix
+from tests.journeys.keeping import kept
 from tests.journeys.postfix import Postfix
-from tests.journeys.sites import BOX, DOCTOR, PATIENCE_S, SECRET, Site, hand_over, letter, make_site, new_id
+from tests.journeys.sites import BOX, DOCTOR, PATIENCE_S, SECRET, Site, hand_over, letter, new_id
 
 pytestmark = pytest.mark.journey
 
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = make_site(tmp_path_factory.mktemp("hospital"))
-    site.start()
-    yield site
-    site.operator.stop()
+    with kept(tmp_path_factory.mktemp("hospital")) as site:
+        site.start()
+        yield site
 
 
 @pytest.fixture(scope="module")

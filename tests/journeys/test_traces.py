@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,12 @@ from demo.letters import SAMPLE
 from tests.journeys import traces
 from tests.journeys.logs import Log
 from tests.journeys.sites import SECRET
+from tests.journeys.traces import Watch
+
+
+@pytest.fixture(autouse=True)
+def discreet() -> None:
+    """These tests write logs that tell, on purpose: nobody watches them."""
 
 
 def _site(root: Path) -> Path:
@@ -51,3 +59,48 @@ def test_an_unforeseen_error_is_a_surprise(tmp_path: Path, line: str) -> None:
     path = _site(tmp_path) / "server.log"
     path.write_text(f'{{"event": "y"}}\n{line}\n', encoding="utf-8")
     assert len(Log(path).surprises()) == 1
+
+
+# -- the watch over every journey ------------------------------------------------------------------------------------
+
+_PASSWORD = "Xq7-nobody-else-has-it"
+_LEAKS = """
+import pytest
+from tests.journeys import sites
+from tests.journeys.conftest import discreet, log_watch
+
+@pytest.mark.parametrize("word", [{words}])
+def test_that_leaks(tmp_path, word):
+    sites.SPOKEN.add("Résultats de Zoé")
+    sites.PASSWORDS.add({password!r})
+    (tmp_path / "server.log").write_text('{{"event": "x", "why": "' + word + '"}}\\n', encoding="utf-8")
+
+def test_that_does_not(tmp_path):
+    (tmp_path / "server.log").write_text('{{"event": "x", "why": "nothing"}}\\n', encoding="utf-8")
+"""
+
+
+@pytest.mark.journey
+@pytest.mark.slow
+def test_the_watch_over_every_journey_can_fail(tmp_path: Path) -> None:
+    encoded = base64.b64encode(b"\0somebody\0" + _PASSWORD.encode()).decode()
+    words = [SAMPLE.matricule, SECRET, "résultats de zoé", _PASSWORD, encoded]
+    file = tmp_path / "test_leaks.py"
+    file.write_text(_LEAKS.format(words=", ".join(map(repr, words)), password=_PASSWORD), encoding="utf-8")
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-n0", f"--basetemp={tmp_path / 'base'}"]
+    command += [f"--rootdir={root}", "-c", str(root / "pyproject.toml"), str(file)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=60)
+    summary = done.stdout.splitlines()[-1]
+    assert f"{len(words) + 1} passed, {len(words)} errors" in summary, done.stdout
+
+
+def test_the_watch_reads_whole_lines_once(tmp_path: Path) -> None:
+    path = _site(tmp_path) / "server.log"
+    watch = Watch(tmp_path)
+    path.write_text(f'{{"a": 1}}\n{{"b": "{SECRET}"', encoding="utf-8")
+    assert watch.told() == []
+    with path.open("a", encoding="utf-8") as file:
+        file.write("}\n")
+    assert len(watch.told()) == 1
+    assert watch.told() == []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from demo.letters import OTHER, OTHER_TRAITS, SAMPLE, SAMPLE_TRAITS
 from demo.steps import ANSWER
-from tests.journeys.sites import BOX, DOCTOR, SECRET
+from tests.journeys.sites import BOX, DOCTOR, PASSWORDS, SECRET, SPOKEN
 
 # Identities: never in a log. Whole words of them, so that a host's name is none.
 IDENTITIES: Final = (
@@ -52,6 +53,42 @@ def told_in_logs(root: Path, also: Iterable[str] = ()) -> list[str]:
     return found
 
 
+class Watch:
+    """Reads the logs below a folder as they grow, and says what they tell of what this process of tests said."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._read: dict[Path, int] = {}
+
+    def told(self) -> list[str]:
+        """Return which words, of all that may be in no log, came into which log since the last time."""
+        words = {word.casefold() for word in (*IDENTITIES, *CONTENT, *SPOKEN, *PASSWORDS)}
+        words |= {form.decode() for word in PASSWORDS for form in _in_base64(word.encode())}
+        found = []
+        for path in sorted(self._root.rglob("server*.log")):
+            new = self._new(path)
+            text = new.casefold()
+            found += [f"{path.parent.name}: “{word}”" for word in sorted(words) if word in text or word in new]
+        return found
+
+    def _new(self, path: Path) -> str:
+        """Return the whole lines that were not read yet."""
+        with path.open("rb") as file:
+            file.seek(self._read.get(path, 0))
+            octets = file.read()
+        whole = octets[: octets.rfind(b"\n") + 1]
+        self._read[path] = self._read.get(path, 0) + len(whole)
+        return whole.decode("utf-8", "replace")
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Fail when the logs told of anything meanwhile."""
+    yield
+    told = watch.told()
+    assert told == [], f"a log holds what none may hold: {told}"
+
+
 def plain_in_stores(root: Path) -> list[str]:
     """Return which files of the stores below a folder (databases, WAL, octets aside) hold content in plain."""
     patterns = [(word, pattern) for word in CONTENT for pattern in _written(word)]
@@ -72,7 +109,10 @@ def _written(word: str) -> Iterator[bytes]:
     """Yield the ways in which a word would stand in a file: UTF-8, Latin-1, UTF-16, and inside base64."""
     for charset in ("utf-8", "latin-1", "utf-16-le"):
         yield word.encode(charset)
-    octets = word.encode()
+    yield from _in_base64(word.encode())
+
+
+def _in_base64(octets: bytes) -> Iterator[bytes]:
     for shift in range(3):
         # What stands before the word moves its base64; the ends depend on the neighbours and are left out.
         encoded = base64.b64encode(bytes(shift) + octets).rstrip(b"=")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mss.mail import headers
+from mss.mail import addresslist, headers
 from tests.mail.letters import LIMITS
 
 
@@ -252,3 +252,36 @@ def test_dates_are_written_as_the_standard_library_does(naive: datetime, minutes
 
 def test_utc_is_written_as_an_offset() -> None:
     assert headers.format_date(datetime(2026, 3, 2, 1, 2, 3, tzinfo=UTC)) == "Mon, 02 Mar 2026 01:02:03 +0000"
+
+
+_ATOMS = st.sampled_from([b"Jean", b"D.", b"a", b"o'b", b"x.y", b"\xc3\xa9", b"=?utf-8?q?=C3=A9?=", b"!#$", b"."])
+_GAPS = st.sampled_from([b"", b" ", b"  ", b"\t", b"\r\n "])
+_PIECES = st.one_of(
+    _ATOMS,
+    _GAPS,
+    st.sampled_from([b"<", b">", b"@", b",", b'"', b'"a b"', b'"a\\"b"', b"(c)", b":", b";", b"\\", b"[1.2]", b"\x00"]),
+    st.builds(lambda name, gap, local, domain: name + gap + b"<" + local + b"@" + domain + b">", *(_ATOMS, _GAPS) * 2),
+    st.builds(lambda local, domain: local + b"@" + domain, _ATOMS, _ATOMS),
+)
+
+
+@given(st.lists(_PIECES, max_size=12).map(b"".join), st.integers(1, 4))
+def test_common_forms_are_read_as_all_others_are(raw: bytes, addresses_max: int) -> None:
+    common = addresslist._common(raw, addresses_max)
+    assert common is None or common == addresslist._any(raw, addresses_max)
+
+
+@pytest.mark.parametrize(
+    ("raw", "count"),
+    [
+        (b"a@b.example", 1),
+        (b" Jean D. <a@b.example>\r\n", 1),
+        (b'"Dupont, J. (x)" <a@b.example>, c@d.example', 2),
+        (b"A <a@b.example>,\r\n B <c@d.example>", 2),
+    ],
+)
+def test_which_forms_are_common(raw: bytes, count: int) -> None:
+    found = addresslist._common(raw, 10)
+    assert found is not None
+    assert len(found) == count
+    assert found == addresslist._any(raw, 10)

@@ -66,7 +66,7 @@ def test_reading(value: bytes, expected: tuple[tuple[str, str], ...]) -> None:
 
 def test_raw_parameters_stay_as_written() -> None:
     raw, _ = parameters.read_raw(b"a/b; Name*0*=utf-8''%C3%A9a; name*1=b%c; name*2*=%20", 100)
-    assert raw == [RawParameter(b"Name", b"utf-8''%C3%A9ab%25c%20", extended=True)]
+    assert raw == (RawParameter(b"Name", b"utf-8''%C3%A9ab%25c%20", extended=True),)
 
 
 @pytest.mark.parametrize("size", [-1, 0, 1])

@@ -128,9 +128,9 @@ OCTETS = b"Subject: one\r\nTo: a\r\nsubject: two\r\n\r\nbody"
 
 def _message() -> Message:
     fields = (
-        HeaderField("subject", Span(0, 14), Span(8, 12)),
-        HeaderField("to", Span(14, 21), Span(17, 19)),
-        HeaderField("subject", Span(21, 35), Span(29, 33)),
+        HeaderField("subject", 0, 14, 8, 12),
+        HeaderField("to", 14, 21, 17, 19),
+        HeaderField("subject", 21, 35, 29, 33),
     )
     return Message(OCTETS, Structure(Part("", Span(0, 37), Span(37, 41), fields, "text/plain", ("text", "plain"))))
 

@@ -30,9 +30,7 @@ from mss.store.store import Store, Uow
 from tests.store.store_world import CLINIC, HOSPITAL, MATRICULE, NOW, PATIENTS, REGION, TRAITS
 
 LIMITS = Limits()
-HOSTED = Hosted(
-    {PATIENTS: "patient", CLINIC: "professional"}, "mx.ours.test", PolicyConfig(), LIMITS.message_max_octets
-)
+HOSTED = Hosted({PATIENTS: "patient", CLINIC: "professional"}, "mx.ours.test", PolicyConfig(), LIMITS)
 OUTSIDE = Outside(frozenset({HOSPITAL, REGION}), 172_800)
 ORIGIN = Origin("peer:mx.chu", frozenset({HOSPITAL}))
 REGIONAL = Origin("peer:mx.region", frozenset({REGION}))
@@ -135,6 +133,11 @@ async def open_thread(
 def with_policy(**changes: Any) -> Hosted:
     """Return the house under another policy."""
     return replace(HOSTED, policy=replace(HOSTED.policy, **changes))
+
+
+def with_limits(**changes: int) -> Hosted:
+    """Return the house under other limits."""
+    return replace(HOSTED, limits=replace(HOSTED.limits, **changes))
 
 
 @dataclass

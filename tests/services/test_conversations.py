@@ -29,6 +29,7 @@ from tests.services.services_world import (
     arrive,
     letter,
     open_thread,
+    with_limits,
     with_policy,
 )
 from tests.services.test_outbound import PLAN
@@ -350,8 +351,7 @@ async def test_an_answer_that_cannot_travel_is_refused_whole(patient: Patient) -
 async def test_an_answer_that_is_too_large(patient: Patient, more: int, accepted: bool) -> None:
     await patient.gets()
     size = PatientReply(1, "x" * 5000).size_octets
-    patient.hosted = with_policy()
-    patient.hosted = type(HOSTED)(HOSTED.domains, HOSTED.hostname, HOSTED.policy, size - more + 1000)
+    patient.hosted = with_limits(message_max_octets=size - more + 1000)
     decision, _ = await patient.answers(text="x" * (5000 + 1000))
     assert decision.accepted is accepted
     assert accepted or decision.rule is rules.LETTER_TOO_LARGE

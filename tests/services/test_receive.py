@@ -33,6 +33,7 @@ from tests.services.services_world import (
     letter,
     raw,
     refused,
+    with_limits,
     with_policy,
 )
 from tests.store.store_world import (
@@ -100,7 +101,7 @@ async def test_a_letter_is_recognised_by_its_octets_as_they_came(house: House, c
     """The second copy has another trace field of ours; nothing of it stays behind."""
     for size in (100, 9000):
         body = "\n".join(os.urandom(30).hex() for _ in range(size // 60))
-        origin = replace(ORIGIN, digest=os.urandom(32))
+        origin = replace(ORIGIN, octets=os.urandom(32))
         first = letter(text=body, message_id=f"<same{size}@chu>")
         second = raw(b"Received: later\r\n" + first.octets)
         await arrive(house.store, first, CLINICIAN, origin=origin)
@@ -257,7 +258,7 @@ async def test_authors_that_a_patient_could_not_be_shown(house: House) -> None:
 @pytest.mark.parametrize(("more", "accepted"), [(-1, True), (0, True), (1, False)])
 async def test_letters_that_are_too_large(house: House, more: int, accepted: bool) -> None:
     reading = letter(to=[CLINICIAN])
-    hosted = replace(HOSTED, message_max_octets=len(reading.octets) - more)
+    hosted = with_limits(message_max_octets=len(reading.octets) - more)
     receipt = await arrive(house.store, reading, CLINICIAN, hosted=hosted)
     assert receipt.accepted is accepted
     if not accepted:

@@ -16,6 +16,7 @@ from mss.model.mailbox import INBOX
 from mss.policy import rules
 from mss.services import accounts, mailbox, outbound, records
 from mss.services.deliver import keep_document
+from mss.services.house import Hosted
 from mss.services.mailbox import Columns
 from mss.services.records import Draft, FilingWish
 from mss.services.submit import Attachment
@@ -28,6 +29,7 @@ from tests.services.services_world import (
     document,
     letter,
     open_thread,
+    with_limits,
 )
 from tests.store.store_world import NOW, OTHER_MATRICULE, account_for, clinic_box, later, patient_box
 
@@ -271,9 +273,19 @@ async def test_opening_a_document_gives_its_octets_and_is_written_down(patient: 
     assert access.event.target == f"document:{filed.id}"
 
 
-async def _attach(patient: Patient, octets: bytes, name: str, account: int = 0, email_id: int = 1) -> Any:
-    args = (account or patient.account.id, patient.box.id, email_id, "2", octets, name, WISH)
+async def _attach(
+    patient: Patient, octets: bytes, name: str, account: int = 0, email_id: int = 1, hosted: Hosted = HOSTED
+) -> Any:
+    args = (hosted, account or patient.account.id, patient.box.id, email_id, "2", octets, name, WISH)
     return await patient.store.write(records.file_attachment, *args, NOW)
+
+
+@pytest.mark.parametrize(("octets", "filed"), [(99, True), (100, True), (101, False)])
+async def test_how_large_a_filed_attachment_may_be_is_configured(patient: Patient, octets: int, filed: bool) -> None:
+    await arrive(patient.store, letter())
+    strict = with_limits(filing_max_octets=100)
+    decision, document = await _attach(patient, b"x" * octets, "note.txt", hosted=strict)
+    assert (decision.accepted, document is not None) == (filed, filed)
 
 
 async def test_an_attachment_is_filed_by_hand_once(patient: Patient) -> None:

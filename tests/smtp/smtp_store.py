@@ -50,6 +50,9 @@ class Scripted:
     async def read(self, service: Callable[..., Any], *args: Any) -> Any:
         return await self._answer(service, args)
 
+    async def glance(self, service: Callable[..., Any], *args: Any) -> Any:
+        return await self._answer(service, args)
+
     async def _answer(self, service: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         self.calls.append((service.__name__, args))
         answer = self.services[service]

@@ -107,7 +107,7 @@ async def operating(
     readers, sign_in = Readers(LIMITS), SignIn(store, now, LIMITS)
     material = TlsMaterial(config)
     domains = {parse_domain(one.name): one.kind for one in config.domains}
-    hosted = Hosted(dict(domains), config.operator.hostname, config.policy, LIMITS.message_max_octets)
+    hosted = Hosted(dict(domains), config.operator.hostname, config.policy, LIMITS)
     mx = MxDoor(MxHouse(store, material, lambda: trust, 3600, hosted, LIMITS, now, readers))
 
     def outside() -> Outside:

@@ -99,7 +99,7 @@ async def submission(
         store=scripted.store,
         sign_in=sign_in,
         outside=lambda: Outside(frozenset({"gip.example"}), 3600),
-        hosted=Hosted({Domain("chu.example"): "professional"}, "mx.chu.example", PolicyConfig(), 1000),
+        hosted=Hosted({Domain("chu.example"): "professional"}, "mx.chu.example", PolicyConfig()),
         limits=limits,
         clock=now,
         readers=Readers(limits),

@@ -73,6 +73,6 @@ def test_a_file_that_is_not_there_is_unavailable_and_may_be_deleted_again(tmp_pa
 async def test_arrivals_are_forgotten_when_their_time_is_over(store: Store) -> None:
     for number in range(4):
         assert await store.write(recognise, number, f"r{number}", number) is None
-    assert await store.write(lambda uow: uow.queue.forget_arrivals(later(hours=2))) == 2
+    assert await store.write(lambda uow: uow.queue.forget_arrivals(later(hours=2), 9)) == 2
     again = [await store.write(recognise, number, "new", 9) for number in range(4)]
     assert again == [None, None, "r2", "r3"]

@@ -6,9 +6,10 @@ import ast
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,21 @@ def notes(uow: Uow) -> list[str]:
 
 def verify(uow: Uow) -> tuple[int, Any]:
     return uow.journal.verify()
+
+
+@dataclass(frozen=True)
+class Laden:
+    """A value with octets."""
+
+    octets: bytes
+
+    def heavy(self) -> tuple[bytes, ...]:
+        return (self.octets,)
+
+
+def keep(uow: Uow, laden: Laden) -> int:
+    note(uow, 99)
+    return uow.objects.put(laden.octets, NOW).id
 
 
 class Broken(Exception):
@@ -248,6 +264,27 @@ async def test_a_locked_store_is_unavailable_to_all_who_wait(
     await store.close()
 
 
+async def test_a_store_that_is_locked_when_it_is_opened_is_written_to_later(
+    sqlite_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_BUSY_TIMEOUT_MS", 20)
+    path = sqlite_path(sqlite_config.sqlite_url(sqlite_config.store.url))
+    with closing(sqlite3.connect(path, isolation_level=None)) as stranger:
+        # Readers are shut out too: not even a connection can be made ready.
+        stranger.execute("PRAGMA locking_mode=EXCLUSIVE")
+        stranger.execute("BEGIN IMMEDIATE")
+        stranger.execute("UPDATE leases SET until = until")
+        stranger.execute("COMMIT")
+        store = Store(sqlite_config)
+        await store.start()
+        for attempt in (store.write(note, 1), store.read(notes), store.at_head()):
+            with pytest.raises(Unavailable, match="holds its file locked"):
+                await attempt
+    assert await store.write(note, 1) == 1
+    assert await store.at_head()
+    await store.close()
+
+
 @pytest.mark.postgres
 async def test_a_locked_table_is_unavailable(
     postgres_database: str, sqlite_config: Config, monkeypatch: pytest.MonkeyPatch
@@ -283,6 +320,38 @@ async def test_too_many_waiting_units_are_unavailable(config: Config, more: int,
         results = await asyncio.gather(*waiting, return_exceptions=True)
     assert sum(isinstance(one, Unavailable) for one in results) == refused
     assert len(await store.read(notes)) == 10 + more - refused
+    await store.close()
+
+
+async def test_a_unit_that_waited_too_long_is_unavailable_and_never_begins(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mss.store.store._BEGIN_WITHIN_S", 0.1)
+    store = Store(replace(config, store=replace(config.store, writers=1)))
+    await store.start()
+    async with Held(store) as hold:
+        for octets in (1, 300_000):  # The larger one has a file aside, which must go.
+            with pytest.raises(Unavailable, match="busy for too long"):
+                await store.write(keep, Laden(bytes(octets)))
+        hold.let_go()
+    assert await store.write(note, 3) == 3
+    assert await store.read(notes) == ["note:3"]
+    if not engines.is_sqlite(store._url):
+        await store.sweep_files(-1)  # A server may commit what nobody heard of: its files wait for the sweep.
+    assert [path for path in store._shared.files._root.rglob("*") if path.is_file()] == []
+    await store.close()
+
+
+async def test_a_unit_that_has_begun_is_waited_for(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mss.store.store._BEGIN_WITHIN_S", 0.05)
+    store = Store(config)
+    await store.start()
+
+    def slow(uow: Uow) -> int:
+        time.sleep(0.3)
+        return note(uow, 1)
+
+    assert await store.write(slow) == 1
     await store.close()
 
 

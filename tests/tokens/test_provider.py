@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from tests.journeys.ports import free_base
+from tests.support.ports import free_base
 from tests.tokens.signing_world import DESK, DOCTOR, Signing, oauthbearer, signing, xoauth2
 from tests.tokens.test_signing_in import LATER, REFUSED, SIGNED_IN, by_imap, by_smtp
 

@@ -27,7 +27,7 @@ from mss.model.envelope import Envelope, Recipient
 from mss.model.ins import INS, OID_NIR_TEST, Traits
 from mss.model.party import BoxKind
 from mss.model.secret import Secret
-from mss.services import accounts, receive
+from mss.services import accounts, house, receive
 from mss.services.accounts import NewBox
 from mss.services.house import Hosted
 from mss.services.reading import read_letter
@@ -104,8 +104,7 @@ class World:
 
     @property
     def hosted(self) -> Hosted:
-        domains = {Domain(one.name): str(one.kind) for one in self.config.domains}
-        return Hosted(domains, self.config.operator.hostname, self.config.policy, self.config.limits.message_max_octets)
+        return house.hosted(self.config)
 
     async def box(self, ins: INS, name: str, traits: Traits | None = None) -> Box:
         new = NewBox(Address(ins.matricule, PATIENTS), BoxKind.PATIENT, name, ins=ins, traits=traits)

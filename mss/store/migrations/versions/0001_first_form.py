@@ -312,6 +312,7 @@ def upgrade() -> None:
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_login_failures")),
     )
+    op.create_index("ix_login_failures_at", "login_failures", ["at"], unique=False)
     op.create_index("ix_login_failures_login", "login_failures", ["login_digest", "at"], unique=False)
     op.create_table(
         "mailboxes",
@@ -412,10 +413,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_web_sessions")),
     )
     op.create_index("ix_web_sessions_account_id", "web_sessions", ["account_id"], unique=False)
+    op.create_index("ix_web_sessions_seen_at", "web_sessions", ["seen_at"], unique=False)
 
 
 def downgrade() -> None:
     """Go back."""
+    op.drop_index("ix_web_sessions_seen_at", table_name="web_sessions")
     op.drop_index("ix_web_sessions_account_id", table_name="web_sessions")
     op.drop_table("web_sessions")
     op.drop_table("trust_lists")
@@ -429,6 +432,7 @@ def downgrade() -> None:
     op.drop_table("messages")
     op.drop_table("mailboxes")
     op.drop_index("ix_login_failures_login", table_name="login_failures")
+    op.drop_index("ix_login_failures_at", table_name="login_failures")
     op.drop_table("login_failures")
     op.drop_index("ix_letters_message", table_name="letters")
     op.drop_index("ix_letters_conversation", table_name="letters")

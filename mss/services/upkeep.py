@@ -1,0 +1,27 @@
+"""What the house throws away by itself: digests of letters long past, sessions nobody came back to, old failures.
+
+Each verb is one short unit: it drops so many rows at most and says how many went, so that its caller can go on while
+there is more. It knows no schedule, and touches nothing that a person wrote or is owed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from mss.policy import retention
+from mss.store import Uow
+
+
+def forget_arrivals(uow: Uow, limit: int, now: datetime) -> int:
+    """Drop the digests by which a letter that comes again is recognised, once no sender tries it any more."""
+    return uow.queue.forget_arrivals(retention.oldest_kept(retention.ARRIVALS, now), limit)
+
+
+def end_idle_sessions(uow: Uow, idle_s: int, limit: int, now: datetime) -> int:
+    """Drop web sessions that nobody can use any more; those that are too old are not seen again either."""
+    return uow.accounts.drop_idle_sessions(now - timedelta(seconds=idle_s), limit)
+
+
+def forget_failures(uow: Uow, window_s: int, limit: int, now: datetime) -> int:
+    """Drop the sign-in failures that count no longer."""
+    return uow.accounts.forget_failures(now - timedelta(seconds=window_s), limit)
