@@ -12,13 +12,15 @@ import gc
 import os
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import uvloop
 
 from mss import dns
+from mss.accepting import Share
 from mss.clock import Clock, system_clock
 from mss.config import Config
 from mss.console import app as console
@@ -27,6 +29,7 @@ from mss.directory.refresh import Refresher
 from mss.errors import Misconfigured, Unavailable
 from mss.imap import server as imap
 from mss.log import configure, get_logger
+from mss.memory import give_large_blocks_back
 from mss.model.address import Domain, parse_domain
 from mss.model.peer import TrustList
 from mss.policy.routing import reachable_domains
@@ -37,6 +40,7 @@ from mss.services.submit import Outside
 from mss.signin import SignIn
 from mss.smtp import relay
 from mss.smtp import server as smtp
+from mss.smtp.door import Door
 from mss.smtp.mx import MxDoor, MxHouse
 from mss.smtp.readers import Readers
 from mss.smtp.session import Listener
@@ -60,8 +64,27 @@ _log = get_logger("app")
 
 
 @dataclass(frozen=True, slots=True)
+class Shares:
+    """How the connections of each door are shared among workers."""
+
+    mx: Share = field(default_factory=Share)
+    submission: Share = field(default_factory=Share)
+    submissions: Share = field(default_factory=Share)
+    imap: Share = field(default_factory=Share)
+
+    @classmethod
+    def among(cls, workers: int) -> Shares:
+        """Make the shares of so many workers, before any of them is there."""
+        return cls(*(Share(workers) for _ in fields(cls)))
+
+    def of(self, index: int) -> Shares:
+        """Return one worker's shares."""
+        return Shares(*(getattr(self, one.name).of(index) for one in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
 class Sockets:
-    """The bound sockets of each door."""
+    """The bound sockets of each door, and how workers share what comes in there."""
 
     mx: tuple[socket.socket, ...] = ()
     submission: tuple[socket.socket, ...] = ()
@@ -69,9 +92,10 @@ class Sockets:
     imap: tuple[socket.socket, ...] = ()
     imaps: tuple[socket.socket, ...] = ()
     webmail: tuple[socket.socket, ...] = ()
+    shares: Shares = field(default_factory=Shares)
 
 
-def bind(config: Config, roles: frozenset[str]) -> Sockets:
+def bind(config: Config, roles: frozenset[str], workers: int = 1) -> Sockets:
     """Bind all listening sockets of the roles; Misconfigured names the address that is taken."""
     smtp_config, imap_config = config.smtp, config.imap
     return Sockets(
@@ -81,6 +105,7 @@ def bind(config: Config, roles: frozenset[str]) -> Sockets:
         imap=_bound(imap_config.listen if "imap" in roles else ()),
         imaps=_bound(imap_config.imaps_listen if "imap" in roles else ()),
         webmail=_bound(config.webmail.listen if "webmail" in roles else ()),
+        shares=Shares.among(workers),
     )
 
 
@@ -183,6 +208,7 @@ class Worker:
         self._config = config
         self._roles = roles
         self._sockets = sockets
+        self._shares = sockets.shares.of(index)
         self._index = index
         self._clock = clock
         self._store = Store(config)
@@ -243,7 +269,7 @@ class Worker:
                 readers=self._readers,
             )
         )
-        await self._serve_smtp(self._sockets.mx, mx, lambda: self._material.mx_server)
+        await self._serve_smtp(self._sockets.mx, mx, lambda: self._material.mx_server, self._shares.mx)
         house = SubmissionHouse(
             store=self._store,
             sign_in=self._sign_in,
@@ -256,11 +282,21 @@ class Worker:
             certificate=self._material.client,
         )
         context = lambda: self._material.mail_clients  # noqa: E731
-        await self._serve_smtp(self._sockets.submission, SubmissionDoor(house, Listener.SUBMISSION), context)
+        starttls = SubmissionDoor(house, Listener.SUBMISSION)
+        await self._serve_smtp(self._sockets.submission, starttls, context, self._shares.submission)
         implicit = SubmissionDoor(house, Listener.SUBMISSIONS)
-        await self._serve_smtp(self._sockets.submissions, implicit, context, implicit_tls=True)
+        shares = self._shares
+        await self._serve_smtp(self._sockets.submissions, implicit, context, shares.submissions, implicit_tls=True)
 
-    async def _serve_smtp(self, sockets: tuple[socket.socket, ...], door, context, *, implicit_tls=False) -> None:  # type: ignore[no-untyped-def]
+    async def _serve_smtp(
+        self,
+        sockets: tuple[socket.socket, ...],
+        door: Door,
+        context: Callable[[], ssl.SSLContext],
+        share: Share,
+        *,
+        implicit_tls: bool = False,
+    ) -> None:
         if not sockets:
             return
         served = await smtp.serve(
@@ -273,6 +309,7 @@ class Worker:
             clock=self._clock,
             metrics=self._metrics.smtp,
             implicit_tls=implicit_tls,
+            share=share,
         )
         self._running.ends.append(served.close)
 
@@ -289,6 +326,7 @@ class Worker:
             starttls_sockets=self._sockets.imap,
             implicit_tls_sockets=self._sockets.imaps,
             certificate=self._material.client,
+            share=self._shares.imap,
         )
         self._running.ends.append(served.close)
 
@@ -371,6 +409,7 @@ def _orphaned(parent: int, index: int, stopping: asyncio.Event) -> None:
 
 
 def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None = None) -> int:
+    give_large_blocks_back()
     try:
         uvloop.run(_work(config, roles, sockets, index, parent))
     except Misconfigured as error:
@@ -386,7 +425,7 @@ def serve(config: Config, *, roles: frozenset[str] = frozenset(ROLES), workers: 
     """Run an operator until SIGTERM or SIGINT; returns the exit code. Tables are brought to their newest form first."""
     configure(level=config.log.level, json=config.log.json)
     upgrade(config)
-    sockets = bind(config, roles)
+    sockets = bind(config, roles, workers)
     if workers <= 1:
         return _run_worker(config, roles, sockets, 0)
     return _Parent(config, roles, sockets, workers).run()

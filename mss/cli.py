@@ -1,14 +1,13 @@
 """The words of the command line: names, options, help. What they do is in `commands`, `instance`, `checkup`, `app`.
 
-It and `cli_proofs` alone name typer. One error map: a clear line on standard error that says what to do, exit
-code 2 for what was typed or configured wrongly, 1 for a no, and an incident number for surprises; never a traceback.
+It and `cli_proofs` alone name typer. Each command imports what it needs when it runs: help and a typing mistake wait
+for no store. It holds one error map: a clear line on standard error that says what to do, exit code 2 for what was
+typed or configured wrongly, 1 for a no, and an incident number for surprises; never a traceback.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -16,20 +15,14 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from mss import checkup, instance
 from mss.cli_proofs import certificate_app, delegate_app, subject_app
 from mss.clock import system_clock
-from mss.commands import accounts, explain, journal, letters, shown, trust
-from mss.commands.output import complain, say, say_marked, when
-from mss.commands.settings import effective
-from mss.config import Config, load
-from mss.directory.trustlist import written_dn
-from mss.errors import Misconfigured, MssError, Unavailable, incident_number
-from mss.log import configure
+from mss.commands.mishaps import surprise
+from mss.commands.words import Kind
+from mss.config import BASE_PORT, Config, load
+from mss.errors import Misconfigured, MssError, Unavailable
 from mss.model.account import BoxState, DelegationKind
 from mss.model.delivery import DeliveryState
-from mss.model.ins import Traits
-from mss.services.operators import DirectoryQuery
 
 
 class _Careful(TyperGroup):
@@ -51,11 +44,13 @@ class _Careful(TyperGroup):
             where = f": {error.filename}" if error.filename else ""
             _fail(f"{error.strerror or type(error).__name__}{where}", 1)
         except Exception as error:  # noqa: BLE001 - the map of this door: no traceback reaches a tired person.
-            _fail(_surprise(error), 1)
+            _fail(surprise(error), 1)
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(text: str, code: int) -> NoReturn:
+    from mss.commands.output import complain
+
     complain(f"mss: {text}")
     sys.exit(code)
 
@@ -65,43 +60,30 @@ def _help_of(error: TyperException) -> str:
     return f"see {context.command_path if context else 'mss'} --help"
 
 
-def _surprise(error: Exception) -> str:
-    """Return a line without any value of the error: its kind and place, joined to the report by a number."""
-    if os.environ.get("MSS_DEBUG"):
-        traceback.print_exc()
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(frame.filename).name}:{frame.lineno}"
-    number = incident_number()
-    return f"incident {number}: {type(error).__name__} at {place}; please report it (MSS_DEBUG=1 shows the whole trace)"
-
-
-def _group(text: str) -> typer.Typer:
-    return typer.Typer(help=text, no_args_is_help=True, add_completion=False)
-
-
 app = typer.Typer(
     cls=_Careful,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Plain help: Rich's boxes cost more time than all of ours.
+    rich_markup_mode=None,
     help="An MSSanté operator: secure mail between health professionals and patients.",
     epilog="Begin with: mss init my-operator",
 )
-account_app = _group("Create accounts and boxes, say who acts for which box.")
-queue_app = _group("Look at the letters that wait to go to other operators.")
-policy_app = _group("Ask why a letter would be taken or refused.")
-directory_app = _group("Import and search the national directory.")
-operator_app = _group("Read and show the trust list (liste blanche): which operator carries which domain.")
-audit_app = _group("Read and check the journal: who did what, decided how.")
-for _name, _sub in {
-    "account": account_app,
-    "queue": queue_app,
-    "policy": policy_app,
-    "directory": directory_app,
-    "operator": operator_app,
-    "audit": audit_app,
-}.items():
-    app.add_typer(_sub, name=_name)
+
+
+def _group(name: str, text: str) -> typer.Typer:
+    group = typer.Typer(help=text, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+    app.add_typer(group, name=name)
+    return group
+
+
+account_app = _group("account", "Create accounts and boxes, say who acts for which box.")
+queue_app = _group("queue", "Look at the letters that wait to go to other operators.")
+policy_app = _group("policy", "Ask why a letter would be taken or refused.")
+directory_app = _group("directory", "Import and search the national directory.")
+operator_app = _group("operator", "Read and show the trust list: who carries which domain.")
+audit_app = _group("audit", "Read and check the journal: who did what, decided how.")
 
 for _name, _sub in {"certificate": certificate_app, "subject": subject_app, "delegate": delegate_app}.items():
     account_app.add_typer(_sub, name=_name)
@@ -121,6 +103,8 @@ _HERE: Final = Path("mss.toml")
 
 def _settings(path: Path) -> Config:
     """Read the settings and keep the log to what matters on a terminal."""
+    from mss.log import configure
+
     config = load(path)
     configure(level="ERROR", json=config.log.json)
     return config
@@ -129,7 +113,10 @@ def _settings(path: Path) -> Config:
 # The instance -----------------------------------------------------------------------------------------------------
 
 
-@app.command(epilog="Example: mss init my-operator --domain hopital.example=professional")
+@app.command(
+    short_help="Make a new operator: a folder that can be served.",
+    epilog="Example: mss init my-operator --domain hopital.example=professional",
+)
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
     name: Annotated[str, typer.Option(help="The operator's name; the folder's name when left out.")] = "",
@@ -138,7 +125,7 @@ def init(
         list[str] | None,
         typer.Option(metavar="NAME=KIND", help="A domain to host, professional or patient; once for each."),
     ] = None,
-    base_port: Annotated[int, typer.Option(help="The first of the ports to listen on.")] = instance.BASE_PORT,
+    base_port: Annotated[int, typer.Option(help="The first of the ports to listen on.")] = BASE_PORT,
     standard_ports: Annotated[
         bool, typer.Option("--standard-ports", help="Listen on 25, 587, 465, 143, 993, 443 and 9180 instead.")
     ] = False,
@@ -160,42 +147,26 @@ def init(
     ] = None,
     postmaster: Annotated[str, typer.Option(help="The mail address of the postmaster.")] = "",
 ) -> None:
-    """Make a new operator: settings, store, certificates and a first trust list."""
-    own = _own_files(certificate, key, ca, crl or [])
+    """Make a new operator. It gets settings, a store, certificates and a first trust list."""
+    from mss import instance
+    from mss.commands import making, shown
+
+    own = making.own_files(certificate, key, ca, crl or [])
     plan = instance.Plan(
         name=name or directory.resolve().name,
         hostname=hostname,
-        domains=tuple(_pairs(domain or _playground(), "--domain")),
+        domains=tuple(making.pairs(domain or making.PLAYGROUND, "--domain")),
         base_port=base_port,
         authority=authority,
         own=own,
         test_identities=(own is None) if test_identities is None else test_identities,
         trust_list=trust_list,
-        routes=dict(_pairs(route or [], "--route")),
+        routes=dict(making.pairs(route or [], "--route")),
         postmaster=postmaster,
         host=listen_host,
         standard_ports=standard_ports,
     )
     shown.made(instance.make(directory, plan, system_clock), plan)
-
-
-def _playground() -> list[str]:
-    return ["hopital.example=professional", "patient.example=patient"]
-
-
-def _pairs(texts: list[str], option: str) -> list[tuple[str, str]]:
-    pairs = [text.partition("=") for text in texts]
-    if wrong := [first for first, sign, last in pairs if not (first and sign and last)]:
-        raise Misconfigured(f"{option} {wrong[0]}: it is written NAME=VALUE, for instance {_playground()[0]}")
-    return [(first.strip(), last.strip()) for first, _, last in pairs]
-
-
-def _own_files(certificate: Path | None, key: Path | None, ca: Path | None, crl: list[Path]) -> Any:
-    if not (certificate or key or ca or crl):
-        return None
-    if certificate is None or key is None or ca is None or not crl:
-        raise Misconfigured("your own certificate needs all of --certificate, --key, --ca and --crl")
-    return instance.OwnFiles(certificate, key, ca, tuple(crl))
 
 
 @app.command(epilog="Example: mss serve -c my-operator/mss.toml --roles mx,imap --workers 2")
@@ -214,7 +185,10 @@ def serve(
     raise typer.Exit(house.serve(load(config), roles=wanted, workers=workers))
 
 
-@app.command(epilog="Example: mss check -c my-operator/mss.toml")
+@app.command(
+    short_help="Say what is wrong with the operator, and what to do.",
+    epilog="Example: mss check -c my-operator/mss.toml",
+)
 def check(
     config: ConfigFile = _HERE,
     live: Annotated[bool, typer.Option("--live", help="Only ask the running operator whether it lives.")] = False,
@@ -223,7 +197,12 @@ def check(
         bool, typer.Option("--settings/--no-settings", help="Print every setting first, without secrets.")
     ] = True,
 ) -> None:
-    """Say what is wrong with the operator before it hurts, and what to do; exit code 1 when something is."""
+    """Say what is wrong with the operator, and what to do. The exit code is 1 when something is."""
+    from mss import checkup
+    from mss.commands import shown
+    from mss.commands.output import say
+    from mss.commands.settings import effective
+
     found = _settings(config)
     if live or ready:
         findings: tuple[checkup.Finding, ...] = (checkup.ready(found) if ready else checkup.live(found),)
@@ -242,7 +221,7 @@ def check(
 @account_app.command("add", epilog='Example: mss account add accueil@hopital.example --kind org --name "Accueil"')
 def account_add(
     login: Annotated[str, typer.Argument(metavar="ADDRESS_OR_LOGIN", help="A mail address; a patient's own word.")],
-    kind: Annotated[accounts.Kind, typer.Option(help="A person, an organisation, a robot, or a patient.")],
+    kind: Annotated[Kind, typer.Option(help="A person, an organisation, a robot, or a patient.")],
     config: ConfigFile = _HERE,
     name: Annotated[str, typer.Option(help="What others see instead of the address.")] = "",
     box: Annotated[
@@ -258,6 +237,10 @@ def account_add(
     password_stdin: PasswordStdin = False,
 ) -> None:
     """Create an account and its box; the password is printed once when it is made here."""
+    from mss.commands import accounts
+    from mss.commands.output import say
+    from mss.model.ins import Traits
+
     traits = Traits(birth_name, first_name, birth_date, sex)
     wish = accounts.Wish(login, kind, name, tuple(box or ()), ins_oid, traits, red_list)
     password = _password(password_stdin)
@@ -268,10 +251,14 @@ def account_add(
 
 
 def _password(from_stdin: bool) -> str:
+    from mss.commands import accounts
+
     return sys.stdin.readline().rstrip("\r\n") if from_stdin else accounts.new_password()
 
 
 def _say_password(password: str, from_stdin: bool) -> None:
+    from mss.commands.output import say
+
     if not from_stdin:
         say(f"Password, shown this once: {password}")
 
@@ -284,6 +271,9 @@ def account_grant(
     kind: Annotated[DelegationKind, typer.Option("--as", help="On what ground.")] = DelegationKind.MEMBER,
 ) -> None:
     """Let an account act for a further box."""
+    from mss.commands import accounts
+    from mss.commands.output import say
+
     granted = accounts.grant(_settings(config), system_clock, login, box, kind)
     say(f"The account may now act for the {granted.kind} box, as {kind}.")
 
@@ -291,6 +281,8 @@ def account_grant(
 @account_app.command("list", epilog="Example: mss account list -c my-operator/mss.toml")
 def account_list(config: ConfigFile = _HERE, addresses: Addresses = False) -> None:
     """List who signs in and for which boxes they act; patients' addresses only with --addresses."""
+    from mss.commands import accounts, shown
+
     everybody = accounts.everybody(_settings(config), system_clock)
     shown.accounts(everybody, addresses=addresses)
 
@@ -298,6 +290,9 @@ def account_list(config: ConfigFile = _HERE, addresses: Addresses = False) -> No
 @account_app.command("passwd", epilog="Example: mss account passwd marie@hopital.example")
 def account_passwd(login: Login, config: ConfigFile = _HERE, password_stdin: PasswordStdin = False) -> None:
     """Give an account a new password and end its web sessions."""
+    from mss.commands import accounts
+    from mss.commands.output import say
+
     password = _password(password_stdin)
     accounts.set_password(_settings(config), system_clock, login, password)
     say("The password is changed, and every web session of the account has ended.")
@@ -311,6 +306,9 @@ def account_state(
     config: ConfigFile = _HERE,
 ) -> None:
     """Open or close a box, or note that its patient opposed it."""
+    from mss.commands import accounts
+    from mss.commands.output import say
+
     before = accounts.set_state(_settings(config), system_clock, box, state)
     say(f"The {before.kind} box was {before.state} and is now {state}.")
 
@@ -326,13 +324,18 @@ def queue_list(
     addresses: Addresses = False,
 ) -> None:
     """List letters on their way to other operators, oldest first."""
+    from mss.commands import letters, shown
+
     now = system_clock()
     wanted = frozenset(state or letters.WAITING)
     entries, summary = letters.queue(_settings(config), system_clock, wanted, limit)
     shown.queue(entries, summary, now, addresses=addresses)
 
 
-@app.command(epilog="Example: mss welcome --from accueil@hopital.example --to 279035121518989 --document cda.xml")
+@app.command(
+    short_help="Send a patient a first letter with documents.",
+    epilog="Example: mss welcome --from accueil@hopital.example --to 279035121518989 --document cda.xml",
+)
 def welcome(
     sender: Annotated[str, typer.Option("--from", metavar="BOX", help="The professional box that writes.")],
     to: Annotated[str, typer.Option("--to", metavar="INS", help="The patient's matricule INS or address.")],
@@ -344,7 +347,9 @@ def welcome(
     software: Annotated[str, typer.Option(metavar="NIL", help="Your product's number (X-MSS-NIL).")] = "",
     no_answer: Annotated[bool, typer.Option("--no-answer", help="Forbid an answer to this letter.")] = False,
 ) -> None:
-    """Send a patient a first letter with clinical documents, in the structured form (XDM and PDF)."""
+    """Send a patient a first letter with documents. It has the structured form (XDM and PDF)."""
+    from mss.commands import letters, shown
+
     order = letters.WelcomeOrder(
         sender, to, tuple(document), tuple(twin or ()), text, reply_to, not no_answer, software
     )
@@ -366,6 +371,9 @@ def policy_explain(
     peer_domain: Annotated[str, typer.Option(metavar="DOMAIN", help="Whose operator brings the letter.")] = "",
 ) -> None:
     """Say which decisions a letter would meet on its way, with their rules and facts; nothing is sent."""
+    from mss.commands import explain
+    from mss.commands.output import say
+
     question = explain.Question(sender, to, subject, tuple(header or ()), peer_domain)
     for line in explain.explain(_settings(config), system_clock, question):
         say(line)
@@ -380,6 +388,9 @@ def directory_import(
     config: ConfigFile = _HERE,
 ) -> None:
     """Import the national directory's extraction; the old one is searched until the new one is complete."""
+    from mss.commands import trust
+    from mss.commands.output import say
+
     imported = trust.import_file(_settings(config), system_clock, file)
     say(f"Imported {imported.parties} entries; {imported.bad_rows} lines could not be read and were left out.")
 
@@ -394,6 +405,9 @@ def directory_search(
     limit: Limit = 50,
 ) -> None:
     """Search professionals and organisations by name, profession, town or address."""
+    from mss.commands import shown, trust
+    from mss.services.operators import DirectoryQuery
+
     query = DirectoryQuery(" ".join(words or ()), profession, town, address)
     found = trust.search(_settings(config), system_clock, query, limit)
     shown.parties(found)
@@ -405,6 +419,8 @@ def operator_list(
     config: ConfigFile = _HERE,
 ) -> None:
     """List the operators of the trust space and how many domains each one carries."""
+    from mss.commands import shown, trust
+
     listed = trust.current(_settings(config), system_clock)
     shown.operators(listed, trust.by_operator(listed, " ".join(words or ())))
 
@@ -415,6 +431,10 @@ def operator_show(
     config: ConfigFile = _HERE,
 ) -> None:
     """Show which certificates may carry letters for a domain."""
+    from mss.commands import trust
+    from mss.commands.output import say
+    from mss.directory.trustlist import written_dn
+
     for subject in trust.subjects_of(trust.current(_settings(config), system_clock), domain):
         say(written_dn(subject))
 
@@ -426,6 +446,9 @@ def operator_read(
     accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Take it though many domains are gone.")] = False,
 ) -> None:
     """Read a trust list and use it from now on; a bad one is refused and the one in use stays."""
+    from mss.commands import trust
+    from mss.commands.output import say, when
+
     new = trust.read_list(_settings(config), system_clock, file, accept_loss=accept_loss)
     say(f"Version {new.version} is in use: {len(new.domains)} domains, made {when(new.generated_at)}.")
 
@@ -440,6 +463,8 @@ def audit_list(
     limit: Limit = 50,
 ) -> None:
     """List the newest records of the journal."""
+    from mss.commands import journal, shown
+
     shown.records(journal.newest(_settings(config), action, limit))
 
 
@@ -449,12 +474,17 @@ def audit_receipt(
     config: ConfigFile = _HERE,
 ) -> None:
     """Say what became of a letter, by its receipt number."""
+    from mss.commands import journal, shown
+
     shown.records(journal.of_receipt(_settings(config), number))
 
 
 @audit_app.command("verify", epilog="Example: mss audit verify")
 def audit_verify(config: ConfigFile = _HERE) -> None:
     """Check that no record of the journal was changed or taken away; exit code 1 when one was."""
+    from mss.commands import journal
+    from mss.commands.output import say_marked
+
     checked = journal.verify(_settings(config))
     for writer, number in checked.broken:
         say_marked("✗", f"record {number} of {writer} does not follow from the one before")

@@ -1,6 +1,6 @@
 """The words of the command line for who may act for whom, and for signing in without a password.
 
-`mss.cli` hangs these groups below `mss account`. What they do is in `mss.commands.proofs`.
+`mss.cli` hangs these groups below `mss account`. What they do is in `mss.commands.proofs`, imported when it is done.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from typing import Annotated, Final
 import typer
 
 from mss.clock import system_clock
-from mss.commands import accounts, proofs
-from mss.commands.output import say, table, when
+from mss.commands.words import By
 from mss.config import Config, load
-from mss.log import configure
 from mss.model.account import DelegationKind
 
 _HERE: Final = Path("mss.toml")
@@ -28,7 +26,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="What stands in the to
 
 
 def _group(text: str) -> typer.Typer:
-    return typer.Typer(help=text, no_args_is_help=True, add_completion=False)
+    return typer.Typer(help=text, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 certificate_app = _group("Say which client certificates sign a robot in.")
@@ -37,6 +35,8 @@ delegate_app = _group("Say who may act for a box: send in its name, read it.")
 
 
 def _settings(path: Path) -> Config:
+    from mss.log import configure
+
     config = load(path)
     configure(level="ERROR", json=config.log.json)
     return config
@@ -47,11 +47,14 @@ def certificate_add(
     login: Login,
     file: Annotated[Path | None, typer.Argument(metavar="[PEM]", help="The certificate's file.")] = None,
     config: ConfigFile = _HERE,
-    by: Annotated[proofs.By, typer.Option(help="What of the file's certificate has to fit.")] = proofs.By.BOTH,
+    by: Annotated[By, typer.Option(help="What of the file's certificate has to fit.")] = By.BOTH,
     subject: Annotated[str, typer.Option(metavar="DN", help="Without a file: the subject, as RFC 4514 has it.")] = "",
     fingerprint: Annotated[str, typer.Option(metavar="HEX", help="Without a file: the SHA-256 fingerprint.")] = "",
 ) -> None:
     """Let a client certificate sign a robot in; with --by subject its renewals, too."""
+    from mss.commands import proofs
+    from mss.commands.output import say
+
     fit = proofs.fit_of_file(file, by) if file else proofs.fit_of_words(subject, fingerprint)
     settings = _settings(config)
     made = proofs.add_certificate(settings, system_clock, login, fit)
@@ -63,6 +66,9 @@ def certificate_add(
 @certificate_app.command("list", epilog="Example: mss account certificate list robot@hopital.example")
 def certificate_list(login: Login, config: ConfigFile = _HERE) -> None:
     """List the certificates that sign a robot in."""
+    from mss.commands import proofs
+    from mss.commands.output import table
+
     found = proofs.certificates(_settings(config), system_clock, login)
     rows = [(str(one.id), one.subject or "any", one.fingerprint or "any") for one in found]
     table(("NUMBER", "SUBJECT", "FINGERPRINT"), rows, nothing="No certificate signs this account in.")
@@ -75,6 +81,9 @@ def certificate_remove(
     config: ConfigFile = _HERE,
 ) -> None:
     """Let a certificate sign a robot in no longer; connections that are open stay so."""
+    from mss.commands import proofs
+    from mss.commands.output import say
+
     proofs.remove_certificate(_settings(config), system_clock, login, number)
     say(f"Binding {number} is gone.")
 
@@ -82,6 +91,9 @@ def certificate_remove(
 @subject_app.command("add", epilog="Example: mss account subject add marie@hopital.example 899700218896")
 def subject_add(login: Login, name: Name, config: ConfigFile = _HERE) -> None:
     """Let what the issuer calls somebody mean an account (account_by = "subject")."""
+    from mss.commands import proofs
+    from mss.commands.output import say
+
     proofs.add_subject(_settings(config), system_clock, login, name)
     say("Tokens with this name sign the account in.")
 
@@ -89,6 +101,9 @@ def subject_add(login: Login, name: Name, config: ConfigFile = _HERE) -> None:
 @subject_app.command("list", epilog="Example: mss account subject list marie@hopital.example")
 def subject_list(login: Login, config: ConfigFile = _HERE) -> None:
     """List what issuers call an account."""
+    from mss.commands import proofs
+    from mss.commands.output import table
+
     found = proofs.subjects(_settings(config), system_clock, login)
     table(("ISSUER", "NAME"), found, nothing="No name in a token means this account.")
 
@@ -96,6 +111,9 @@ def subject_list(login: Login, config: ConfigFile = _HERE) -> None:
 @subject_app.command("remove", epilog="Example: mss account subject remove marie@hopital.example 899700218896")
 def subject_remove(login: Login, name: Name, config: ConfigFile = _HERE) -> None:
     """Let a name in tokens mean an account no longer."""
+    from mss.commands import proofs
+    from mss.commands.output import say
+
     proofs.remove_subject(_settings(config), system_clock, login, name)
     say("Tokens with this name sign nobody in.")
 
@@ -109,6 +127,9 @@ def delegate_add(
     until: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The last day; for ever when left out.")] = "",
 ) -> None:
     """Let an account act for a box: a person sends as the service, and reads its letters."""
+    from mss.commands import accounts, proofs
+    from mss.commands.output import say, when
+
     ends_at = proofs.end_of(until)
     granted = accounts.grant(_settings(config), system_clock, login, box, kind, ends_at)
     last = f" until {when(ends_at)}" if ends_at else ""
@@ -118,12 +139,17 @@ def delegate_add(
 @delegate_app.command("list", epilog="Example: mss account delegate list accueil@hopital.example")
 def delegate_list(box: Box, config: ConfigFile = _HERE) -> None:
     """List who may act for a box."""
+    from mss.commands import proofs
+    from mss.commands.output import table
+
     found = proofs.delegations(_settings(config), box)
     rows = [(account.login, right.kind.value, _until(right.ends_at)) for account, right in found]
     table(("LOGIN", "AS", "UNTIL"), rows, nothing="Nobody may act for this box.")
 
 
 def _until(ends_at: datetime | None) -> str:
+    from mss.commands.output import when
+
     if ends_at is None:
         return "for ever"
     return when(ends_at) + (" (ended)" if ends_at <= system_clock() else "")
@@ -134,5 +160,8 @@ def _until(ends_at: datetime | None) -> str:
 )
 def delegate_remove(login: Login, box: Box, config: ConfigFile = _HERE) -> None:
     """Let an account act for a box no longer."""
+    from mss.commands import proofs
+    from mss.commands.output import say
+
     proofs.end_delegation(_settings(config), system_clock, login, box)
     say("The account may no longer act for the box; its open connections to it end within a minute.")

@@ -14,10 +14,12 @@ import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from mss.errors import Misconfigured
 
+# The first of the ports where a new operator listens.
+BASE_PORT: Final = 12500
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -208,6 +210,7 @@ class Limits:
     imap_idle_timeout_s: int = 1800
     login_failures_max: int = 5
     login_window_s: int = 300
+    login_strangers_failures_max: int = 20
     login_failures_per_source_max: int = 50
     login_waiting_max: int = 200
     argon2_threads: int = 2

@@ -20,7 +20,7 @@ from typing import Final
 
 from mss import pki
 from mss.clock import Clock, system_clock
-from mss.config import Config, load
+from mss.config import BASE_PORT, Config, load
 from mss.directory import trustlist
 from mss.errors import Malformed, Misconfigured
 from mss.model.address import Address, Domain, parse_domain
@@ -33,7 +33,6 @@ from mss.tls import TlsMaterial, dn_of
 
 TOML: Final = "mss.toml"
 TRUST_LIST: Final = "trust-list.xml"
-BASE_PORT: Final = 12500
 KINDS: Final = ("professional", "patient")
 # How far from the base port each door listens; workers take the operator's ports after the last.
 PORTS: Final = {"mx": 0, "submission": 1, "submissions": 2, "imap": 3, "imaps": 4, "webmail": 5, "ops": 10}

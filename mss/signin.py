@@ -1,7 +1,8 @@
 """One way to sign in for every door: by password, in a few threads and slower after failures; by certificate; by token.
 
-The store keeps the failures of each login; this process keeps those of each source in memory, so that guessing one
-password on many logins is slowed down too. Refusals tell nobody whether a login exists, neither by text nor by time.
+The store keeps the failures of each login by network (`policy.backoff` says who waits for them); this process keeps
+those of each network in memory, so that guessing one password on many logins is slowed down too. Refusals tell nobody
+whether a login exists, neither by text nor by time.
 It does not speak any door's protocol, nor know what a session is.
 """
 
@@ -22,7 +23,10 @@ from mss import passwords
 from mss.clock import from_us
 from mss.errors import Unavailable
 from mss.model.account import Account, AccountKind
+from mss.policy.access import MAY_USE, Door
+from mss.policy.backoff import network_of
 from mss.services import accounts, proofs
+from mss.services.accounts import Try
 from mss.services.proofs import NotProven, Proof, TokenName
 from mss.tokens import sasl
 from mss.tokens.verify import Fault, Token
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from mss.tokens.sasl import Bearer
 
 EVERY_KIND = frozenset(AccountKind)
-MAIL_CLIENTS = frozenset({AccountKind.PROFESSIONAL, AccountKind.APPLICATION})
+MAIL_CLIENTS = MAY_USE[Door.IMAP]
 ROBOTS = frozenset({AccountKind.APPLICATION})
 EXTERNAL = "EXTERNAL"
 LOGIN_MAX_CHARACTERS = 320
@@ -137,7 +141,7 @@ class SignIn:
             same = stored is not None and stored.id == account.id and stored.enabled
             return stored if same and await judge() else None
 
-        outcome = await self._guarded(account.login, mechanism, source, compare, final=True)
+        outcome = await self._guarded(account.login, mechanism, source, compare, final=True, code=True)
         self._metrics.signed_in(mechanism, outcome.reason.value if isinstance(outcome, Refused) else "ok")
         return outcome if isinstance(outcome, Refused) else None
 
@@ -237,10 +241,11 @@ class SignIn:
         compare: Callable[[Account | None], Awaitable[Account | None]],
         *,
         final: bool,
+        code: bool = False,
     ) -> Account | Refused:
         """Judge one attempt, one of a few at a time.
 
-        The lock is read after the turn has come: guesses sent all at once wait in the line and meet the failures of
+        The wait is read after the turn has come: guesses sent all at once wait in the line and meet the failures of
         those before them.
         """
         if self._waiting >= self._limits.login_waiting_max:
@@ -248,7 +253,7 @@ class SignIn:
         self._waiting += 1
         try:
             async with self._slots:
-                return await self._judged(login, mechanism, source, compare, final=final)
+                return await self._judged(login, mechanism, source, compare, final=final, code=code)
         finally:
             self._waiting -= 1
 
@@ -260,24 +265,21 @@ class SignIn:
         compare: Callable[[Account | None], Awaitable[Account | None]],
         *,
         final: bool,
+        code: bool,
     ) -> Account | Refused:
         login = login[: LOGIN_MAX_CHARACTERS + 1]
-        limits, now = self._limits, self._clock()
+        now = self._clock()
         if wait_s := self._sources.wait_s(source, now):
             return Refused(Reason.LOCKED, wait_s)
-        known = await self._store.read(
-            accounts.credentials, login, limits.login_failures_max, limits.login_window_s, now
-        )
+        known = await self._store.read(accounts.credentials, login, source, self._limits, now)
         if known.locked_until is not None and known.locked_until > now:
             return Refused(Reason.LOCKED, _seconds(known.locked_until - now))
         account = await compare(known.account if len(login) <= LOGIN_MAX_CHARACTERS else None)
         if account is None:
             self._sources.failed(source, now)
         if account is None or final:
-            account_id = known.account.id if known.account else None
-            await self._store.write(
-                accounts.record_login, login, account_id, account is not None, mechanism, source, self._clock()
-            )
+            tried = Try(login, known.account.id if known.account else None, mechanism, source, code)
+            await self._store.write(accounts.record_login, tried, account is not None, self._clock())
         return account or Refused(Reason.BAD_CREDENTIALS)
 
     async def _compare(self, stored: Account | None, password: Secret) -> Account | None:
@@ -297,7 +299,7 @@ class SignIn:
 
 
 class _Sources:
-    """The failures of each source within a sliding window; the sources quiet for longest are forgotten first."""
+    """The failures of each network within a sliding window; those quiet for longest are forgotten first."""
 
     def __init__(self, failures_max: int, window: timedelta) -> None:
         self._failures_max, self._window = max(1, failures_max), window
@@ -305,14 +307,15 @@ class _Sources:
 
     def failed(self, source: str, now: datetime) -> None:
         """Note a failure."""
-        self._times.setdefault(source, deque(maxlen=self._failures_max)).append(now)
-        self._times.move_to_end(source)
+        network = network_of(source)
+        self._times.setdefault(network, deque(maxlen=self._failures_max)).append(now)
+        self._times.move_to_end(network)
         if len(self._times) > SOURCES_MAX:
             self._times.popitem(last=False)
 
     def wait_s(self, source: str, now: datetime) -> int:
         """Return how long the source must wait before its next attempt; 0 when it may try now."""
-        times = self._times.get(source)
+        times = self._times.get(network_of(source))
         if times is None or len(times) < self._failures_max:
             return 0
         return _seconds(times[0] + self._window - now)

@@ -62,6 +62,7 @@ class Upkeep:
             self._emptying("arrivals", upkeep.forget_arrivals),
             self._emptying("sessions", lambda uow, limit, now: upkeep.end_idle_sessions(uow, idle_s, limit, now)),
             self._emptying("login-failures", lambda uow, limit, now: upkeep.forget_failures(uow, window_s, limit, now)),
+            self._emptying("login-networks", upkeep.forget_networks),
             self._emptying("directory", operators.sweep_directory),
             # It looks at every file there is.
             _Job("files", _DAY, store.sweep_files),

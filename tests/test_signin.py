@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
@@ -15,7 +15,9 @@ from mss import passwords, signin
 from mss.config import Limits
 from mss.model.account import Account, AccountKind
 from mss.model.secret import Secret
+from mss.policy.backoff import STRANGERS_WITHIN, Failures, Tally, network_of, wait_until
 from mss.services import accounts
+from mss.services.accounts import Try
 from mss.signin import MAIL_CLIENTS, Reason, Refused, SignIn
 from mss.store import Store, Uow
 
@@ -31,8 +33,9 @@ class OneService(Store):
 
     def __init__(self, known: dict[str, Account]) -> None:
         self.known = known
-        self.failures: dict[str, list[datetime]] = {}
-        self.recorded: list[tuple[str, int | None, bool, str, str]] = []
+        self.failures: list[tuple[Try, datetime, bool]] = []
+        self.networks: set[tuple[str, str]] = set()
+        self.recorded: list[tuple[Try, bool]] = []
 
     async def read(self, service: Callable[Concatenate[Uow, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         assert service is accounts.credentials
@@ -42,18 +45,32 @@ class OneService(Store):
         assert service is accounts.record_login
         return self._record(*args)  # type: ignore[arg-type,return-value,func-returns-value]
 
-    def _credentials(self, login: str, failures_max: int, window_s: int, now: datetime) -> accounts.Credentials:
-        window = timedelta(seconds=window_s)
-        recent = [at for at in self.failures.get(login, []) if at > now - window]
-        locked = recent[-1] + window if len(recent) >= failures_max else None
-        return accounts.Credentials(self.known.get(login.lower()), locked)
+    def _credentials(self, login: str, source: str, limits: Limits, now: datetime) -> accounts.Credentials:
+        window = timedelta(seconds=limits.login_window_s)
+        mine = [(tried, at, stranger) for tried, at, stranger in self.failures if tried.login == login]
+        network, known = network_of(source), (login, network_of(source)) in self.networks
+        failures = Failures(
+            _tally(at for tried, at, _ in mine if network_of(tried.source) == network and at >= now - window),
+            _tally(at for tried, at, stranger in mine if tried.code and stranger and at >= now - window),
+            _tally(at for _, at, stranger in mine if stranger and at >= now - STRANGERS_WITHIN),
+            known,
+        )
+        until = wait_until(failures, limits.login_failures_max, limits.login_strangers_failures_max, window)
+        return accounts.Credentials(self.known.get(login.lower()), until)
 
-    def _record(self, login: str, account_id: int | None, ok: bool, mechanism: str, source: str, now: datetime) -> None:
-        self.recorded.append((login, account_id, ok, mechanism, source))
+    def _record(self, tried: Try, ok: bool, now: datetime) -> None:
+        self.recorded.append((tried, ok))
+        place = (tried.login, network_of(tried.source))
         if ok:
-            self.failures.pop(login, None)
+            self.networks.add(place)
+            self.failures = [one for one in self.failures if (one[0].login, network_of(one[0].source)) != place]
         else:
-            self.failures.setdefault(login, []).append(now)
+            self.failures.append((tried, now, place not in self.networks))
+
+
+def _tally(times: Iterable[datetime]) -> Tally:
+    found = list(times)
+    return Tally(len(found), max(found, default=None))
 
 
 class Hands:
@@ -85,7 +102,10 @@ def hands() -> Hands:
 
 @pytest.fixture
 async def door(store: OneService, hands: Hands) -> SignIn:
-    return SignIn(store, hands, Limits(login_failures_max=3, login_window_s=60, login_failures_per_source_max=6))
+    limits = Limits(
+        login_failures_max=3, login_window_s=60, login_failures_per_source_max=6, login_strangers_failures_max=8
+    )
+    return SignIn(store, hands, limits)
 
 
 async def fail(
@@ -96,7 +116,7 @@ async def fail(
 
 async def test_the_right_password_opens_and_is_recorded(door: SignIn, store: OneService, doctor: Account) -> None:
     assert await door.check("claire", PASSWORD, "PLAIN", "192.0.2.1") == doctor
-    assert store.recorded == [("claire", 7, True, "PLAIN", "192.0.2.1")]
+    assert store.recorded == [(Try("claire", 7, "PLAIN", "192.0.2.1"), True)]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +134,7 @@ async def test_what_is_wrong_is_refused_the_same_way(
     door: SignIn, store: OneService, login: str, password: Secret
 ) -> None:
     assert await door.check(login, password, "PLAIN", "192.0.2.1") == Refused(Reason.BAD_CREDENTIALS)
-    assert [ok for _, _, ok, _, _ in store.recorded] == [False]
+    assert [ok for _, ok in store.recorded] == [False]
 
 
 @pytest.mark.parametrize(("length", "looked_up"), [(319, True), (320, True), (321, False), (100_000, False)])
@@ -125,7 +145,7 @@ async def test_a_login_has_a_length_limit(
     store.known[long] = store.known[long[:321]] = replace(doctor, login=long)
     outcome = await door.check(long, PASSWORD, "PLAIN", "192.0.2.1")
     assert isinstance(outcome, Account) is looked_up
-    assert len(store.recorded[0][0]) == min(length, 321)
+    assert len(store.recorded[0][0].login) == min(length, 321)
 
 
 async def test_an_unknown_login_costs_a_verification_too(door: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,13 +155,34 @@ async def test_an_unknown_login_costs_a_verification_too(door: SignIn, monkeypat
     assert spent == [1]
 
 
-async def test_failures_lock_the_login_for_a_while(door: SignIn, hands: Hands) -> None:
+async def test_failures_make_their_network_wait(door: SignIn, hands: Hands) -> None:
     assert [r.reason for r in await fail(door, 3) if isinstance(r, Refused)] == [Reason.BAD_CREDENTIALS] * 3
-    locked = await door.check("claire", PASSWORD, "PLAIN", "192.0.2.2")
+    locked = await door.check("claire", PASSWORD, "PLAIN", "192.0.2.1")
     assert locked == Refused(Reason.LOCKED, 60)
     assert locked.temporary
     hands.now += timedelta(seconds=60)
-    assert isinstance(await door.check("claire", PASSWORD, "PLAIN", "192.0.2.2"), Account)
+    assert isinstance(await door.check("claire", PASSWORD, "PLAIN", "192.0.2.1"), Account)
+
+
+async def test_a_stranger_s_failures_do_not_lock_the_holder_out(door: SignIn) -> None:
+    await fail(door, 5, source="198.51.100.7")
+    assert isinstance(await door.check("claire", PASSWORD, "PLAIN", "192.0.2.1"), Account)
+
+
+@pytest.mark.parametrize(("strangers", "refused"), [(7, False), (8, True), (9, True)])
+async def test_many_strangers_slow_each_other_down_and_not_the_holder_at_home(
+    door: SignIn, hands: Hands, strangers: int, refused: bool
+) -> None:
+    assert isinstance(await door.check("claire", PASSWORD, "PLAIN", "192.0.2.1"), Account)
+    for number in range(strangers):
+        await fail(door, 1, source=f"198.51.100.{number}")
+        hands.now += timedelta(microseconds=1)
+    elsewhere = await door.check("claire", PASSWORD, "PLAIN", "203.0.113.5")
+    # The ninth comes after the wait that eight have made, or is refused as well.
+    assert elsewhere == Refused(Reason.LOCKED, 8) if refused else isinstance(elsewhere, Account)
+    assert isinstance(await door.check("claire", PASSWORD, "PLAIN", "192.0.2.1"), Account)
+    hands.now += timedelta(seconds=8)
+    assert isinstance(await door.check("claire", PASSWORD, "PLAIN", "203.0.113.6"), Account)
 
 
 async def test_one_failure_less_does_not_lock(door: SignIn) -> None:
@@ -156,13 +197,27 @@ async def test_a_lock_is_not_recorded_as_one_more_failure(door: SignIn, store: O
 
 async def test_unknown_logins_lock_like_known_ones(door: SignIn) -> None:
     await fail(door, 3, login="nobody")
-    assert await door.check("nobody", PASSWORD, "PLAIN", "192.0.2.2") == Refused(Reason.LOCKED, 60)
+    assert await door.check("nobody", PASSWORD, "PLAIN", "192.0.2.1") == Refused(Reason.LOCKED, 60)
+
+
+async def test_addresses_of_one_network_wait_together(door: SignIn) -> None:
+    for number in range(3):
+        await fail(door, 1, source=f"2001:db8::{number}")
+    assert await door.check("claire", PASSWORD, "PLAIN", "2001:db8::99") == Refused(Reason.LOCKED, 60)
+    assert isinstance(await door.check("claire", PASSWORD, "PLAIN", "2001:db8:0:1::99"), Account)
 
 
 async def test_guesses_sent_all_at_once_meet_the_lock(door: SignIn, store: OneService) -> None:
-    together = await asyncio.gather(*(door.check("claire", WRONG, "PLAIN", f"192.0.2.{n}") for n in range(30)))
+    together = await asyncio.gather(*(door.check("claire", WRONG, "PLAIN", f"2001:db8::{n}") for n in range(30)))
     tried = [r for r in together if isinstance(r, Refused) and r.reason is Reason.BAD_CREDENTIALS]
     assert 3 <= len(tried) <= 3 + Limits().argon2_threads - 1
+    assert len(store.recorded) == len(tried)
+
+
+async def test_guesses_of_many_networks_at_once_meet_the_slow_down(door: SignIn, store: OneService) -> None:
+    together = await asyncio.gather(*(door.check("claire", WRONG, "PLAIN", f"192.0.2.{n}") for n in range(30)))
+    tried = [r for r in together if isinstance(r, Refused) and r.reason is Reason.BAD_CREDENTIALS]
+    assert 8 <= len(tried) <= 8 + Limits().argon2_threads - 1
     assert len(store.recorded) == len(tried)
 
 
@@ -186,7 +241,7 @@ async def test_a_door_lets_in_only_its_kinds(door: SignIn, store: OneService) ->
     outcome = await door.check("paul", PASSWORD, "PLAIN", "192.0.2.1", kinds=MAIL_CLIENTS)
     assert outcome == Refused(Reason.WRONG_DOOR)
     assert await door.check("paul", WRONG, "PLAIN", "192.0.2.1", kinds=MAIL_CLIENTS) == Refused(Reason.BAD_CREDENTIALS)
-    assert [ok for _, _, ok, _, _ in store.recorded] == [False, False]
+    assert [ok for _, ok in store.recorded] == [False, False]
     assert isinstance(await door.check("paul", PASSWORD, "web", "192.0.2.1"), Account)
 
 
@@ -203,12 +258,31 @@ async def test_a_password_before_a_second_factor_is_not_a_success_yet(door: Sign
     assert await door.attempt(account, "totp", "192.0.2.1", no) == Refused(Reason.LOCKED, 60)
 
 
+@pytest.mark.parametrize(("wrong", "refused"), [(2, False), (3, True), (4, True)])
+async def test_wrong_codes_stop_whoever_knows_the_password_everywhere_but_at_the_holder_s(
+    door: SignIn, doctor: Account, wrong: int, refused: bool
+) -> None:
+    async def no() -> bool:
+        return False
+
+    async def yes() -> bool:
+        return True
+
+    assert await door.attempt(doctor, "totp", "192.0.2.1", yes) is None
+    for number in range(wrong):
+        await door.attempt(doctor, "totp", f"198.51.100.{number}", no)
+    assert await door.attempt(doctor, "totp", "203.0.113.5", no) == Refused(
+        Reason.LOCKED if refused else Reason.BAD_CREDENTIALS, 60 if refused else 0
+    )
+    assert await door.attempt(doctor, "totp", "192.0.2.1", yes) is None
+
+
 async def test_a_second_factor_that_holds_is_the_success(door: SignIn, store: OneService, doctor: Account) -> None:
     async def yes() -> bool:
         return True
 
     assert await door.attempt(doctor, "totp", "192.0.2.1", yes) is None
-    assert store.recorded == [("claire", 7, True, "totp", "192.0.2.1")]
+    assert store.recorded == [(Try("claire", 7, "totp", "192.0.2.1", code=True), True)]
     store.known["claire"] = replace(doctor, enabled=False)
     assert await door.attempt(doctor, "totp", "192.0.2.1", yes) == Refused(Reason.BAD_CREDENTIALS)
 

@@ -6,13 +6,13 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
 from typing import Final
 
 from mss import passwords
 from mss.clock import Clock
 from mss.commands.house import actor, address_of, read, write
+from mss.commands.words import Kind
 from mss.config import Config
 from mss.errors import Conflict, Malformed
 from mss.model.account import Account, AccountKind, Box, BoxState, Delegation, DelegationKind
@@ -26,15 +26,6 @@ from mss.store import Uow
 OIDS: Final[Mapping[str, str]] = {"nir": OID_NIR, "nia": OID_NIA, "test": OID_NIR_TEST, "demo": OID_NIR_DEMO}
 # Without those that look alike: somebody reads it out on the telephone.
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
-
-
-class Kind(StrEnum):
-    """What an account is for."""
-
-    PER = "per"
-    ORG = "org"
-    APP = "app"
-    PATIENT = "patient"
 
 
 _BOX_KINDS: Final = {Kind.PER: BoxKind.PER, Kind.ORG: BoxKind.ORG, Kind.APP: BoxKind.APP, Kind.PATIENT: BoxKind.PATIENT}

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
 from mss.clock import Clock
 from mss.commands.house import actor, address_of, read, write
+from mss.commands.words import By
 from mss.config import Config
 from mss.errors import Malformed
 from mss.model.account import Account, AccountKind, CertificateBinding, Delegation, DelegationKind
@@ -24,14 +24,6 @@ from mss.tls import dn_of, fingerprint_of
 T = TypeVar("T")
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}\Z")
 _SUBJECT_MAX: Final = 1000
-
-
-class By(StrEnum):
-    """What of a certificate has to fit."""
-
-    SUBJECT = "subject"
-    FINGERPRINT = "fingerprint"
-    BOTH = "both"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from mss.accepting import Share, accept
 from mss.clock import Clock
 from mss.config import Limits
 from mss.imap.connection import State
@@ -32,7 +33,6 @@ _BACKLOG: Final = 512
 _LARGE_LETTERS: Final = 8
 # One address may hold this share of the places for those who have not logged in.
 _STRANGERS_SHARE: Final = 4
-_NO_SOCKETS_PAUSE_S: Final = 1
 _FULL: Final = b"* BYE [UNAVAILABLE] Too many connections\r\n"
 
 _log = get_logger("imap")
@@ -41,42 +41,40 @@ _log = get_logger("imap")
 class Server:
     """Listening sockets and their sessions, until `close`."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, share: Share | None = None) -> None:
         self.house = house
+        self._share = share or Share()
         self._sessions: dict[Session, asyncio.Task[None]] = {}
-        self._listeners: list[asyncio.Server] = []
         self._acceptors: set[asyncio.Task[None]] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
+        self._beginnings: set[asyncio.Task[None]] = set()
 
     async def listen(self, sockets: Iterable[socket.socket], *, implicit_tls: bool) -> None:
         """Take connections from sockets that are bound already."""
         loop = asyncio.get_running_loop()
         for bound in sockets:
             bound.setblocking(False)
-            if implicit_tls:
-                bound.listen(_BACKLOG)
-                self._acceptors.add(loop.create_task(self._accept(bound)))
-            else:
-                self._listeners.append(await loop.create_server(self._protocol, sock=bound, backlog=_BACKLOG))
+            bound.listen(_BACKLOG)
+            take = self._take_secured if implicit_tls else self._take
+            self._acceptors.add(loop.create_task(accept(bound, self._share, self._held, take, _accept_failed)))
 
-    async def _accept(self, bound: socket.socket) -> None:
-        """Accept by hand under implicit TLS, so that handshakes count as connections."""
-        loop = asyncio.get_running_loop()
-        with bound:
-            while True:
-                try:
-                    accepted, address = await loop.sock_accept(bound)
-                except OSError as error:
-                    _log.error("imap.accept_failed", errno=error.errno)
-                    await asyncio.sleep(_NO_SOCKETS_PAUSE_S)
-                    continue
-                if self._is_full(str(address[0]) if address else ""):
-                    accepted.close()
-                    self.house.metrics.session_closed("full")
-                    continue
-                task = loop.create_task(self.adopt(accepted, implicit_tls=True))
-                self._handshakes.add(task)
-                task.add_done_callback(self._handshakes.discard)
+    def _held(self) -> int:
+        return len(self._sessions) + len(self._handshakes)
+
+    def _take(self, accepted: socket.socket, _address: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self.adopt(accepted, implicit_tls=False))
+        self._beginnings.add(task)
+        task.add_done_callback(self._beginnings.discard)
+
+    def _take_secured(self, accepted: socket.socket, address: Any) -> None:
+        """Take a connection under implicit TLS; handshakes count as connections."""
+        if self._is_full(str(address[0]) if address else ""):
+            accepted.close()
+            self.house.metrics.session_closed("full")
+            return
+        task = asyncio.get_running_loop().create_task(self.adopt(accepted, implicit_tls=True))
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
 
     async def adopt(self, connected: socket.socket, *, implicit_tls: bool) -> None:
         """Serve a connection that is accepted already, once hands are shaken."""
@@ -111,7 +109,11 @@ class Server:
         self.house.metrics.state("", session.state.name.lower())
         task = asyncio.get_running_loop().create_task(session.run())
         self._sessions[session] = task
-        task.add_done_callback(lambda _: self._sessions.pop(session))
+        task.add_done_callback(lambda _: self._ended(session))
+
+    def _ended(self, session: Session) -> None:
+        self._sessions.pop(session)
+        self._share.note(self._held())
 
     def _is_full(self, ip: str, *, at_the_door: bool = False) -> bool:
         """Say whether there is no place; `at_the_door`: this very connection is still among the handshakes."""
@@ -132,8 +134,6 @@ class Server:
 
     async def close(self, grace_s: float = 30) -> None:
         """Stop listening, let commands under way be answered, say BYE; past the grace, cut."""
-        for listener in self._listeners:
-            listener.close()
         for task in (*self._acceptors, *self._handshakes):
             task.cancel()
         for session in self._sessions:
@@ -158,8 +158,9 @@ async def serve(
     implicit_tls_sockets: Iterable[socket.socket] = (),
     read: Callable[[bytes], Awaitable[Reading]] | None = None,
     certificate: Callable[[object, datetime], ClientCertificate | None] = lambda _end, _now: None,
+    share: Share | None = None,
 ) -> Server:
-    """Serve IMAP on bound sockets; returns the handle to close it with.
+    """Serve IMAP on bound sockets; returns the handle to close it with. `share`: with workers on the same sockets.
 
     `read` reads a letter that comes by APPEND, perhaps in another process; the default does so in a thread.
     `certificate` says what a TLS session's client showed.
@@ -175,7 +176,7 @@ async def serve(
         memory=Memory(_LARGE_LETTERS * limits.message_max_octets),
         certificate=certificate,
     )
-    server = Server(house)
+    server = Server(house, share)
     await server.listen(starttls_sockets, implicit_tls=False)
     await server.listen(implicit_tls_sockets, implicit_tls=True)
     return server
@@ -185,3 +186,7 @@ async def _read_here(limits: Limits, octets: bytes) -> Reading:
     if len(octets) <= limits.index_in_process_max_octets:
         return read_letter(octets, limits, documents=False)
     return await asyncio.to_thread(read_letter, octets, limits, documents=False)
+
+
+def _accept_failed(error: OSError) -> None:
+    _log.error("imap.accept_failed", errno=error.errno)

@@ -107,6 +107,7 @@ class Session:
             outcome = gone.reason
             if gone.bye:
                 self.stream.write(responses.tagged("*", "BYE", gone.bye))
+                await self.stream.hear_out()
         except Exception:  # noqa: BLE001 – the session's supervisor.
             outcome = "incident"
             _log.exception("imap.session_failed", incident=incident_number())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
 from mss.imap.wire import Event, Wire, WireLimits
@@ -20,6 +21,10 @@ _UNSENT_MAX_OCTETS: Final = 256 * 1024
 WRITE_TIMEOUT_S: Final = 120
 HANDSHAKE_TIMEOUT_S: Final = 30
 _CLOSE_TIMEOUT_S: Final = 10
+# After a goodbye, octets still on their way are thrown away until none came for a while; at most so long, so many.
+_QUIET_S: Final = 0.25
+_LINGER_S: Final = 5
+_LINGER_MAX_OCTETS: Final = 16 * 1024 * 1024
 
 
 class Gone(Exception):
@@ -51,6 +56,8 @@ class Stream(asyncio.Protocol):
         self._paused = False
         self._eof = False
         self._poked = False
+        self._leaving = False
+        self._dropped_octets = 0
 
     # --- what asyncio tells ---
 
@@ -70,6 +77,10 @@ class Stream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Keep octets until they are asked for; stop reading when too many wait."""
+        if self._leaving:
+            self._dropped_octets += len(data)
+            self._arrived.set()
+            return
         self.octets_in += len(data)
         self.wire.feed(data)
         self._arrived.set()
@@ -170,6 +181,23 @@ class Stream(asyncio.Protocol):
     def hang_up(self) -> None:
         """End without a session."""
         self._transport.close()
+
+    async def hear_out(self) -> None:
+        """Throw away what the client is still sending, until it has paused, ended, or gone on for too long.
+
+        A socket closed with unread octets answers with a reset, and our goodbye is lost on its way.
+        """
+        self._leaving = True
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        if not self._ended.is_set() and self._transport.can_write_eof():
+            self._transport.write_eof()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while not self._eof and self._dropped_octets <= _LINGER_MAX_OCTETS:
+                    self._arrived.clear()
+                    await asyncio.wait_for(self._arrived.wait(), _QUIET_S)
 
     async def close(self) -> None:
         """Send what is left, then end; a client that does not read is not waited for long."""

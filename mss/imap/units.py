@@ -23,7 +23,7 @@ from mss.store import Uow
 
 def places(uow: Uow, account: Account, personal_box_id: int | None, now: datetime) -> Places:
     """Return the boxes that an account may read now, none when it was disabled meanwhile."""
-    present = accounts.credentials(uow, account.login, 1, 0, now).account
+    present = uow.accounts.by_login(account.login)
     if present is None or present.id != account.id or not present.enabled:
         return Places(())
     found = []

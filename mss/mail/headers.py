@@ -174,4 +174,5 @@ def format_date(instant: datetime) -> str:
     sign, minutes = ("-" if offset < timedelta() else "+"), abs(offset) // timedelta(minutes=1)
     day, month = _DAY_NAMES[instant.weekday()], _MONTH_NAMES[instant.month - 1]
     zone = f"{sign}{minutes // 60:02}{minutes % 60:02}"
-    return f"{day}, {instant.day:02} {month} {instant.year:04} {instant:%H:%M:%S} {zone}"
+    clock = f"{instant.hour:02}:{instant.minute:02}:{instant.second:02}"
+    return f"{day}, {instant.day:02} {month} {instant.year:04} {clock} {zone}"

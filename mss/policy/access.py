@@ -6,10 +6,11 @@ does not know where documents are kept, and dossier access says nothing about me
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final, assert_never
 
 from mss.model.account import Account, AccountKind, Box, Delegation, DelegationKind
@@ -26,19 +27,11 @@ class Door(StrEnum):
     WEBMAIL = "webmail"
 
 
-def may_sign_in(account: Account, door: Door) -> Decision:
-    """Say whether an account may use a door; ask after the password was right, lest the answer tell who exists."""
-    if not account.enabled:
-        return reject(rules.ACCOUNT_DISABLED, account=account.id)
-    patient = account.kind is AccountKind.PATIENT
-    match door:
-        case Door.SUBMISSION | Door.IMAP:
-            allowed, otherwise = not patient, rules.ACCOUNT_WEB_ONLY
-        case Door.WEBMAIL:
-            allowed, otherwise = patient, rules.ACCOUNT_NOT_FOR_WEBMAIL
-        case _ as never:
-            assert_never(never)
-    return accept(rules.ACCOUNT_MAY_SIGN_IN, account=account.id) if allowed else reject(otherwise, account=account.id)
+_BY_MAIL: Final = frozenset({AccountKind.PROFESSIONAL, AccountKind.APPLICATION})
+# Which accounts each door lets in. Ask after the proof was right, lest the answer tell who exists.
+MAY_USE: Final[Mapping[Door, frozenset[AccountKind]]] = MappingProxyType(
+    {Door.SUBMISSION: _BY_MAIL, Door.IMAP: _BY_MAIL, Door.WEBMAIL: frozenset({AccountKind.PATIENT})}
+)
 
 
 class Action(StrEnum):

@@ -6,6 +6,7 @@ parses nothing: addresses, markers and documents come as facts. Conversations ar
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,18 +23,30 @@ from mss.policy.decision import Decision, accept, reject
 PATIENT_LETTER_MAX_OCTETS: Final = 25 * 1024 * 1024
 
 
-def is_automatic(content_type: str, auto_submitted: str, *, is_reply: bool) -> bool:
+_REPORTS: Final = frozenset({"multipart/report", "message/disposition-notification", "message/delivery-status"})
+_BULK: Final = frozenset({"bulk", "junk", "list"})
+
+
+def is_automatic(
+    content_type: str, auto_submitted: Iterable[str], precedence: Iterable[str] = (), *, is_reply: bool
+) -> bool:
     """Say whether no human and no business process wrote the letter to begin something (RFC 3834, 6522).
 
-    Receipts and reports are multipart/report. `auto-generated` alone is an ordinary letter (laboratories send their
-    results so), but not when it replies: many absence notices call themselves that.
+    Receipts and reports are multipart/report. `auto-generated` alone, or sent in bulk, is an ordinary letter
+    (laboratories send their results so), but not when it replies: many absence notices call themselves that.
+    `auto_submitted` and `precedence` are the values of all such fields.
     """
-    keyword = auto_submitted.replace("(", ";").partition(";")[0].strip().lower()
-    if content_type.lower() in ("multipart/report", "message/disposition-notification", "message/delivery-status"):
+    submitted, sent = {_keyword(value) for value in auto_submitted}, {_keyword(value) for value in precedence}
+    if content_type.lower() in _REPORTS:
         return True
-    if keyword in ("auto-replied", "auto-notified"):
+    if submitted & {"auto-replied", "auto-notified"} or "auto_reply" in sent:
         return True
-    return is_reply and keyword not in ("", "no")
+    return is_reply and bool(submitted - {"", "no"} or sent & _BULK)
+
+
+def _keyword(value: str) -> str:
+    """Return a value in lower case without parameters and comments."""
+    return value.replace("(", ";").partition(";")[0].strip().lower()
 
 
 def is_patient(address: Address, patient_domains: frozenset[Domain]) -> bool:

@@ -35,6 +35,10 @@ ENDED_DELIVERIES: Final = Retention("ended-deliveries", timedelta(days=183), "ho
 ARRIVALS: Final = Retention(
     "arrivals", timedelta(days=14), "house: over twice the five days that senders retry for (RFC 5321 §4.5.4.1)"
 )
+LOGIN_FAILURES: Final = Retention("login-failures", timedelta(days=1), "house: as long as policy.backoff counts them")
+LOGIN_NETWORKS: Final = Retention(
+    "login-networks", timedelta(days=90), "house: where somebody signs in from time to time, they are known"
+)
 INACTIVE_BOX: Final = Retention(
     "inactive-box", _YEAR, "CNIL, délibération 2014-239 (AU-037): deletion after at most one year without sign-in"
 )

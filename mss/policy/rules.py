@@ -233,15 +233,11 @@ BOX_CANNOT_SEND: Final = _patient(
 )
 
 # Who may sign in and act (access).
-ACCOUNT_MAY_SIGN_IN: Final = Rule("account.may-sign-in", 235, "2.7.0")
 ACCOUNT_DISABLED: Final = _patient(
     "account.disabled", 535, "5.7.8", "This account is disabled. Ask your operator to enable it."
 )
 ACCOUNT_WEB_ONLY: Final = _patient(
     "account.web-only", 535, "5.7.8", "Patient accounts are for the webmail only. Sign in there with your browser."
-)
-ACCOUNT_NOT_FOR_WEBMAIL: Final = Rule(
-    "account.not-for-webmail", 535, "5.7.8", "This webmail is for patients. Use your mail program."
 )
 ACCESS_GRANTED: Final = Rule("access.granted")
 ACCESS_NONE: Final = _patient(

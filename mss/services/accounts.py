@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from mss.clock import from_us, to_us
+from mss.config import Limits
 from mss.errors import Conflict
 from mss.model.account import Account, AccountKind, Box, BoxState, Delegation, DelegationKind
 from mss.model.address import Address
@@ -14,6 +15,8 @@ from mss.model.audit import AuditEvent
 from mss.model.ins import INS, Traits
 from mss.model.party import BoxKind
 from mss.model.secret import Secret
+from mss.policy import retention
+from mss.policy.backoff import STRANGERS_WITHIN, network_of, wait_until
 from mss.store import Uow
 
 
@@ -132,37 +135,55 @@ def set_password(uow: Uow, login: str, password_hash: str, actor: str, now: date
     uow.accounts.set_password(account.id, password_hash)
     uow.accounts.drop_sessions_of(account.id)
     uow.accounts.clear_failures(login)
+    uow.accounts.forget_networks_of(login)
     uow.journal.write(AuditEvent(actor, "account.password", f"account:{account.id}"), now)
     return True
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What sign-in compares: the account (None: unknown login) and until when failures lock it."""
+    """What sign-in compares: the account (None: unknown login), and until when failures make this source wait."""
 
     account: Account | None
     locked_until: datetime | None
 
 
-def credentials(uow: Uow, login: str, failures_max: int, window_s: int, now: datetime) -> Credentials:
-    """Return what is needed to judge a sign-in."""
-    failures, newest = uow.accounts.failures(login, now - timedelta(seconds=window_s))
-    locked = newest is not None and failures >= failures_max
-    locked_until = newest + timedelta(seconds=window_s) if locked and newest else None
+def credentials(uow: Uow, login: str, source: str, limits: Limits, now: datetime) -> Credentials:
+    """Return what is needed to judge a sign-in from a source (an IP address)."""
+    network, window = network_of(source), timedelta(seconds=limits.login_window_s)
+    failures = uow.accounts.failures(login, network, now - window, now - STRANGERS_WITHIN)
+    failures = replace(failures, known=_is_known(uow, login, network, now))
+    locked_until = wait_until(failures, limits.login_failures_max, limits.login_strangers_failures_max, window)
     return Credentials(uow.accounts.by_login(login), locked_until)
 
 
-def record_login(
-    uow: Uow, login: str, account_id: int | None, ok: bool, mechanism: str, source: str, now: datetime
-) -> None:
+def _is_known(uow: Uow, login: str, network: str, now: datetime) -> bool:
+    return uow.accounts.knows_network(login, network, retention.oldest_kept(retention.LOGIN_NETWORKS, now))
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A try to sign in: by which mechanism, from which IP address; `code`: of one whose password was right."""
+
+    login: str
+    account_id: int | None
+    mechanism: str
+    source: str
+    code: bool = False
+
+
+def record_login(uow: Uow, tried: Try, ok: bool, now: datetime) -> None:
     """Write down a sign-in, failed or not: counters and journal. A success opens an unopened patient box."""
+    login, network = tried.login, network_of(tried.source)
     if ok:
-        uow.accounts.clear_failures(login)
-        _open_unopened(uow, account_id, now)
+        uow.accounts.clear_failures(login, network)
+        uow.accounts.know_network(login, network, now)
+        _open_unopened(uow, tried.account_id, now)
     else:
-        uow.accounts.add_failure(login, now)
-    target = f"account:{account_id}" if account_id is not None else "account:unknown"
-    facts = {"mechanism": mechanism, "source": source}
+        stranger = not _is_known(uow, login, network, now)
+        uow.accounts.add_failure(login, network, now, stranger=stranger, code=tried.code)
+    target = f"account:{tried.account_id}" if tried.account_id is not None else "account:unknown"
+    facts = {"mechanism": tried.mechanism, "source": tried.source}
     uow.journal.write(AuditEvent(target, "login.ok" if ok else "login.failed", target, facts=facts), now)
 
 

@@ -61,8 +61,15 @@ def participants(reading: Reading) -> tuple[Participant, ...]:
     return tuple(Participant(one.address, one.name, role) for role, one in named)
 
 
-def letter_facts(letter: Incoming, recipient: Address, size_max_octets: int) -> LetterFacts:
-    """Return what the policy needs to know of one recipient's copy."""
+def letter_facts(
+    letter: Incoming,
+    recipient: Address,
+    size_max_octets: int,
+    *,
+    represented: bool = False,
+    test_identities: bool = False,
+) -> LetterFacts:
+    """Return what the policy needs to know of one recipient's copy; `represented` only matters before acceptance."""
     reading = letter.reading
     documents = reading.submission.documents if reading.submission else ()
     return LetterFacts(
@@ -78,7 +85,9 @@ def letter_facts(letter: Incoming, recipient: Address, size_max_octets: int) -> 
         documents=tuple(document.entry for document in documents),
         size_octets=len(reading.octets),
         size_max_octets=size_max_octets,
+        represented=represented,
         reply_to_foreign=letter.reply_to_foreign,
+        test_identities=test_identities,
     )
 
 

@@ -121,8 +121,10 @@ def _ids(message: Message, name: str) -> tuple[str, ...]:
 
 
 def _automatic(message: Message, *, is_reply: bool) -> bool:
-    auto_submitted = headers.decode_text(message.header("auto-submitted") or b"")
-    return exchange.is_automatic(message.structure.root.content_type, auto_submitted, is_reply=is_reply)
+    submitted, precedence = (
+        [headers.decode_text(value) for value in message.headers(name)] for name in ("auto-submitted", "precedence")
+    )
+    return exchange.is_automatic(message.structure.root.content_type, submitted, precedence, is_reply=is_reply)
 
 
 def _has_attachment(message: Message) -> bool:

@@ -16,6 +16,7 @@ from mss.dossier import filing
 from mss.model.account import Box
 from mss.model.address import Address, Domain
 from mss.model.audit import AuditEvent
+from mss.model.document import Confidentiality
 from mss.model.envelope import Envelope, Recipient
 from mss.model.filing import FilingVerdict
 from mss.policy import exchange, routing, rules
@@ -94,11 +95,26 @@ def filing_of(box: Box, reading: Reading, policy: PolicyConfig) -> FilingVerdict
     return filing.match(box.ins, box.traits, reading.submission, test_identities=policy.test_identities)
 
 
-def judge_content(letter: Incoming, box: Box, verdict: FilingVerdict, hosted: Hosted) -> Decision:
+def judge_content(
+    uow: Uow, letter: Incoming, box: Box, verdict: FilingVerdict, hosted: Hosted, now: datetime
+) -> Decision:
     """Say after DATA whether one box's copy may be delivered."""
     if verdict.refused:
         return reject(rules.DOCUMENT_OTHER_PATIENT, documents=len(verdict.documents))
-    return exchange.may_contain(deliver.letter_facts(letter, box.address, hosted.message_max_octets))
+    facts = deliver.letter_facts(
+        letter,
+        box.address,
+        hosted.message_max_octets,
+        # Asked for the few letters only where it makes a difference.
+        represented=_hides_from_representatives(letter.reading) and uow.accounts.is_represented(box.id, now),
+        test_identities=hosted.policy.test_identities,
+    )
+    return exchange.may_contain(facts)
+
+
+def _hides_from_representatives(reading: Reading) -> bool:
+    documents = reading.submission.documents if reading.submission else ()
+    return any(Confidentiality.INVISIBLE_REPRESENTATIVES in one.entry.confidentiality for one in documents)
 
 
 def accept(uow: Uow, hosted: Hosted, origin: Origin, envelope: Envelope, reading: Reading, now: datetime) -> Receipt:
@@ -180,7 +196,7 @@ def _one(
     if box is None or not decision.accepted:
         return RecipientOutcome(recipient, decision), ""
     verdict = filing_of(box, letter.reading, hosted.policy)
-    content = judge_content(letter, box, verdict, hosted)
+    content = judge_content(uow, letter, box, verdict, hosted, now)
     if not content.accepted:
         return RecipientOutcome(recipient, content, box.id), ""
     mark = _mark(uow, b"arrival", letter, digest, recipient.address.key)

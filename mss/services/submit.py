@@ -214,7 +214,9 @@ def _send(
         return RecipientOutcome(recipient, decision)
     if recipient.address.domain in hosted.domains:
         return _locally(uow, hosted, letter, recipient, now)
-    content = exchange.may_contain(deliver.letter_facts(letter, recipient.address, hosted.message_max_octets))
+    test = hosted.policy.test_identities
+    facts = deliver.letter_facts(letter, recipient.address, hosted.message_max_octets, test_identities=test)
+    content = exchange.may_contain(facts)
     if not content.accepted:
         return RecipientOutcome(recipient, content)
     queue(uow, outside, letter, envelope, recipient, source, now)
@@ -226,7 +228,7 @@ def _locally(uow: Uow, hosted: Hosted, letter: Incoming, recipient: Recipient, n
     if box is None:
         return RecipientOutcome(recipient, reject(rules.RECIPIENT_UNKNOWN, domain=recipient.address.domain))
     verdict = receive.filing_of(box, letter.reading, hosted.policy)
-    content = receive.judge_content(letter, box, verdict, hosted)
+    content = receive.judge_content(uow, letter, box, verdict, hosted, now)
     if content.accepted:
         deliver.deliver(uow, box, letter, verdict, hosted.message_max_octets, now)
         report.about_filing(uow, hosted.house, box, letter, verdict, now)

@@ -23,5 +23,11 @@ def end_idle_sessions(uow: Uow, idle_s: int, limit: int, now: datetime) -> int:
 
 
 def forget_failures(uow: Uow, window_s: int, limit: int, now: datetime) -> int:
-    """Drop the sign-in failures that count no longer."""
-    return uow.accounts.forget_failures(now - timedelta(seconds=window_s), limit)
+    """Drop the sign-in failures that count no longer; `window_s` is the configured window of back-off."""
+    kept_since = retention.oldest_kept(retention.LOGIN_FAILURES, now)
+    return uow.accounts.forget_failures(min(kept_since, now - timedelta(seconds=window_s)), limit)
+
+
+def forget_networks(uow: Uow, limit: int, now: datetime) -> int:
+    """Drop the networks from which nobody signed in for long."""
+    return uow.accounts.forget_networks(retention.oldest_kept(retention.LOGIN_NETWORKS, now), limit)

@@ -36,6 +36,10 @@ _OVERLONG_MAX_OCTETS: Final = 64 * 1024
 _AUTH_LINE_MAX_OCTETS: Final = 12288  # RFC 4954 §4.
 _BEFORE_TLS_TIMEOUT_S: Final = 60
 _ABORT_AFTER_S: Final = 5
+# After a farewell, octets still on their way are thrown away until none came for a while; at most so long, so many.
+_QUIET_S: Final = 0.25
+_LINGER_S: Final = 5
+_LINGER_MAX_OCTETS: Final = 16 * 1024 * 1024
 _BEFORE_TLS: Final = frozenset({"EHLO", "STARTTLS", "NOOP", "RSET", "QUIT"})
 
 _FAREWELLS: Final = frozenset({221, 421})
@@ -64,6 +68,8 @@ class Connection(SMTP):
         self._outcome = "lost"
         self._resting = self._going = self._stopped = self._gone = self._shaking_hands = False
         self._abort_handle: asyncio.TimerHandle | None = None
+        self._dropped_octets = 0
+        self._linger_until = self._heard_at = 0.0
         super().__init__(
             None,
             data_size_limit=house.limits.message_max_octets,
@@ -95,8 +101,18 @@ class Connection(SMTP):
         self._house.leave(self)
         self._house.metrics.session_closed(self.facts.listener, self._outcome)
 
+    def data_received(self, data: bytes) -> None:
+        """Keep octets for the loop; after the farewell nobody wants them."""
+        if not self._stopped:
+            super().data_received(data)
+            return
+        self._heard_at = self.loop.time()
+        self._dropped_octets += len(data)
+
     def eof_received(self) -> bool:
         """Let the loop read what came before the end: a client that only stopped writing still gets its answers."""
+        if self._stopped:
+            self._close()
         self._reader.feed_eof()
         return not self.facts.tls
 
@@ -125,6 +141,36 @@ class Connection(SMTP):
         if self._outcome == "lost":
             self._outcome = "quit" if farewell is reply.BYE else "closed"
         self._writer.write(b"".join((*self._out, farewell.encode())))
+        if farewell is reply.BYE:
+            self._close()
+        else:
+            self._hear_out()
+
+    def _hear_out(self) -> None:
+        """Throw away what the client is still sending, until it has paused, ended, or gone on for too long.
+
+        A socket closed with unread octets answers with a reset, and the farewell is lost on its way.
+        """
+        self._reader._buffer.clear()  # type: ignore[attr-defined]
+        self._reader._maybe_resume_transport()  # type: ignore[attr-defined]
+        self._reader.feed_eof()
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+        self._heard_at = self.loop.time()
+        self._linger_until = self._heard_at + _LINGER_S
+        self._abort_handle = self.loop.call_later(_QUIET_S, self._close_if_quiet)
+
+    def _close_if_quiet(self) -> None:
+        now = self.loop.time()
+        heard = now - self._heard_at < _QUIET_S and now < self._linger_until
+        if heard and self._dropped_octets <= _LINGER_MAX_OCTETS:
+            self._abort_handle = self.loop.call_later(_QUIET_S, self._close_if_quiet)
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        if self._abort_handle:
+            self._abort_handle.cancel()
         self._writer.close()
         self._abort_handle = self.loop.call_later(_ABORT_AFTER_S, self.abort)
 
@@ -141,7 +187,8 @@ class Connection(SMTP):
         try:
             await self._converse()
         except ConnectionError:
-            self.abort()
+            if not self._stopped:
+                self.abort()
         except Exception as error:  # noqa: BLE001  # The door's map: a bug must not leave a client waiting.
             self._farewell = self._incident(error)
         if self._farewell:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
+from mss.accepting import Share, accept
 from mss.clock import Clock
 from mss.config import Limits
 from mss.log import get_logger
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 _LARGE_LETTERS: Final = 16
 _BACKLOG: Final = 512
 _HANDSHAKE_TIMEOUT_S: Final = 30
-_NO_SOCKETS_PAUSE_S: Final = 1
 
 _log = get_logger("smtp")
 
@@ -44,11 +44,12 @@ class Server:
         limits: Limits,
         clock: Clock,
         metrics: Metrics,
+        share: Share | None = None,
     ) -> None:
         self._limits = limits
+        self._share = share or Share()
         self._connections: set[Connection] = set()
         self._by_ip: Counter[str] = Counter()
-        self._listeners: list[asyncio.Server] = []
         self._acceptors: set[asyncio.Task[None]] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
         self._emptied = asyncio.Event()
@@ -71,30 +72,28 @@ class Server:
         loop = asyncio.get_running_loop()
         for bound in sockets:
             bound.setblocking(False)
-            if implicit_tls:
-                bound.listen(_BACKLOG)
-                self._acceptors.add(loop.create_task(self._accept(bound)))
-            else:
-                listener = await loop.create_server(lambda: Esmtp(self._house), sock=bound, backlog=_BACKLOG)
-                self._listeners.append(listener)
+            bound.listen(_BACKLOG)
+            take = self._take_secured if implicit_tls else self._take
+            self._acceptors.add(loop.create_task(accept(bound, self._share, self._held, take, _accept_failed)))
 
-    async def _accept(self, bound: socket.socket) -> None:
-        """Accept by hand under implicit TLS: handshakes count as connections, and each takes the newest context."""
+    def _held(self) -> int:
+        return len(self._handshakes) + self.connections
+
+    def _take(self, accepted: socket.socket, _address: Any) -> None:
         loop = asyncio.get_running_loop()
-        with bound:
-            while True:
-                try:
-                    accepted, address = await loop.sock_accept(bound)
-                except OSError as error:
-                    _log.error("smtp.accept_failed", errno=error.errno)
-                    await asyncio.sleep(_NO_SOCKETS_PAUSE_S)
-                    continue
-                if len(self._handshakes) + self.connections >= self._limits.smtp_connections_max:
-                    accepted.close()
-                    continue
-                task = loop.create_task(self._shake_hands(accepted, str(address[0])))
-                self._handshakes.add(task)
-                task.add_done_callback(self._handshakes.discard)
+        self._begin(loop.connect_accepted_socket(lambda: Esmtp(self._house), accepted))
+
+    def _take_secured(self, accepted: socket.socket, address: Any) -> None:
+        """Take a connection under implicit TLS: handshakes count as connections, each takes the newest context."""
+        if self._held() >= self._limits.smtp_connections_max:
+            accepted.close()
+            return
+        self._begin(self._shake_hands(accepted, str(address[0])))
+
+    def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
 
     async def _shake_hands(self, accepted: socket.socket, ip: str) -> None:
         try:
@@ -113,6 +112,7 @@ class Server:
         if self.connections >= limits.smtp_connections_max or self._by_ip[ip] >= limits.smtp_connections_per_peer_max:
             return reply.TOO_MANY_CONNECTIONS
         self._connections.add(connection)
+        self._share.note(self._held())
         self._by_ip[ip] += 1
         self._emptied.clear()
         return None
@@ -121,6 +121,7 @@ class Server:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
+        self._share.note(self._held())
         ip = connection.facts.ip
         self._by_ip[ip] -= 1
         if not self._by_ip[ip]:
@@ -135,8 +136,6 @@ class Server:
 
     async def close(self, grace_s: float = 30) -> None:
         """Stop listening, let letters under way be answered, say 421 to the others; past the grace, cut."""
-        for listener in self._listeners:
-            listener.close()
         for task in (*self._acceptors, *self._handshakes):
             task.cancel()
         for connection in list(self._connections):
@@ -162,8 +161,15 @@ async def serve(
     clock: Clock,
     metrics: Metrics,
     implicit_tls: bool = False,
+    share: Share | None = None,
 ) -> Server:
-    """Serve a door on bound sockets; returns the handle to close it with."""
-    server = Server(door, tls_context, hostname=hostname, home=home, limits=limits, clock=clock, metrics=metrics)
+    """Serve a door on bound sockets; returns the handle to close it with. `share`: with workers on the same sockets."""
+    server = Server(
+        door, tls_context, hostname=hostname, home=home, limits=limits, clock=clock, metrics=metrics, share=share
+    )
     await server.listen(sockets, implicit_tls=implicit_tls)
     return server
+
+
+def _accept_failed(error: OSError) -> None:
+    _log.error("smtp.accept_failed", errno=error.errno)

@@ -9,13 +9,28 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from mss.clock import from_us, to_us
 from mss.model.account import Account, AccountKind, Box, BoxState, Delegation, DelegationKind
 from mss.model.address import Address, Domain
 from mss.model.ins import INS, Traits
 from mss.model.party import BoxKind
+from mss.policy.backoff import Failures, Tally
 from mss.store.hot import Hot
 from mss.store.sealing import OPERATOR, Sealing
 from mss.store.tables import (
@@ -23,6 +38,7 @@ from mss.store.tables import (
     boxes,
     delegations,
     login_failures,
+    login_networks,
     recovery_codes,
     submission_budgets,
     web_sessions,
@@ -31,6 +47,7 @@ from mss.store.tables import (
 _DELEGATE = Hot.upsert(delegations, ["account_id", "box_id"], ["kind", "ends_at"])
 _BUDGET = Hot.upsert(submission_budgets, ["account_id"], ["whole_at"])
 _ADD_SESSION = Hot.new(web_sessions)
+_KNOW_NETWORK = Hot.upsert(login_networks, ["login_digest", "network_digest"], ["seen_at"])
 _BOX = [
     boxes.c[name]
     for name in ("id", "local", "domain", "kind", "state", "display_name", "red_list", "ins_oid", "traits")
@@ -197,6 +214,13 @@ class Accounts:
         )
         return tuple((self._box(row), DelegationKind(row.delegation)) for row in self._connection.execute(query))
 
+    def is_represented(self, box_id: int, now: datetime) -> bool:
+        """Say whether a legal representative may act for a box now."""
+        live = or_(delegations.c.ends_at.is_(None), delegations.c.ends_at > to_us(now))
+        kind = delegations.c.kind == DelegationKind.LEGAL_REPRESENTATIVE
+        query = select(delegations.c.account_id).where(and_(delegations.c.box_id == box_id, kind, live)).limit(1)
+        return self._connection.execute(query).first() is not None
+
     def delegations_to(self, account_id: int, box_id: int) -> tuple[Delegation, ...]:
         """Return an account's delegation for a box, ended ones too."""
         where = and_(delegations.c.account_id == account_id, delegations.c.box_id == box_id)
@@ -275,20 +299,28 @@ class Accounts:
 
     # -- sign-in failures ----------------------------------------------------------------------------------------
 
-    def failures(self, login: str, since: datetime) -> tuple[int, datetime | None]:
-        """Return how many sign-ins failed since an instant, and the newest one's time."""
-        where = and_(login_failures.c.login_digest == self._login(login), login_failures.c.at >= to_us(since))
-        count, newest = self._connection.execute(select(func.count(), func.max(login_failures.c.at)).where(where)).one()
-        return count, None if newest is None else from_us(newest)
+    def failures(self, login: str, network: str, window_since: datetime, day_since: datetime) -> Failures:
+        """Return what failed for a login, as seen from a network; `known` is left out."""
+        at = login_failures.c.at
+        query = select(
+            *_tally(login_failures.c.network_digest == self._network(network), at >= to_us(window_since)),
+            *_tally(login_failures.c.code, login_failures.c.stranger, at >= to_us(window_since)),
+            *_tally(login_failures.c.stranger, at >= to_us(day_since)),
+        ).where(and_(login_failures.c.login_digest == self._login(login), at >= to_us(min(window_since, day_since))))
+        row = self._connection.execute(query).one()
+        here, codes, strangers = (_tallied(row[first], row[first + 1]) for first in (0, 2, 4))
+        return Failures(here, codes, strangers)
 
-    def add_failure(self, login: str, now: datetime) -> None:
+    def add_failure(self, login: str, network: str, now: datetime, *, stranger: bool, code: bool) -> None:
         """Note a failed sign-in."""
-        row = {"login_digest": self._login(login), "at": to_us(now)}
-        self._connection.execute(insert(login_failures), row)
+        row = {"login_digest": self._login(login), "network_digest": self._network(network), "at": to_us(now)}
+        self._connection.execute(insert(login_failures), {**row, "stranger": stranger, "code": code})
 
-    def clear_failures(self, login: str) -> None:
-        """Forget the failures of a login."""
+    def clear_failures(self, login: str, network: str | None = None) -> None:
+        """Forget the failures of a login, from one network or from all."""
         where = login_failures.c.login_digest == self._login(login)
+        if network is not None:
+            where = and_(where, login_failures.c.network_digest == self._network(network))
         self._connection.execute(delete(login_failures).where(where))
 
     def forget_failures(self, before: datetime, limit: int) -> int:
@@ -296,6 +328,35 @@ class Accounts:
         at = login_failures.c.at
         old = select(login_failures.c.id).where(at < to_us(before)).order_by(at).limit(limit)
         return self._connection.execute(delete(login_failures).where(login_failures.c.id.in_(old))).rowcount
+
+    def know_network(self, login: str, network: str, now: datetime) -> None:
+        """Note that a login succeeded from a network."""
+        row = {"login_digest": self._login(login), "network_digest": self._network(network), "seen_at": to_us(now)}
+        _KNOW_NETWORK.run(self._connection, row)
+
+    def knows_network(self, login: str, network: str, since: datetime) -> bool:
+        """Say whether a login succeeded from a network since an instant."""
+        same = and_(
+            login_networks.c.login_digest == self._login(login),
+            login_networks.c.network_digest == self._network(network),
+        )
+        query = select(login_networks.c.seen_at).where(and_(same, login_networks.c.seen_at >= to_us(since)))
+        return self._connection.execute(query).first() is not None
+
+    def forget_networks_of(self, login: str) -> None:
+        """Forget from where a login succeeded: its password was not its holder's alone."""
+        self._connection.execute(delete(login_networks).where(login_networks.c.login_digest == self._login(login)))
+
+    def forget_networks(self, before: datetime, limit: int) -> int:
+        """Drop networks not seen since an instant, oldest first, so many at most; returns how many went."""
+        table = login_networks.c
+        old = select(table.login_digest, table.network_digest).where(table.seen_at < to_us(before))
+        some = old.order_by(table.seen_at).limit(limit)
+        where = tuple_(table.login_digest, table.network_digest).in_(some)
+        return self._connection.execute(delete(login_networks).where(where)).rowcount
+
+    def _network(self, network: str) -> bytes:
+        return self._sealing.digest(b"login network", network.encode("utf-8", "replace"))
 
     def _login(self, login: str) -> bytes:
         return self._sealing.digest(b"login", login.lower().encode("utf-8", "replace"))
@@ -332,3 +393,13 @@ class Accounts:
     def drop_sessions_of(self, account_id: int) -> None:
         """End all sessions of an account."""
         self._connection.execute(delete(web_sessions).where(web_sessions.c.account_id == account_id))
+
+
+def _tally(*conditions: ColumnElement[bool]) -> tuple[ColumnElement[int], ColumnElement[int]]:
+    """Return how many failures meet all conditions, and the newest one's time, as columns."""
+    met = case((and_(*conditions), login_failures.c.at))
+    return func.count(met), func.max(met)
+
+
+def _tallied(count: int, newest: int | None) -> Tally:
+    return Tally(count, None if newest is None else from_us(newest))

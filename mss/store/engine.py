@@ -152,6 +152,8 @@ def _open_sqlite(url: str, connections: int, *, read_only: bool, busy_timeout_ms
 
 def _pragmas(busy_timeout_ms: int, *, read_only: bool) -> list[str]:
     return [
+        # A letter takes many pages: fewer and larger ones cost a fifth less. Counts only where the file is made.
+        "page_size=8192",
         f"busy_timeout={busy_timeout_ms}",
         "journal_mode=WAL",
         "synchronous=FULL",
@@ -159,7 +161,7 @@ def _pragmas(busy_timeout_ms: int, *, read_only: bool) -> list[str]:
         "temp_store=MEMORY",
         "cache_size=-32768",
         "mmap_size=268435456",
-        "wal_autocheckpoint=4000",
+        "wal_autocheckpoint=2000",
         "journal_size_limit=67108864",
         *(["query_only=ON"] if read_only else []),
     ]

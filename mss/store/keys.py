@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from mss.store.engine import IntegrityError
 from mss.store.tables import key_metadata, owner_keys
 
 OPERATOR = 0
+# How long an opened key is used without looking whether it is still there.
+OPENED_MAX_S = 300
 
 
 class KeyMissing(crypto.Damaged):
@@ -50,13 +54,18 @@ def read_master_key(path: Path) -> bytes:
 
 
 class KeyRing:
-    """Owners' keys, unwrapped on first use. Safe to share between threads."""
+    """Owners' keys, unwrapped on first use. Safe to share between threads.
 
-    def __init__(self, master: bytes, engine: Engine) -> None:
+    A key that another process dropped is forgotten here when its wake-up comes, and after a while at the latest: an
+    opened key is looked up again once it is that old.
+    """
+
+    def __init__(self, master: bytes, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._wrapping = crypto.derive(master, "mss owner keys")
         self.digest_key = crypto.derive(master, "mss digests")
         self._engine = engine
-        self._cache: dict[int, bytes] = {}
+        self._cache: dict[int, tuple[bytes, float]] = {}
         self._lock = threading.Lock()
 
     def prepare(self, now: datetime) -> None:
@@ -67,13 +76,16 @@ class KeyRing:
     def key(self, owner_id: int) -> bytes:
         """Return an owner's key; KeyMissing when it was dropped."""
         cached = self._cache.get(owner_id)
-        if cached is not None:
-            return cached
+        if cached is not None and self._clock() - cached[1] < OPENED_MAX_S:
+            return cached[0]
+        looked_up_at = self._clock()
         with self._engine.begin() as connection:
             wrapped = connection.execute(select(owner_keys.c.wrapped).where(owner_keys.c.owner_id == owner_id)).scalar()
         if wrapped is None:
+            self.forget(owner_id)
             raise KeyMissing("the owner's key was dropped")
-        return self._remember(owner_id, crypto.unseal(self._wrapping, wrapped, _purpose(owner_id)))
+        key = crypto.unseal(self._wrapping, wrapped, _purpose(owner_id))
+        return self._remember(owner_id, key, looked_up_at)
 
     def create(self, owner_id: int, now: datetime) -> bytes:
         """Make an owner's key, durable before this returns; an existing one is kept."""
@@ -88,7 +100,7 @@ class KeyRing:
                 connection.execute(insert(owner_keys).values(owner_id=owner_id, wrapped=wrapped, created_at=to_us(now)))
         except IntegrityError:
             return self.key(owner_id)
-        return self._remember(owner_id, key)
+        return self._remember(owner_id, key, self._clock())
 
     def drop(self, owner_id: int) -> None:
         """Erase an owner's key for ever; the operator's own is refused."""
@@ -96,14 +108,18 @@ class KeyRing:
             raise Conflict("the operator's own key cannot be dropped")
         with self._engine.begin() as connection:
             connection.execute(delete(owner_keys).where(owner_keys.c.owner_id == owner_id))
+        self.forget(owner_id)
+
+    def forget(self, owner_id: int) -> None:
+        """Forget an opened key: it is looked up again when it is needed."""
         with self._lock:
             self._cache.pop(owner_id, None)
 
-    def _remember(self, owner_id: int, key: bytes) -> bytes:
+    def _remember(self, owner_id: int, key: bytes, at: float) -> bytes:
         with self._lock:
             if len(self._cache) > 100_000:
                 self._cache.clear()
-            self._cache[owner_id] = key
+            self._cache[owner_id] = (key, at)
         return key
 
 

@@ -46,6 +46,7 @@ _BEGIN_WITHIN_S = 15
 
 __all__ = ["Store", "Subscription", "Uow", "create"]
 _SWEPT_AT_ONCE = 200
+_KEY_DROPPED = "key-dropped"
 
 
 class Heavy(Protocol):
@@ -99,6 +100,7 @@ class Store:
         files = FileStore(config.path(settings.blobs_dir))
         self._shared = Shared(keys, files, settings.inline_max_octets, config.limits.journal_segment_records)
         self._wakeups = Wakeups(_wakeup_folder(config))
+        self._wakeups.call(_KEY_DROPPED, keys.forget)
         self._readers = ThreadPoolExecutor(settings.readers, "store-reader")
         self._staging = ThreadPoolExecutor(2, "store-staging")
         self.name = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -227,6 +229,14 @@ class Store:
     async def at_head(self) -> bool:
         """Say whether the store answers and its tables are of this program's form."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, schema.at_head, self._read_engine)
+
+    async def drop_key(self, owner_id: int) -> None:
+        """Erase a box's key for ever, and with it all that is sealed under it, here and in every backup.
+
+        The other workers hear of it, and use a key that they had opened for `keys.OPENED_MAX_S` at the longest.
+        """
+        await self._in_staging(self._shared.keys.drop, owner_id)
+        self._wakeups.publish([(_KEY_DROPPED, owner_id)])
 
     # -- octets aside --------------------------------------------------------------------------------------------
 

@@ -80,7 +80,11 @@ login_failures = Table(
     "login_failures", metadata,
     _id(),
     Column("login_digest", LargeBinary, nullable=False),
+    Column("network_digest", LargeBinary, nullable=False),
     Column("at", Big, nullable=False),
+    # From a network that was not known to the login then; a code that was wrong after a right password.
+    Column("stranger", Boolean, nullable=False),
+    Column("code", Boolean, nullable=False),
     Index("ix_login_failures_login", "login_digest", "at"),
     Index("ix_login_failures_at", "at"),
 )  # fmt: skip
@@ -122,6 +126,15 @@ submission_budgets = Table(
     "submission_budgets", metadata,
     Column("account_id", Id, primary_key=True, autoincrement=False),
     Column("whole_at", Big, nullable=False),
+)  # fmt: skip
+
+# Networks from which a login succeeded, as keyed digests.
+login_networks = Table(
+    "login_networks", metadata,
+    Column("login_digest", LargeBinary, primary_key=True),
+    Column("network_digest", LargeBinary, primary_key=True),
+    Column("seen_at", Big, nullable=False),
+    Index("ix_login_networks_seen_at", "seen_at"),
 )  # fmt: skip
 
 web_sessions = Table(

@@ -13,7 +13,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 Wake = tuple[str, int]
@@ -55,6 +55,7 @@ class Wakeups:
         self._folder = folder
         self._directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         self._listeners: dict[Wake, set[Subscription]] = {}
+        self._calls: dict[str, Callable[[int], None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: socket.socket | None = None
         self._voice = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -90,6 +91,10 @@ class Wakeups:
         self._listeners.setdefault((channel, key), set()).add(subscription)
         return subscription
 
+    def call(self, channel: str, heard: Callable[[int], None]) -> None:
+        """Have every hint on a channel given to a function, which must not wait; in the loop that hears."""
+        self._calls[channel] = heard
+
     def forget(self, wake: Wake, subscription: Subscription) -> None:
         """Drop a subscription."""
         listeners = self._listeners.get(wake, set())
@@ -110,6 +115,8 @@ class Wakeups:
 
     def _ring(self, wakes: list[Wake]) -> None:
         for wake in wakes:
+            if heard := self._calls.get(wake[0]):
+                heard(wake[1])
             for subscription in tuple(self._listeners.get(wake, ())):
                 subscription.ring()
 

@@ -132,7 +132,8 @@ class Issuer:
             raise Malformed("the description is another issuer's")
         if not isinstance(url, str):
             raise Malformed("the issuer's description names no keys")
-        https.check_url(url)
+        if https.check_url(url).scheme != https.check_url(self.config.issuer).scheme:
+            raise Malformed("the issuer's description names keys that are not fetched as it is")
         return url
 
     async def close(self) -> None:

@@ -13,8 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mss.model.account import Account, AccountKind
+from mss.model.account import Account
 from mss.model.secret import Secret
+from mss.policy.access import MAY_USE, Door
 from mss.services import accounts
 from mss.services.accounts import SecondFactor
 from mss.signin import Reason, Refused
@@ -32,7 +33,7 @@ RECOVERY: Final = "/sign-in/recovery-code"
 SET_UP: Final = "/sign-in/set-up"
 HOME: Final = "/conversations"
 
-_PATIENTS: Final = frozenset({AccountKind.PATIENT})
+_PATIENTS: Final = MAY_USE[Door.WEBMAIL]
 REFUSALS: Final = {
     Reason.BAD_CREDENTIALS: mark("The user name or the password is not right."),
     Reason.LOCKED: mark("Too many failed attempts. Try again in %(minutes)s min."),

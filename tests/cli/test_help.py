@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from mss.commands import journal
 from mss.errors import Conflict, Malformed, Misconfigured, Unavailable
 from tests.cli.cli_world import Desk, one_line, typed
 
+ROOT = Path(__file__).parents[2]
 COMMANDS = {
     *("init", "serve", "check", "welcome", "account add", "account grant", "account list", "account passwd"),
     *("account state", "queue list", "policy explain", "directory import", "directory search", "operator list"),
@@ -29,6 +33,35 @@ def _names(group: Any = None, prefix: str = "") -> list[str]:
     for name, command in vars(group or get_command(app))["commands"].items():
         found += _names(command, f"{prefix}{name} ") if hasattr(command, "commands") else [prefix + name]
     return found
+
+
+# What takes long to import and what help has no use for: it waits for none of them.
+HEAVY = {
+    *("aiosmtpd", "alembic", "argon2", "asyncio", "cryptography", "jinja2", "lxml", "OpenSSL", "psycopg", "rich"),
+    *("sqlalchemy", "ssl", "starlette", "structlog", "uvicorn", "uvloop"),
+    *("mss.app", "mss.checkup", "mss.dossier", "mss.imap", "mss.instance", "mss.mail", "mss.pki", "mss.policy"),
+    *("mss.services", "mss.smtp", "mss.store", "mss.tls", "mss.web", "mss.webmail"),
+}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["account", "add", "--help"]], ids=" ".join)
+def test_help_imports_nothing_that_takes_long(words: list[str]) -> None:
+    asked = (
+        "import sys\n"
+        "from mss.cli import app\n"
+        "try:\n"
+        f"    app({words!r}, prog_name='mss')\n"
+        "finally:\n"
+        "    print('imported:', *sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, check=True, capture_output=True, text=True)
+    *said, imported = done.stdout.splitlines()
+    assert said[0].startswith("Usage: mss")
+    assert HEAVY & set(imported.split()) == set()
+
+
+def test_every_line_of_the_first_help_is_whole() -> None:
+    assert "..." not in typed("--help").stdout.replace("[ARGS]...", "")
 
 
 def test_these_are_all_the_commands() -> None:

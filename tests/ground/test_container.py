@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mss.config import StoreConfig, TlsConfig
-from mss.instance import BASE_PORT
+from mss.config import BASE_PORT, StoreConfig, TlsConfig
 from mss.instance import PORTS as INSIDE
 
 ROOT = Path(__file__).parents[2]

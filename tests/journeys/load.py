@@ -1,4 +1,4 @@
-"""Senders and a reader that go on through every interruption, and remember what they were promised.
+"""Senders, a mail client and a patient that go on through every interruption, and remember what they were promised.
 
 Senders behave as operators do: a letter that got no 250 is tried again, the same octets, until it does, or until it
 gets a final no.
@@ -9,13 +9,17 @@ from __future__ import annotations
 import imaplib
 import random
 import re
+import secrets
 import smtplib
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any, Final
 
+from demo.clients import StepFailedError
+from tests.journeys.patients import Patient
 from tests.journeys.sites import DOCTOR, PATIENCE_S, Site, hand_over, letter, new_id
 
 SENDERS: Final = 4
@@ -23,6 +27,9 @@ SENDERS: Final = 4
 SIZES_OCTETS: Final = (1_000, 2_000, 20_000, 60_000, 200_000, 400_000)
 _PER_CONNECTION: Final = 20
 _PAUSE_S: Final = 0.02
+FOLDER: Final = "Classeur"
+_ANSWER_EVERY_S: Final = 0.2
+_ANSWERS_MAX: Final = 40
 _FORGED: Final = "dr@autre-demo.mssante.fr"
 
 
@@ -37,23 +44,32 @@ class Promises:
     appended: list[str] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
     flagged: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    expunged: list[str] = field(default_factory=list)
+    # What may have happened or not: asked for, and never answered.
+    perhaps_gone: list[str] = field(default_factory=list)
+    # By their texts.
+    answers: list[str] = field(default_factory=list)
+    unanswered_answers: list[str] = field(default_factory=list)
 
     def figures(self) -> str:
         """Say how often what was answered, for a person."""
         return (
             f"{len(self.accepted)} letters accepted, {len(self.refused)} refused, {len(self.deferred)} deferred, "
-            f"{self.interrupted} interrupted, {len(self.appended)} appended, {len(self.flagged)} flagged"
+            f"{self.interrupted} interrupted, {len(self.appended)} appended, {len(self.flagged)} flagged, "
+            f"{len(self.moved)} moved, {len(self.expunged)} expunged, {len(self.perhaps_gone)} of these unanswered, "
+            f"{len(self.answers)} answers of the patient, {len(self.unanswered_answers)} unanswered"
         )
 
 
 class Load:
-    """Senders over mutual TLS and one IMAP client, each in a thread of its own, from `with` to its end."""
+    """Senders over mutual TLS, one IMAP client and a patient, each in a thread of its own, from `with` to its end."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, site: Site, patient: Patient) -> None:
+        self._site, self._patient = site, patient
         self._stop = threading.Event()
         self.promises = Promises()
-        works: list[Callable[[], None]] = [self._read_and_write]
+        works: list[Callable[[], None]] = [self._read_and_write, self._answer]
         works += [self._sender(seed) for seed in range(SENDERS)]
         self._threads = [threading.Thread(target=work, daemon=True) for work in works]
 
@@ -105,6 +121,7 @@ class Load:
         while not self._stop.is_set():
             try:
                 with self._site.mailbox() as client:
+                    client.create(FOLDER)
                     client.select("Archive")
                     while not self._stop.is_set():
                         self._append_and_flag(client)
@@ -123,6 +140,39 @@ class Load:
         condition, _ = client.uid("STORE", found[1].decode(), "+FLAGS.SILENT", r"(\Flagged $Vu)")
         if condition == "OK":
             promises.flagged.append(message_id)
+        act = len(promises.appended) % 3
+        if act:
+            self._away(client, message_id, found[1].decode(), expunge=act == 2)
+
+    def _away(self, client: imaplib.IMAP4, message_id: str, uid: str, *, expunge: bool) -> None:
+        """Move a letter elsewhere, or remove it."""
+        promises = self.promises
+        promises.perhaps_gone.append(message_id)
+        if expunge:
+            client.uid("STORE", uid, "+FLAGS.SILENT", r"(\Deleted)")
+            condition, _ = client.uid("EXPUNGE", uid)
+        else:
+            condition, _ = client.uid("MOVE", uid, FOLDER)
+        if condition == "OK":
+            promises.perhaps_gone.remove(message_id)
+            (promises.expunged if expunge else promises.moved).append(message_id)
+
+    # -- the patient -----------------------------------------------------------------------------------------------
+
+    def _answer(self) -> None:
+        """Answer the doctor now and then; an answer is not sent twice: nobody knows whether it went out."""
+        promises = self.promises
+        while not self._stop.wait(_ANSWER_EVERY_S) and len(promises.answers) < _ANSWERS_MAX:
+            text = f"Merci {secrets.token_hex(8)}"
+            try:
+                self._patient.look_again()
+                promises.unanswered_answers.append(text)
+                status = self._patient.answer(text, b"x").status
+            except (OSError, HTTPException, StepFailedError):
+                continue
+            if status == 200:
+                promises.unanswered_answers.remove(text)
+                promises.answers.append(text)
 
 
 def _new(chance: random.Random) -> tuple[str, str, bytes]:

@@ -35,6 +35,10 @@ class Patient:
         page = self.browser.send(page.form("code"), code=pyotp.TOTP(key[1].replace(" ", "")).now())
         assert page.status == 200, page.text
 
+    def look_again(self) -> None:
+        """Open the conversation as it is now."""
+        self._form = self.browser.get(self.thread).form("text")
+
     def answer(self, text: str, octets: bytes) -> Page:
         """Send an answer with a file, in the form that was open before anything happened."""
         SPOKEN.add(text)

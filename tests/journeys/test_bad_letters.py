@@ -22,6 +22,7 @@ from demo.house import PATIENTS, REGION
 from demo.letters import SAMPLE, sample_document
 from mss.clock import system_clock
 from mss.commands import journal
+from mss.config import Limits
 from mss.dossier import xdm
 from mss.model.address import Address, parse_domain
 from mss.model.filing import Problem
@@ -237,7 +238,7 @@ def _filed(site: Site) -> int:
     async def look(store: Store) -> int:
         now = system_clock()
         box = await store.read(accounts.box_by_address, Address(SAMPLE.matricule, parse_domain(PATIENTS)), now)
-        checked = await store.read(accounts.credentials, site.patient.login, 5, 300, now)
+        checked = await store.read(accounts.credentials, site.patient.login, "", Limits(), now)
         assert box is not None
         assert checked.account is not None
         return len(await store.read(records.documents, checked.account.id, box.id, now))

@@ -140,6 +140,27 @@ def test_a_client_that_only_errs_is_sent_away(hospital: Site, door: str) -> None
     assert answer.count(b"500 ") <= 12
 
 
+@pytest.mark.parametrize(
+    ("door", "octets", "farewell"),
+    [
+        ("mx", b"EHLO " + b"x" * 4_000_000, b"500 5.5.6 Line too long"),
+        ("submissions", b"EHLO " + b"x" * 4_000_000, b"500 5.5.6 Line too long"),
+        ("submissions", b"NONSENSE\r\n" * 400_000, b"421 4.7.0 Too many errors"),
+        ("imap", b"a1 " + b"x" * 4_000_000, b"a1 BAD Line too long"),
+        ("imaps", b"a1 " + b"x" * 4_000_000, b"a1 BAD Line too long"),
+        ("imaps", b"a1 NONSENSE\r\n" * 400_000, b"* BYE Too many errors"),
+    ],
+)
+def test_a_client_that_writes_on_hears_why_it_is_sent_away(
+    hospital: Site, door: str, octets: bytes, farewell: bytes
+) -> None:
+    with Raw(hospital.port(door), timeout_s=20) as client:
+        if door.endswith("s"):
+            client.starttls(context(hospital.ca_file))
+        client.send(octets)
+        assert farewell in client.rest()
+
+
 @pytest.mark.parametrize("door", ["mx", "submission", "submissions"])
 def test_a_handshake_that_fails_is_in_the_log(hospital: Site, door: str) -> None:
     since = len(hospital.log.lines())

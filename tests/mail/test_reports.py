@@ -426,27 +426,3 @@ def test_who_may_be_sent_a_receipt(lines: list[bytes], reverse_path: Address | N
     found = reports.requested_by(index(*lines), reverse_path, LIMITS)
     assert (found is not None) is asked
     assert found is None or found.key == DOCTOR.key
-
-
-@pytest.mark.parametrize(
-    ("lines", "automatic"),
-    [
-        ([], False),
-        ([b"Auto-Submitted: no"], False),
-        ([b"Auto-Submitted: No (a person)"], False),
-        ([b"Auto-Submitted: auto-replied; owner-email=x"], True),
-        ([b"Auto-Submitted: auto-generated"], True),
-        ([b"Auto-Submitted: no", b"Auto-Submitted: auto-replied"], True),
-        ([b"Auto-Submitted:"], True),
-        ([b"Precedence: bulk"], True),
-        ([b"Precedence: AUTO_REPLY"], True),
-        ([b"Precedence: list"], True),
-        ([b"Precedence: first-class"], False),
-        ([b"Precedence:"], False),
-        ([b"Content-Type: multipart/report; report-type=x; boundary=b"], True),
-        ([b"Content-Type: multipart/mixed; boundary=b"], False),
-    ],
-)
-def test_automatic_letters(lines: list[bytes], automatic: bool) -> None:
-    assert reports.is_automatic(index(*lines)) is automatic
-    assert reports.is_automatic(dsn())

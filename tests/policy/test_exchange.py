@@ -285,7 +285,30 @@ def test_a_corsican_patient_is_the_same_in_lower_case() -> None:
 def test_receipts_reports_and_automatic_replies_are_recognised(
     content_type: str, auto_submitted: str, is_reply: bool, automatic: bool
 ) -> None:
-    assert is_automatic(content_type, auto_submitted, is_reply=is_reply) is automatic
+    assert is_automatic(content_type, [auto_submitted] if auto_submitted else [], is_reply=is_reply) is automatic
+
+
+@pytest.mark.parametrize(
+    ("auto_submitted", "precedence", "is_reply", "automatic"),
+    [
+        ((), (), True, False),
+        (("no", "auto-replied"), (), False, True),
+        (("no", "no"), (), True, False),
+        ((""), (), True, False),
+        ((), ("auto_reply",), False, True),
+        ((), ("AUTO_REPLY (absence)",), False, True),
+        ((), ("bulk",), False, False),
+        ((), ("bulk",), True, True),
+        ((), ("first-class", "Junk"), True, True),
+        ((), ("list",), True, True),
+        ((), ("first-class",), True, False),
+        ((), ("",), True, False),
+    ],
+)
+def test_all_fields_of_a_name_count_and_bulk_is_no_answer(
+    auto_submitted: tuple[str, ...], precedence: tuple[str, ...], is_reply: bool, automatic: bool
+) -> None:
+    assert is_automatic("text/plain", auto_submitted, precedence, is_reply=is_reply) is automatic
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from mss.config import Limits
 from mss.errors import Conflict
 from mss.model.account import Account, AccountKind, Box, BoxState, Delegation, DelegationKind
 from mss.model.address import Address
@@ -16,7 +17,7 @@ from mss.model.ins import INS, OID_NIA, Traits
 from mss.model.party import BoxKind
 from mss.model.secret import Secret
 from mss.services import accounts
-from mss.services.accounts import NewBox, WebSession
+from mss.services.accounts import NewBox, Try, WebSession
 from mss.store.keys import KeyMissing
 from mss.store.store import Store
 from tests.store.store_world import (
@@ -30,6 +31,9 @@ from tests.store.store_world import (
     later,
     patient_box,
 )
+
+LIMITS = Limits(login_failures_max=3, login_window_s=300, login_strangers_failures_max=5)
+TRIED = Try("dominique", None, "web", "::1")
 
 
 async def make_account(store: Store, login: str = "Dominique", kind: AccountKind = AccountKind.PATIENT) -> Account:
@@ -95,9 +99,9 @@ async def test_a_login_is_one_accounts_whatever_its_case(store: Store) -> None:
     for login in ("dominique", "DOMINIQUE"):
         with pytest.raises(Conflict):
             await make_account(store, login)
-        found = await store.read(accounts.credentials, login, 5, 300, NOW)
+        found = await store.read(accounts.credentials, login, "::1", LIMITS, NOW)
         assert found.account == made
-    assert (await store.read(accounts.credentials, "nobody", 5, 300, NOW)).account is None
+    assert (await store.read(accounts.credentials, "nobody", "::1", LIMITS, NOW)).account is None
     await store.write(accounts.set_locale, made.id, "en", NOW)
     [(listed, boxes)] = await store.read(accounts.accounts, NOW)
     assert (listed, boxes) == (replace(made, locale="en"), ())
@@ -106,12 +110,16 @@ async def test_a_login_is_one_accounts_whatever_its_case(store: Store) -> None:
 async def test_a_new_password_ends_sessions_and_forgets_failures(store: Store) -> None:
     account = await make_account(store)
     await store.write(accounts.open_session, session_of(account), NOW)
-    await store.write(accounts.record_login, "dominique", None, False, "web", "::1", NOW)
+    await store.write(accounts.record_login, TRIED, True, NOW)
+    for _ in range(5):
+        await store.write(accounts.record_login, TRIED, False, NOW)
     assert await store.write(accounts.set_password, "Dominique", "new", "cli", NOW)
     assert not await store.write(accounts.set_password, "nobody", "new", "cli", NOW)
-    found = await store.read(accounts.credentials, "dominique", 1, 300, NOW)
+    found = await store.read(accounts.credentials, "dominique", "::1", LIMITS, NOW)
     assert found.account is not None
     assert (found.account.password_hash, found.locked_until) == ("new", None)
+    # Who knew the old password may have been known: the networks are new to the login, too.
+    assert not await store.read(lambda uow: uow.accounts.knows_network("dominique", "::/64", NOW))
     assert await store.read(accounts.sessions, account.id, NOW) == ()
 
 
@@ -141,49 +149,105 @@ async def test_the_first_sign_in_opens_an_unopened_box(store: Store) -> None:
         assert found is not None
         return found.state
 
-    await store.write(accounts.record_login, "x", None, False, "web", "::1", NOW)
-    await store.write(accounts.record_login, helper.login, helper.id, True, "web", "::1", NOW)
+    await store.write(accounts.record_login, TRIED, False, NOW)
+    await store.write(accounts.record_login, Try(helper.login, helper.id, "web", "::1"), True, NOW)
     assert await state() is BoxState.UNOPENED
-    await store.write(accounts.record_login, owner.login, owner.id, True, "web", "::1", NOW)
+    await store.write(accounts.record_login, Try(owner.login, owner.id, "web", "::1"), True, NOW)
     assert await state() is BoxState.OPEN
     await store.write(accounts.set_box_state, box.id, BoxState.CLOSED, "cli", NOW)
-    await store.write(accounts.record_login, owner.login, owner.id, True, "web", "::1", NOW)
+    await store.write(accounts.record_login, Try(owner.login, owner.id, "web", "::1"), True, NOW)
     assert await state() is BoxState.CLOSED
 
 
 # -- failures ----------------------------------------------------------------------------------------------------------
 
 
+async def fail(store: Store, times: int, tried: Try, now: datetime = NOW) -> None:
+    for _ in range(times):
+        await store.write(accounts.record_login, tried, False, now)
+
+
+async def locked_until(store: Store, source: str, now: datetime = NOW, login: str = "dominique") -> datetime | None:
+    return (await store.read(accounts.credentials, login, source, LIMITS, now)).locked_until
+
+
 @pytest.mark.parametrize(("failures", "locked"), [(2, False), (3, True), (4, True)])
 @pytest.mark.parametrize("login", ["dominique", "nobody-at-all", "DOMINIQUE"])
-async def test_failures_lock_a_login_for_a_window(store: Store, failures: int, locked: bool, login: str) -> None:
+async def test_failures_make_their_own_network_wait(store: Store, failures: int, locked: bool, login: str) -> None:
     await make_account(store)
     for number in range(failures):
-        await store.write(accounts.record_login, login, None, False, "web", "::1", later(seconds=number))
-    until = later(seconds=failures - 1 + 300)
-    found = await store.read(accounts.credentials, login.lower(), 3, 300, later(seconds=failures))
-    assert found.locked_until == (until if locked else None)
-    assert (await store.read(accounts.credentials, "other", 3, 300, later(seconds=9))).locked_until is None
+        tried = Try(login, None, "web", f"2001:db8::{number}")
+        await store.write(accounts.record_login, tried, False, later(seconds=number))
+    now, until = later(seconds=failures), later(seconds=failures - 1 + 300)
+    assert await locked_until(store, "2001:db8::99", now, login.lower()) == (until if locked else None)
+    assert await locked_until(store, "2001:db8:0:1::99", now, login.lower()) is None, "another network"
+    assert await locked_until(store, "2001:db8::99", now, "other") is None
 
 
 async def test_the_window_moves_on_and_a_success_clears_it(store: Store) -> None:
     account = await make_account(store)
     for seconds in (0, 100, 200):
-        await store.write(accounts.record_login, "dominique", None, False, "web", "::1", later(seconds=seconds))
+        await store.write(accounts.record_login, TRIED, False, later(seconds=seconds))
 
     async def locked(seconds: int) -> bool:
-        found = await store.read(accounts.credentials, "dominique", 3, 300, later(seconds=seconds))
-        return found.locked_until is not None
+        return await locked_until(store, "::1", later(seconds=seconds)) is not None
 
     assert [await locked(seconds) for seconds in (250, 300, 301, 600)] == [True, True, False, False]
-    await store.write(accounts.record_login, "dominique", account.id, True, "web", "::1", later(seconds=250))
+    await store.write(accounts.record_login, replace(TRIED, account_id=account.id), True, later(seconds=250))
     assert not await locked(250)
     actions = [one.event.action for one in await store.read(lambda uow: uow.journal.newest(9, "login"))]
     assert sorted(actions) == ["login.failed"] * 3 + ["login.ok"]
 
 
+@pytest.mark.parametrize(("strangers", "waits_s"), [(4, None), (5, 5), (6, 6)])
+async def test_many_strangers_slow_all_strangers_down_and_nobody_who_is_known(
+    store: Store, strangers: int, waits_s: int | None
+) -> None:
+    await store.write(accounts.record_login, replace(TRIED, source="192.0.2.1"), True, NOW)
+    for number in range(strangers):
+        await fail(store, 1, replace(TRIED, source=f"198.51.100.{number}"))
+    assert await locked_until(store, "192.0.2.1") is None
+    expected = None if waits_s is None else later(seconds=waits_s)
+    assert await locked_until(store, "203.0.113.9") == expected
+    assert await locked_until(store, "203.0.113.9", later(days=1, seconds=1)) is None
+
+
+async def test_failures_where_the_login_is_known_slow_nobody_else_down(store: Store) -> None:
+    home = replace(TRIED, source="192.0.2.1")
+    await store.write(accounts.record_login, home, True, NOW)
+    await fail(store, 9, home)
+    assert await locked_until(store, "192.0.2.1") == later(seconds=300)
+    assert await locked_until(store, "203.0.113.9") is None
+
+
+async def test_a_success_forgives_its_own_network_only(store: Store) -> None:
+    for number in range(5):
+        await fail(store, 1, replace(TRIED, source=f"198.51.100.{number}"))
+    await store.write(accounts.record_login, replace(TRIED, source="192.0.2.1"), True, NOW)
+    assert await locked_until(store, "203.0.113.9") == later(seconds=5)
+
+
+@pytest.mark.parametrize(("codes", "locked"), [(2, False), (3, True), (4, True)])
+async def test_wrong_codes_of_strangers_stop_all_of_them(store: Store, codes: int, locked: bool) -> None:
+    await store.write(accounts.record_login, replace(TRIED, source="192.0.2.1"), True, NOW)
+    for number in range(codes):
+        await fail(store, 1, replace(TRIED, source=f"198.51.100.{number}", code=True))
+    assert await locked_until(store, "192.0.2.1") is None
+    until = await locked_until(store, "203.0.113.9")
+    assert (until == later(seconds=300)) is locked
+
+
+@pytest.mark.parametrize(("days", "known"), [(89, True), (90, True), (90.01, False)])
+async def test_a_network_is_known_for_a_while(store: Store, days: float, known: bool) -> None:
+    await store.write(accounts.record_login, TRIED, True, NOW)
+    now = later(days=days)
+    for number in range(5):
+        await fail(store, 1, replace(TRIED, source=f"198.51.100.{number}"), now)
+    assert (await locked_until(store, "::1", now) is None) is known
+
+
 async def test_a_failure_names_nobody_in_the_store(store: Store) -> None:
-    await store.write(accounts.record_login, "somebody@secret.test", None, False, "imap", "192.0.2.1", NOW)
+    await store.write(accounts.record_login, Try("somebody@secret.test", None, "imap", "192.0.2.1"), False, NOW)
     records = await store.read(lambda uow: uow.journal.newest(9))
     assert "somebody" not in repr(records)
 

@@ -6,14 +6,16 @@ import asyncio
 import email
 import os
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from mss.config import Config
-from mss.model.account import BoxState
+from mss.model.account import AccountKind, BoxState, Delegation, DelegationKind
 from mss.model.address import Address
 from mss.model.delivery import DeliveryState
+from mss.model.document import Confidentiality
 from mss.model.envelope import Notify
 from mss.model.ins import OID_NIR_TEST
 from mss.model.mailbox import INBOX
@@ -29,7 +31,9 @@ from tests.services.services_world import (
     PATIENT,
     REGIONAL,
     House,
+    archive,
     arrive,
+    document,
     letter,
     raw,
     refused,
@@ -315,3 +319,29 @@ async def test_refusals_before_the_letter_are_noted(house: House) -> None:
     await house.store.write(receive.note_refusal, "peer:mx.chu", "rcpt", decision, later(seconds=1))
     [record] = await house.store.read(lambda uow: uow.journal.newest(1))
     assert (record.event.target, record.event.rule) == ("stage:rcpt", "patient.unknown")
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends", "refused_for_them"),
+    [
+        (DelegationKind.LEGAL_REPRESENTATIVE, None, True),
+        (DelegationKind.LEGAL_REPRESENTATIVE, later(seconds=1), True),
+        (DelegationKind.LEGAL_REPRESENTATIVE, NOW, False),
+        (DelegationKind.CAREGIVER, None, False),
+        (DelegationKind.OWNER, None, False),
+    ],
+)
+async def test_what_is_hidden_from_representatives_is_refused_where_there_are_some(
+    house: House, kind: DelegationKind, ends: datetime | None, refused_for_them: bool
+) -> None:
+    account = await house.store.write(
+        accounts.create_account, "somebody", AccountKind.PATIENT, "Somebody", "hash", "cli", NOW
+    )
+    await house.store.write(accounts.delegate, Delegation(account.id, house.patient.id, kind, ends), "cli", NOW)
+    hidden = document(confidentiality=Confidentiality.INVISIBLE_REPRESENTATIVES)
+    receipt = await arrive(house.store, letter(attachments=(archive(hidden),)))
+    assert receipt.accepted is not refused_for_them
+    expected = rules.DOCUMENT_INVISIBLE_TO_REPRESENTATIVES if refused_for_them else rules.BOX_RECEIVES
+    assert receipt.outcomes[0].decision.rule is expected
+    plain = await arrive(house.store, letter(attachments=(archive(document("1.2.250.1.999.2")),)))
+    assert plain.accepted

@@ -15,7 +15,7 @@ from mss.model.envelope import Envelope, Notify, Recipient, Ret
 from mss.model.mailbox import INBOX
 from mss.model.party import BoxKind, Party
 from mss.policy import rules
-from mss.services import accounts, mailbox, outbound, submit
+from mss.services import accounts, mailbox, outbound, receive, submit
 from mss.services.mailbox import Columns
 from mss.services.reading import Reading
 from mss.services.receive import Receipt
@@ -24,6 +24,7 @@ from tests.services.services_world import (
     COLLEAGUE,
     DOCTOR,
     HOSTED,
+    ORIGIN,
     OUTSIDE,
     archive,
     document,
@@ -308,3 +309,27 @@ async def test_boxes_are_called_as_the_directory_says_else_as_we_do(sender: Send
         sender.box.address.key: "Dr Marie DURAND",
         shared.address.key: "Accueil",
     }
+
+
+async def test_a_letter_from_inside_meets_the_rules_that_one_from_outside_meets(sender: Sender) -> None:
+    """Boxes of ours are no less choosy towards our own people."""
+    patient, closed = await patient_box(sender.store), await clinic_box(sender.store, "closed")
+    await sender.store.write(accounts.set_box_state, closed.id, BoxState.CLOSED, "cli", NOW)
+    foreign = archive(document(matricule=OTHER_MATRICULE, traits=OTHER_TRAITS))
+    cases: list[tuple[Address, dict[str, Any]]] = [
+        (patient.address, {}),
+        (patient.address, {"name": ""}),
+        (patient.address, {"name": "dr@martin.example"}),
+        (patient.address, {"cc": [OTHER_PATIENT]}),
+        (patient.address, {"attachments": (foreign,)}),
+        (patient.address, {"subject": "[FIN]"}),
+        (closed.address, {}),
+        (Address("nobody", CLINIC), {}),
+        (OTHER_PATIENT, {}),
+        (Address("dupont", PATIENTS), {}),
+    ]
+    for to, more in cases:
+        given = {"name": "Dr Somebody", **more}
+        outside = await sender.store.write(receive.accept, HOSTED, ORIGIN, envelope(to), letter(to=(to,), **given), NOW)
+        inside = await sender.submit(to, reading=letter(sender=sender.box.address, to=(to,), **given))
+        assert inside.outcomes[0].decision.rule is outside.outcomes[0].decision.rule, (to.domain, more)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,16 +13,17 @@ import pytest
 from mss import upkeep as loop
 from mss.config import Config
 from mss.errors import Unavailable
-from mss.policy.retention import ARRIVALS
+from mss.policy.retention import ARRIVALS, LOGIN_FAILURES, LOGIN_NETWORKS
 from mss.services import accounts, operators, upkeep
-from mss.services.accounts import WebSession
+from mss.services.accounts import Try, WebSession
 from mss.store.store import Store, Uow
 from mss.upkeep import BATCH, Upkeep
 from tests.services.services_world import House
 from tests.store.store_world import NOW, later
 
 _SECOND = timedelta(seconds=1)
-JOBS = ["arrivals", "sessions", "login-failures", "directory", "files"]
+JOBS = ["arrivals", "sessions", "login-failures", "login-networks", "directory", "files"]
+TRIED = Try("claire", None, "PLAIN", "192.0.2.1")
 
 
 class Noted:
@@ -85,13 +87,22 @@ async def test_sessions_go_when_nobody_can_use_them(house: House) -> None:
     assert await house.count("web_sessions") == 2
 
 
-async def test_failures_go_when_they_count_no_longer(house: House) -> None:
-    for age_s in (59, 60, 61):
-        await house.store.write(
-            accounts.record_login, "claire", None, False, "PLAIN", "192.0.2.1", NOW - timedelta(seconds=age_s)
-        )
-    assert await house.store.write(upkeep.forget_failures, 60, 10, NOW) == 1
+@pytest.mark.parametrize("window", [timedelta(seconds=60), LOGIN_FAILURES.keep + timedelta(hours=1)], ids=str)
+async def test_failures_go_when_they_count_no_longer(house: House, window: timedelta) -> None:
+    kept = max(window, LOGIN_FAILURES.keep)
+    for age in (kept - _SECOND, kept, kept + _SECOND):
+        await house.store.write(accounts.record_login, TRIED, False, NOW - age)
+    window_s = int(window.total_seconds())
+    assert await house.store.write(upkeep.forget_failures, window_s, 10, NOW) == 1
     assert await house.count("login_failures") == 2
+
+
+async def test_networks_go_when_nobody_signed_in_from_there_for_long(house: House) -> None:
+    for number, age in enumerate((LOGIN_NETWORKS.keep - _SECOND, LOGIN_NETWORKS.keep, LOGIN_NETWORKS.keep + _SECOND)):
+        tried = replace(TRIED, source=f"192.0.2.{number}")
+        await house.store.write(accounts.record_login, tried, True, NOW - age)
+    assert await house.store.write(upkeep.forget_networks, 10, NOW) == 1
+    assert await house.count("login_networks") == 2
 
 
 @pytest.mark.parametrize(("limit", "gone"), [(2, 2), (3, 3), (4, 3)])
@@ -99,11 +110,15 @@ async def test_a_unit_takes_so_many_at_most_and_the_oldest_first(house: House, l
     for number in range(3):
         await house.store.write(arrive_at, number, 1, NOW - ARRIVALS.keep - timedelta(days=3 - number))
         await house.store.write(sign_in_at, number, NOW, NOW - timedelta(days=3 - number))
-        at = NOW - timedelta(days=3 - number)
-        await house.store.write(accounts.record_login, f"login{number}", None, False, "PLAIN", "192.0.2.1", at)
+        at = NOW - timedelta(days=4 - number)
+        await house.store.write(accounts.record_login, replace(TRIED, login=f"login{number}"), False, at)
+        await house.store.write(
+            accounts.record_login, replace(TRIED, source=str(number)), True, at - timedelta(days=99)
+        )
     assert await house.store.write(upkeep.forget_arrivals, limit, NOW) == gone
     assert await house.store.write(upkeep.end_idle_sessions, 60, limit, NOW) == gone
     assert await house.store.write(upkeep.forget_failures, 60, limit, NOW) == gone
+    assert await house.store.write(upkeep.forget_networks, limit, NOW) == gone
     oldest_left = f"receipt {gone}" if gone < 3 else "new"
     assert (await house.store.write(lambda uow: uow.queue.recognise(b"digest 2", "new", NOW)) or "new") == oldest_left
 
@@ -132,13 +147,14 @@ async def test_a_round_empties_everything_in_several_units(house: House, keeping
     count = 2 * BATCH + 1
     await house.store.write(arrive_at, 0, count, NOW - timedelta(days=30))
     await house.store.write(sign_in_at, 1, NOW, NOW - timedelta(hours=1))
-    await house.store.write(accounts.record_login, "claire", None, False, "web", "192.0.2.1", NOW - timedelta(hours=1))
+    await house.store.write(accounts.record_login, TRIED, False, NOW - timedelta(days=2))
+    await house.store.write(accounts.record_login, replace(TRIED, login="x"), True, NOW - timedelta(days=99))
     before = house.store.commits
     await keeping.once()
-    assert noted.done == list(zip(JOBS, (count, 1, 1, 0, 0), strict=True))
+    assert noted.done == list(zip(JOBS, (count, 1, 1, 1, 0, 0), strict=True))
     assert [await house.count(table) for table in ("arrivals", "web_sessions", "login_failures")] == [0, 0, 0]
-    # Five leases, three units for the arrivals, one for each other table.
-    assert house.store.commits - before == 5 + 3 + 3
+    # A lease for each job, three units for the arrivals, one for each other table.
+    assert house.store.commits - before == 6 + 3 + 4
 
 
 async def test_one_worker_of_many_does_it(store: Store, config: Config, keeping: Upkeep, noted: Noted) -> None:
@@ -187,7 +203,7 @@ async def test_a_job_that_fails_leaves_the_others_undisturbed(
     assert [job for job, _ in noted.done] == [job for job in JOBS if job != "sessions"]
     said = capsys.readouterr()
     lines = (said.out + said.err).splitlines()
-    assert sum("upkeep.done" in line for line in lines) == 4
+    assert sum("upkeep.done" in line for line in lines) == len(JOBS) - 1
     (failed,) = (line for line in lines if "upkeep.failed" in line)
     assert "sessions" in failed
     assert "RuntimeError" in failed

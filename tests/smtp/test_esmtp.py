@@ -13,9 +13,10 @@ from mss.config import Limits
 from mss.errors import Unavailable
 from mss.mail import scan
 from mss.model.envelope import Body, Notify, Ret
-from mss.smtp import reply
+from mss.smtp import esmtp, reply
 from mss.smtp.esmtp import Connection
 from mss.smtp.reply import Reply
+from mss.smtp.server import Server
 from mss.smtp.session import Listener
 from mss.tls import TlsMaterial
 from tests.smtp.smtp_world import LETTER, Counts, Pki, Recorder, Talk, connected, serving
@@ -23,6 +24,12 @@ from tests.smtp.smtp_world import LETTER, Counts, Pki, Recorder, Talk, connected
 pytestmark = pytest.mark.journey
 
 LIMITS = Limits()
+
+
+async def emptied(server: Server) -> None:
+    """Wait until all connections have ended."""
+    async with asyncio.timeout(10):
+        await server._emptied.wait()
 
 
 async def test_a_letter_goes_in(material: TlsMaterial, pki_world: Pki) -> None:
@@ -319,6 +326,46 @@ async def test_an_endless_line_ends_the_connection(material: TlsMaterial) -> Non
         await talk.reply()
         talk.writer.write(b"EHLO " + b"x" * 200_000)
         assert (await talk.reply()).startswith("500 5.5.6")
+        assert await talk.ended()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["clear", "tls"])
+async def test_a_client_that_writes_on_hears_the_farewell(material: TlsMaterial, pki_world: Pki, secure: bool) -> None:
+    """What it sends meanwhile is thrown away: a reset would take the farewell with it."""
+    async with serving(Recorder(), material) as (server, port), connected(port) as talk:
+        await (talk.hello(pki_world.client("chu")) if secure else talk.reply())
+        for _ in range(64):
+            await talk.send(b"x" * 65536)
+        assert (await talk.reply()).startswith("500 5.5.6")
+        assert await talk.ended()
+        await emptied(server)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("_LINGER_S", 0.5), ("_LINGER_MAX_OCTETS", 1_000_000)])
+async def test_a_client_that_writes_for_ever_is_cut_off(
+    material: TlsMaterial, pki_world: Pki, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
+) -> None:
+    monkeypatch.setattr(esmtp, limit, value)
+    async with serving(Recorder(), material) as (server, port), connected(port) as talk:
+        await talk.hello(pki_world.client("chu"))
+        with pytest.raises(ConnectionError):
+            await _write_on(talk)
+        await emptied(server)
+
+
+async def _write_on(talk: Talk) -> None:
+    async with asyncio.timeout(4):
+        while True:
+            await talk.send(b"x" * 65536)
+
+
+async def test_a_letter_under_way_is_told_that_it_took_too_long(material: TlsMaterial, pki_world: Pki) -> None:
+    limits = replace(LIMITS, smtp_timeout_s=1)
+    async with serving(Recorder(), material, limits=limits) as (_, port), connected(port) as talk:
+        await talk.hello(pki_world.client("chu"))
+        for line in (b"MAIL FROM:<a@chu.example>", b"RCPT TO:<b@patient.example>", b"DATA"):
+            await talk.say(line)
+        assert await talk.reply() == "421 4.4.2 Timeout, closing"
         assert await talk.ended()
 
 

@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from mss.config import Config
 from mss.errors import Conflict, Unavailable
+from mss.services import accounts
 from mss.store.files import FileStore
 from mss.store.keys import OPERATOR, KeyMissing, KeyRing, make_master_key, read_master_key
 from mss.store.store import Store, Uow
-from tests.store.store_world import NOW, later
+from tests.store.store_world import NOW, clinic_box, later
 
 
 @pytest.fixture
@@ -44,6 +46,62 @@ async def test_the_operators_own_key_stays(lite: Store) -> None:
     with pytest.raises(Conflict):
         keys.drop(OPERATOR)
     assert keys.key(OPERATOR) == before
+
+
+@pytest.mark.parametrize(("age_s", "opens"), [(299, True), (300, False), (301, False)])
+async def test_a_key_that_another_worker_dropped_is_not_used_for_long(
+    lite: Store, sqlite_config: Config, age_s: int, opens: bool
+) -> None:
+    seconds = 1000.0
+    master = read_master_key(sqlite_config.path(sqlite_config.store.master_key_file))
+    ring = KeyRing(master, lite._key_engine, lambda: seconds)
+    key = ring.create(7, NOW)
+    lite._shared.keys.drop(7)
+    seconds += age_s
+    if opens:
+        assert ring.key(7) == key
+        return
+    for _ in range(2):
+        with pytest.raises(KeyMissing):
+            ring.key(7)
+
+
+async def test_a_key_is_looked_up_once_in_a_while(lite: Store, sqlite_config: Config) -> None:
+    now = [0.0]
+    master = read_master_key(sqlite_config.path(sqlite_config.store.master_key_file))
+    ring = KeyRing(master, lite._key_engine, lambda: now[0])
+    asked: list[str] = []
+    event.listen(lite._key_engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    ring.create(7, NOW)
+    asked.clear()
+    for seconds in (0, 299, 300, 599, 600, 601):
+        now[0] = seconds
+        ring.key(7)
+    assert sum(one.startswith("SELECT") for one in asked) == 2
+
+
+async def test_the_other_workers_hear_that_a_key_was_dropped(lite: Store, sqlite_config: Config) -> None:
+    box = await clinic_box(lite)
+    other = Store(sqlite_config)
+    await other.start()
+    assert (await other.read(accounts.box_by_id, box.id, NOW)) == box
+    heard = asyncio.Event()
+    forget = other._shared.keys.forget
+
+    def noted(owner_id: int) -> None:
+        forget(owner_id)
+        heard.set()
+
+    other._wakeups.call("key-dropped", noted)
+    await lite.drop_key(box.id)
+    async with asyncio.timeout(10):
+        await heard.wait()
+    for store in (lite, other):
+        with pytest.raises(KeyMissing):
+            await store.read(accounts.box_by_id, box.id, NOW)
+    with pytest.raises(Conflict):
+        await lite.drop_key(OPERATOR)
+    await other.close()
 
 
 async def test_a_key_that_was_never_made_is_missing(lite: Store) -> None:

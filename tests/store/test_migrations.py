@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from mss.config import Config
@@ -72,6 +73,10 @@ def test_a_difference_would_be_seen(empty_url: str) -> None:
             differences = compare_metadata(MigrationContext.configure(connection), metadata)
     engine.dispose()
     assert {difference[0] for difference in differences} == {"add_index", "remove_column"}
+
+
+def test_the_program_knows_the_newest_migration() -> None:
+    assert ScriptDirectory(str(schema._FOLDER)).get_current_head() == schema.HEAD
 
 
 async def test_a_store_says_whether_its_tables_are_of_this_program(config: Config) -> None:

@@ -158,6 +158,7 @@ async def test_a_clock_set_back_drops_no_keys() -> None:
         json.dumps({"issuer": "https://other.example", "jwks_uri": KEYS_URL}).encode(),
         json.dumps({"issuer": ISSUER, "jwks_uri": "http://id.example/keys"}).encode(),
         json.dumps({"issuer": ISSUER, "jwks_uri": "file:///etc/passwd"}).encode(),
+        json.dumps({"issuer": ISSUER, "jwks_uri": "http://127.0.0.1/keys"}).encode(),
         json.dumps({"issuer": ISSUER, "jwks_uri": 7}).encode(),
     ],
 )

@@ -296,7 +296,7 @@ async def test_bad_tokens_slow_their_source_down_and_lock_nobody(authorities: Pa
         for _ in range(3):
             assert await by_smtp(house, b"XOAUTH2 " + xoauth2(b"garbage", DOCTOR)) == REFUSED
         assert await by_smtp(house, b"XOAUTH2 " + xoauth2(house.issuer.token())) == LATER
-        known = await house.store.read(accounts.credentials, DOCTOR, 1, 300, now())
+        known = await house.store.read(accounts.credentials, DOCTOR, "127.0.0.1", Limits(login_failures_max=1), now())
         assert known.locked_until is None
 
 

@@ -309,11 +309,22 @@ def upgrade() -> None:
         "login_failures",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("login_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("network_digest", sa.LargeBinary(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("stranger", sa.Boolean(), nullable=False),
+        sa.Column("code", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_login_failures")),
     )
     op.create_index("ix_login_failures_at", "login_failures", ["at"], unique=False)
     op.create_index("ix_login_failures_login", "login_failures", ["login_digest", "at"], unique=False)
+    op.create_table(
+        "login_networks",
+        sa.Column("login_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("network_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("login_digest", "network_digest", name=op.f("pk_login_networks")),
+    )
+    op.create_index("ix_login_networks_seen_at", "login_networks", ["seen_at"], unique=False)
     op.create_table(
         "mailboxes",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -431,6 +442,8 @@ def downgrade() -> None:
     op.drop_index("ix_messages_modseq", table_name="messages")
     op.drop_table("messages")
     op.drop_table("mailboxes")
+    op.drop_index("ix_login_networks_seen_at", table_name="login_networks")
+    op.drop_table("login_networks")
     op.drop_index("ix_login_failures_login", table_name="login_failures")
     op.drop_index("ix_login_failures_at", table_name="login_failures")
     op.drop_table("login_failures")
