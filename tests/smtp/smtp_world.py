@@ -111,7 +111,8 @@ class Recorder:
         self._answer("insecure", reply.OK)
 
     async def sign_in(self, session: Session, mechanism: str, given: Given) -> Session | Reply:
-        assert isinstance(given, Credentials)
+        if not isinstance(given, Credentials):
+            return reply.Challenged(535, "5.7.8", "No", (), b'{"status":"401"}')
         self.given.append(given)
         if given.password == Secret(b"right"):
             return replace(session, account=Account(7, given.login, AccountKind.PROFESSIONAL, "", ""))
