@@ -49,11 +49,11 @@ from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
 from mss.tokens.issuer import issuer_of
 from mss.upkeep import Upkeep
+from mss.watch import Watch
 from mss.web import serving
 from mss.webmail import app as webmail
 
 ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "ops")
-_RELOAD_S = 60
 _TRUST_POLL_S = 5
 # What stays for a worker's life is never looked at again; a letter's own objects rarely form cycles.
 _GC_THRESHOLDS = (20_000, 20, 50)
@@ -212,11 +212,12 @@ class Worker:
         self._index = index
         self._clock = clock
         self._store = Store(config)
-        self._material = TlsMaterial(config)
         self._metrics = Metrics()
+        self._material = TlsMaterial(config, self._metrics.responder_said)
+        self._watch = Watch(self._material, config, clock)
+        self._refresher: Refresher | None = None
         self._trust = TrustHolder(self._store, config, clock)
-        self._issuer = issuer_of(config, clock)
-        self._sign_in = SignIn(self._store, clock, config.limits, self._metrics, self._issuer)
+        self._sign_in = SignIn(self._store, clock, config.limits, self._metrics, issuer_of(config, clock))
         self._readers = Readers(config.limits)
         self._hosted = hosted(config)
         self._home = parse_domain(config.domains[0].name)
@@ -235,25 +236,30 @@ class Worker:
             self._begin_relay()
         self._begin_upkeep()
         self._running.loop(self._trust.run(), "trust")
-        self._running.loop(self._reload_material(), "certificates")
+        self._running.loop(self._watch.run(), "certificates")
         if "ops" in self._roles and self._config.ops.listen:
             await self._begin_console()
         _log.info("worker.started", index=self._index, roles=sorted(self._roles), store=self._store.name)
+
+    def look_now(self) -> None:
+        """Read certificates, lists and the trust list again, at once (SIGHUP)."""
+        _log.info("worker.looks", index=self._index)
+        self._watch.look_now()
+        if self._refresher is not None:
+            self._refresher.look_now()
 
     async def stop(self) -> None:
         """End everything; letters under way are answered first."""
         await self._running.end()
         self._readers.close()
         self._sign_in.close()
-        if self._issuer:
-            await self._issuer.close()
         await self._store.close()
         _log.info("worker.stopped", index=self._index)
 
     async def _begin_directory(self) -> None:
-        refresher = Refresher(self._store, self._config, self._clock)
-        self._running.loop(refresher.run(), "directory")
-        self._running.ends.append(refresher.stop)
+        self._refresher = Refresher(self._store, self._config, self._clock)
+        self._running.loop(self._refresher.run(), "directory")
+        self._running.ends.append(self._refresher.stop)
 
     async def _begin_smtp(self) -> None:
         config, clock = self._config, self._clock
@@ -279,7 +285,7 @@ class Worker:
             clock=clock,
             readers=self._readers,
             metrics=self._metrics.smtp,
-            certificate=self._material.client,
+            certificate=self._material.robots.shown,
         )
         context = lambda: self._material.mail_clients  # noqa: E731
         starttls = SubmissionDoor(house, Listener.SUBMISSION)
@@ -325,7 +331,7 @@ class Worker:
             metrics=self._metrics.imap,
             starttls_sockets=self._sockets.imap,
             implicit_tls_sockets=self._sockets.imaps,
-            certificate=self._material.client,
+            certificate=self._material.robots.shown,
             share=self._shares.imap,
         )
         self._running.ends.append(served.close)
@@ -369,19 +375,12 @@ class Worker:
         self._running.ends.append(keeping.stop)
 
     async def _begin_console(self) -> None:
-        application = console.build(self._store, self._config, self._clock, self._metrics, self._trust.current)
+        application = console.build(
+            self._store, self._config, self._clock, self._metrics, self._trust.current, self._material
+        )
         sock = bind_one(self._config.ops.listen, self._index)
         served = await serving.serve(application, sock, self._config.limits)
         self._running.ends.append(served.stop)
-
-    async def _reload_material(self) -> None:
-        while True:
-            await asyncio.sleep(_RELOAD_S)
-            problems = await asyncio.to_thread(self._material.reload)
-            if problems:
-                _log.error("certificates.unusable", problems=problems)
-            elif problems is not None:
-                _log.info("certificates.reloaded")
 
 
 async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: int, parent: int | None) -> None:
@@ -390,6 +389,7 @@ async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: 
     loop = asyncio.get_running_loop()
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, worker.look_now)
     if parent is not None:
         loop.add_reader(parent, _orphaned, parent, index, stopping)
     try:
@@ -424,6 +424,8 @@ def _run_worker(config: Config, roles: frozenset[str], sockets: Sockets, index: 
 def serve(config: Config, *, roles: frozenset[str] = frozenset(ROLES), workers: int = 1) -> int:
     """Run an operator until SIGTERM or SIGINT; returns the exit code. Tables are brought to their newest form first."""
     configure(level=config.log.level, json=config.log.json)
+    # Whoever asks us to look again must not end us while we begin.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     upgrade(config)
     sockets = bind(config, roles, workers)
     if workers <= 1:
@@ -449,6 +451,7 @@ class _Parent:
         """Run until told to stop and all workers are gone."""
         for number in _STOP_SIGNALS:
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._look_now)
         for index in range(self._workers):
             self._start(index)
         code = 0
@@ -476,6 +479,7 @@ class _Parent:
             if pid == 0:
                 for number in _STOP_SIGNALS:
                     signal.signal(number, signal.SIG_DFL)
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 os.close(self._life_write)
                 os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
@@ -488,3 +492,8 @@ class _Parent:
         for pid in self._children:
             with contextlib.suppress(ProcessLookupError):  # It has just ended by itself.
                 os.kill(pid, signal.SIGTERM)
+
+    def _look_now(self, _number: int, _frame: object) -> None:
+        for pid in list(self._children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)

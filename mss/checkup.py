@@ -11,50 +11,33 @@ import http.client
 import os
 import shutil
 import socket
-import ssl
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
+from mss import checkpeers
+from mss.checkpeers import CLOCK_DRIFT, Level
 from mss.clock import Clock, system_clock
 from mss.config import MIB, Config
-from mss.directory import trustlist
 from mss.errors import Malformed, MssError, Unavailable
-from mss.model.address import Address, Domain, parse_domain
-from mss.model.peer import TrustList
-from mss.revocation import Revocation, read_certificates
+from mss.model.address import Address, parse_domain
 from mss.services import operators
 from mss.store import Store, Uow
 from mss.store.engine import fault_of
 from mss.store.keys import OPERATOR
-from mss.tls import certificate_expiry, dn_of, mail_client_context, mx_client_context, mx_server_context
 from mss.tokens.issuer import issuer_of
 
-EXPIRY_WARNING: Final = timedelta(days=30)
 DISK_WARNING_OCTETS: Final = 1024 * MIB
 DISK_WRONG_OCTETS: Final = 100 * MIB
-CLOCK_DRIFT: Final = timedelta(minutes=5)
 LIVE_TIMEOUT_S: Final = 5
 _TOO_LATE: Final = 0
 # The house was built after this day: an earlier clock is not set.
 _BUILT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
-Level = Literal["ok", "warning", "wrong"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line: what was looked at, how it is, and what to do when it is not well."""
-
-    subject: str
-    level: Level
-    text: str
-    remedy: str = ""
+Finding = checkpeers.Finding
 
 
 def run(config: Config, clock: Clock = system_clock) -> tuple[Finding, ...]:
@@ -62,11 +45,11 @@ def run(config: Config, clock: Clock = system_clock) -> tuple[Finding, ...]:
     now = clock()
     checks: tuple[tuple[str, Callable[[Config, datetime], Iterator[Finding]]], ...] = (
         ("domains", _domains),
-        ("certificate", _certificates),
-        ("handshake", _handshake),
+        ("certificate", checkpeers.certificates),
+        ("handshake", checkpeers.handshake),
         ("tokens", _tokens),
-        ("revocation lists", _revocation),
-        ("trust list file", _trust_list_file),
+        ("revocation lists", checkpeers.revocation),
+        ("trust list file", checkpeers.trust_list_file),
         ("master key", _master_key),
         ("store", _store),
         ("files", _files),
@@ -130,23 +113,6 @@ def _postmaster_address(config: Config) -> Address:
     return Address.parse(config.operator.postmaster or f"postmaster@{config.domains[0].name}")
 
 
-# Certificates -----------------------------------------------------------------------------------------------------
-
-
-def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
-    mx_server_context(config)
-    mail_client_context(config)
-    yield Finding("certificate", "ok", f"{trustlist.written_dn(dn_of(_leaf(config)))}, its key matches")
-    yield _expiry("certificate", config.path(config.tls.certificate_file), now)
-    facing = config.tls.client_facing_certificate_file
-    if facing is not None:
-        yield _expiry("client-facing certificate", config.path(facing), now)
-
-    if config.tls.client_ca_file is not None and not config.tls.client_crl_files:
-        remedy = "set [tls] client_crl_files: nobody can say whether a robot's certificate was revoked"
-        yield Finding("robots' certificates", "warning", "no robot can sign in with one", remedy)
-
-
 def _tokens(config: Config, now: datetime) -> Iterator[Finding]:
     """Ask the issuer of tokens for its keys, where there is one."""
     issuer = issuer_of(config, lambda: now)
@@ -158,123 +124,6 @@ def _tokens(config: Config, now: datetime) -> Iterator[Finding]:
     else:
         remedy = "check [tokens] issuer, jwks_url and ca_file, and whether it can be reached from here"
         yield Finding("tokens", "warning", f"no keys can be had of {config.tokens.issuer}", remedy)
-
-
-def _leaf(config: Config) -> Any:
-    return read_certificates(config.path(config.tls.certificate_file))[0]
-
-
-def _expiry(subject: str, path: Path, now: datetime) -> Finding:
-    ends = certificate_expiry(path)
-    days = (ends - now).days
-    if ends <= now:
-        return Finding(subject, "wrong", f"it ended on {ends:%Y-%m-%d}", f"renew {path.name} now: nobody accepts it")
-    if ends - now < EXPIRY_WARNING:
-        return Finding(subject, "warning", f"it ends on {ends:%Y-%m-%d}, in {days} days", f"renew {path.name}")
-    return Finding(subject, "ok", f"it is good until {ends:%Y-%m-%d}")
-
-
-def _handshake(config: Config, now: datetime) -> Iterator[Finding]:
-    """Let our relay shake hands with our MX in memory: chain, purposes and host name are what peers will verify."""
-    hostname = config.operator.hostname
-    try:
-        _shake_hands(mx_server_context(config), mx_client_context(config), hostname)
-    except ssl.SSLCertVerificationError as error:
-        remedy = f"the certificate must chain to ca_file, serve and call, and name {hostname}"
-        yield Finding("handshake", "wrong", f"peers would refuse our certificate: {error.verify_message}", remedy)
-    except ssl.SSLError as error:
-        reason = error.reason or type(error).__name__
-        yield Finding(
-            "handshake", "wrong", f"TLS fails with ourselves: {reason}", "check [tls] certificate and ca_file"
-        )
-    else:
-        yield Finding("handshake", "ok", f"mutual TLS with ourselves as {hostname}")
-
-
-def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, hostname: str) -> None:
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = [
-        client.wrap_bio(to_client, to_server, server_hostname=hostname),
-        server.wrap_bio(to_server, to_client, server_side=True),
-    ]
-    for _ in range(10):
-        if not (ends := [end for end in ends if not _is_done(end)]):
-            return
-    raise ssl.SSLError("the handshake did not end")
-
-
-def _is_done(end: ssl.SSLObject) -> bool:
-    try:
-        end.do_handshake()
-    except ssl.SSLWantReadError:
-        return False
-    return True
-
-
-def _revocation(config: Config, now: datetime) -> Iterator[Finding]:
-    paths = [config.path(path) for path in config.tls.crl_files]
-    if not paths:
-        remedy = "name the authorities' lists in [tls] crl_files: without them no letter comes in or goes out"
-        yield Finding("revocation lists", "wrong", "none is configured", remedy)
-        return
-    grace = timedelta(seconds=config.tls.crl_grace_s)
-    lists, problems = Revocation.load(config.path(config.tls.ca_file), paths, grace)
-    for problem in problems:
-        yield Finding("revocation lists", "wrong", problem, "fetch the lists anew")
-    yield _verdict(lists, config, now)
-    due = lists.next_update
-    if due is not None and due > now:
-        yield Finding("revocation lists", "ok", f"{len(lists.crls)} lists, the first is due on {due:%Y-%m-%d %H:%M}")
-
-
-def _verdict(lists: Revocation, config: Config, now: datetime) -> Finding:
-    """Judge our own certificate as a peer would judge it."""
-    match lists.judge(_leaf(config), now):
-        case "good":
-            return Finding("revocation", "ok", "our certificate is not revoked")
-        case "revoked":
-            return Finding("revocation", "wrong", "our own certificate is revoked", "ask its authority for another")
-        case "stale":
-            return Finding("revocation", "wrong", "a revocation list is past its date", "fetch the lists anew")
-        case _:
-            remedy = "name a list of each authority of the chain in [tls] crl_files"
-            return Finding("revocation", "wrong", "no usable list covers our own chain", remedy)
-
-
-# Trust list -------------------------------------------------------------------------------------------------------
-
-
-def _trust_list_file(config: Config, now: datetime) -> Iterator[Finding]:
-    if config.trust_list.file is None:
-        yield Finding("trust list", "warning", "no file is configured", "name it: [trust_list] file")
-        return
-    octets = config.path(config.trust_list.file).read_bytes()
-    listed = trustlist.parse(octets, fetched_at=now, max_octets=config.limits.trust_list_max_octets)
-    dated = f"{listed.generated_at:%Y-%m-%d}"
-    yield Finding("trust list", "ok", f"{len(listed.domains)} domains, dated {dated}")
-    yield from _own_entries(config, listed)
-
-
-def _own_entries(config: Config, listed: TrustList) -> Iterator[Finding]:
-    own = dn_of(_leaf(config))
-    for domain in config.domains:
-        name = Domain(domain.name.lower())
-        if own in listed.subjects_of(name):
-            yield Finding("trust list", "ok", f"it lists our certificate for {name}")
-        else:
-            remedy = f"ask its manager to list exactly this subject for {name}: {trustlist.written_dn(own)}"
-            yield Finding("trust list", "wrong", f"it does not list our certificate for {name}", remedy)
-
-
-def _list_in_use(config: Config, listed: TrustList | None, now: datetime) -> Finding:
-    if listed is None:
-        return Finding("trust list in use", "wrong", "none was read yet", "mss operator read FILE, or start mss serve")
-    age = now - listed.fetched_at
-    hours = int(age.total_seconds() // 3600)
-    if age > timedelta(seconds=config.trust_list.max_age_s):
-        remedy = "renew the file: every other operator is deferred until then"
-        return Finding("trust list in use", "wrong", f"it was last read {hours} hours ago", remedy)
-    return Finding("trust list in use", "ok", f"version {listed.version}, last read {hours} hours ago")
 
 
 # Store ------------------------------------------------------------------------------------------------------------
@@ -314,10 +163,12 @@ async def _look_into_store(config: Config, now: datetime) -> list[Finding]:
         await store.read(_unlock)
         await store.write(_nothing)
         listed = await store.read(operators.trust_list, now)
+        last = await store.read(operators.readings, 1, now)
         newest = await store.read(_newest_record)
         writable = Finding("store", "ok", "its tables are of the newest form, it can be written and its keys open")
         postmaster = await store.read(_postmaster_box, config)
-        return [writable, _list_in_use(config, listed, now), _clock_finding(now, newest), *postmaster]
+        readings = [checkpeers.list_in_use(config, listed, now), *checkpeers.last_reading(last)]
+        return [writable, *readings, _clock_finding(now, newest), *postmaster]
     except Unavailable as error:
         return [Finding("store", "wrong", str(error), "see that the database runs and its files are ours to write")]
     finally:

@@ -1,7 +1,7 @@
 """The words of the command line: names, options, help. What they do is in `commands`, `instance`, `checkup`, `app`.
 
-It and `cli_proofs` alone name typer. Each command imports what it needs when it runs: help and a typing mistake wait
-for no store. It holds one error map: a clear line on standard error that says what to do, exit code 2 for what was
+With the groups in `commands` it knows typer. Each command imports what it needs when it runs: help and a typing mistake
+wait for no store. It holds one error map: a clear line on standard error that says what to do, exit code 2 for what was
 typed or configured wrongly, 1 for a no, and an incident number for surprises; never a traceback.
 """
 
@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from mss.cli_proofs import certificate_app, delegate_app, subject_app
 from mss.clock import system_clock
 from mss.commands.mishaps import surprise
+from mss.commands.operator import operator_app
+from mss.commands.options import HERE, Addresses, ConfigFile, Limit, group, settings
+from mss.commands.signing import certificate_app, delegate_app, subject_app
 from mss.commands.words import Kind
-from mss.config import BASE_PORT, Config, load
+from mss.config import BASE_PORT, load
 from mss.errors import Misconfigured, MssError, Unavailable
 from mss.model.account import BoxState, DelegationKind
 from mss.model.delivery import DeliveryState
@@ -72,43 +74,29 @@ app = typer.Typer(
 )
 
 
-def _group(name: str, text: str) -> typer.Typer:
-    group = typer.Typer(help=text, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-    app.add_typer(group, name=name)
-    return group
-
-
-account_app = _group("account", "Create accounts and boxes, say who acts for which box.")
-queue_app = _group("queue", "Look at the letters that wait to go to other operators.")
-policy_app = _group("policy", "Ask why a letter would be taken or refused.")
-directory_app = _group("directory", "Import and search the national directory.")
-operator_app = _group("operator", "Read and show the trust list: who carries which domain.")
-audit_app = _group("audit", "Read and check the journal: who did what, decided how.")
+account_app = group("Create accounts and boxes, say who acts for which box.")
+queue_app = group("Look at the letters that wait to go to other operators.")
+policy_app = group("Ask why a letter would be taken or refused.")
+directory_app = group("Import and search the national directory.")
+audit_app = group("Read and check the journal: who did what, decided how.")
+for _name, _sub in {
+    "account": account_app,
+    "queue": queue_app,
+    "policy": policy_app,
+    "directory": directory_app,
+    "operator": operator_app,
+    "audit": audit_app,
+}.items():
+    app.add_typer(_sub, name=_name)
 
 for _name, _sub in {"certificate": certificate_app, "subject": subject_app, "delegate": delegate_app}.items():
     account_app.add_typer(_sub, name=_name)
 
-ConfigFile = Annotated[
-    Path, typer.Option("-c", "--config", envvar="MSS_CONFIG", help="The operator's settings.", show_default="mss.toml")
-]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many lines at most.")]
-Addresses = Annotated[bool, typer.Option("--addresses", help="Show mail addresses and texts that may hold them.")]
 Box = Annotated[str, typer.Argument(metavar="BOX", help="The box's mail address.")]
 Login = Annotated[str, typer.Argument(metavar="LOGIN", help="Who signs in.")]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input; otherwise one is made.")
 ]
-_HERE: Final = Path("mss.toml")
-
-
-def _settings(path: Path) -> Config:
-    """Read the settings and keep the log to what matters on a terminal."""
-    from mss.log import configure
-
-    config = load(path)
-    configure(level="ERROR", json=config.log.json)
-    return config
-
 
 # The instance -----------------------------------------------------------------------------------------------------
 
@@ -171,7 +159,7 @@ def init(
 
 @app.command(epilog="Example: mss serve -c my-operator/mss.toml --roles mx,imap --workers 2")
 def serve(
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     roles: Annotated[str, typer.Option(help="What this process does, with commas; everything when left out.")] = "",
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes share the work.")] = 1,
 ) -> None:
@@ -190,7 +178,7 @@ def serve(
     epilog="Example: mss check -c my-operator/mss.toml",
 )
 def check(
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     live: Annotated[bool, typer.Option("--live", help="Only ask the running operator whether it lives.")] = False,
     ready: Annotated[bool, typer.Option("--ready", help="Only ask it whether it can do its work now.")] = False,
     printed: Annotated[
@@ -203,7 +191,7 @@ def check(
     from mss.commands.output import say
     from mss.commands.settings import effective
 
-    found = _settings(config)
+    found = settings(config)
     if live or ready:
         findings: tuple[checkup.Finding, ...] = (checkup.ready(found) if ready else checkup.live(found),)
     else:
@@ -222,7 +210,7 @@ def check(
 def account_add(
     login: Annotated[str, typer.Argument(metavar="ADDRESS_OR_LOGIN", help="A mail address; a patient's own word.")],
     kind: Annotated[Kind, typer.Option(help="A person, an organisation, a robot, or a patient.")],
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     name: Annotated[str, typer.Option(help="What others see instead of the address.")] = "",
     box: Annotated[
         list[str] | None,
@@ -244,7 +232,7 @@ def account_add(
     traits = Traits(birth_name, first_name, birth_date, sex)
     wish = accounts.Wish(login, kind, name, tuple(box or ()), ins_oid, traits, red_list)
     password = _password(password_stdin)
-    added = accounts.add(_settings(config), system_clock, wish, password)
+    added = accounts.add(settings(config), system_clock, wish, password)
     made = "with a new box" if added.new_box else "for the box that was there"
     say(f"Created the account {added.account.login}, {made} of kind {added.box.kind} ({added.box.state}).")
     _say_password(password, password_stdin)
@@ -267,34 +255,34 @@ def _say_password(password: str, from_stdin: bool) -> None:
 def account_grant(
     login: Login,
     box: Box,
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     kind: Annotated[DelegationKind, typer.Option("--as", help="On what ground.")] = DelegationKind.MEMBER,
 ) -> None:
     """Let an account act for a further box."""
     from mss.commands import accounts
     from mss.commands.output import say
 
-    granted = accounts.grant(_settings(config), system_clock, login, box, kind)
+    granted = accounts.grant(settings(config), system_clock, login, box, kind)
     say(f"The account may now act for the {granted.kind} box, as {kind}.")
 
 
 @account_app.command("list", epilog="Example: mss account list -c my-operator/mss.toml")
-def account_list(config: ConfigFile = _HERE, addresses: Addresses = False) -> None:
+def account_list(config: ConfigFile = HERE, addresses: Addresses = False) -> None:
     """List who signs in and for which boxes they act; patients' addresses only with --addresses."""
     from mss.commands import accounts, shown
 
-    everybody = accounts.everybody(_settings(config), system_clock)
+    everybody = accounts.everybody(settings(config), system_clock)
     shown.accounts(everybody, addresses=addresses)
 
 
 @account_app.command("passwd", epilog="Example: mss account passwd marie@hopital.example")
-def account_passwd(login: Login, config: ConfigFile = _HERE, password_stdin: PasswordStdin = False) -> None:
+def account_passwd(login: Login, config: ConfigFile = HERE, password_stdin: PasswordStdin = False) -> None:
     """Give an account a new password and end its web sessions."""
     from mss.commands import accounts
     from mss.commands.output import say
 
     password = _password(password_stdin)
-    accounts.set_password(_settings(config), system_clock, login, password)
+    accounts.set_password(settings(config), system_clock, login, password)
     say("The password is changed, and every web session of the account has ended.")
     _say_password(password, password_stdin)
 
@@ -303,13 +291,13 @@ def account_passwd(login: Login, config: ConfigFile = _HERE, password_stdin: Pas
 def account_state(
     box: Box,
     state: Annotated[BoxState, typer.Argument(help="open, closed, or for patients opposed, unopened.")],
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
 ) -> None:
     """Open or close a box, or note that its patient opposed it."""
     from mss.commands import accounts
     from mss.commands.output import say
 
-    before = accounts.set_state(_settings(config), system_clock, box, state)
+    before = accounts.set_state(settings(config), system_clock, box, state)
     say(f"The {before.kind} box was {before.state} and is now {state}.")
 
 
@@ -318,7 +306,7 @@ def account_state(
 
 @queue_app.command("list", epilog="Example: mss queue list --state failed")
 def queue_list(
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     state: Annotated[list[DeliveryState] | None, typer.Option(help="Those that wait, when left out.")] = None,
     limit: Limit = 100,
     addresses: Addresses = False,
@@ -328,7 +316,7 @@ def queue_list(
 
     now = system_clock()
     wanted = frozenset(state or letters.WAITING)
-    entries, summary = letters.queue(_settings(config), system_clock, wanted, limit)
+    entries, summary = letters.queue(settings(config), system_clock, wanted, limit)
     shown.queue(entries, summary, now, addresses=addresses)
 
 
@@ -340,7 +328,7 @@ def welcome(
     sender: Annotated[str, typer.Option("--from", metavar="BOX", help="The professional box that writes.")],
     to: Annotated[str, typer.Option("--to", metavar="INS", help="The patient's matricule INS or address.")],
     document: Annotated[list[Path], typer.Option(help="A clinical document (CDA R2); once for each.")],
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     twin: Annotated[list[Path] | None, typer.Option(help="Its readable PDF, when the CDA holds none.")] = None,
     text: Annotated[str, typer.Option(help="What the letter says; a French default when left out.")] = "",
     reply_to: Annotated[str, typer.Option(metavar="BOX", help="Where the patient's answer goes.")] = "",
@@ -353,7 +341,7 @@ def welcome(
     order = letters.WelcomeOrder(
         sender, to, tuple(document), tuple(twin or ()), text, reply_to, not no_answer, software
     )
-    sent = letters.send_welcome(_settings(config), system_clock, order)
+    sent = letters.send_welcome(settings(config), system_clock, order)
     shown.sent(sent)
     if not sent.receipt.accepted:
         raise typer.Exit(1)
@@ -363,7 +351,7 @@ def welcome(
 def policy_explain(
     sender: Annotated[str, typer.Option("--from", metavar="ADDRESS", help='Who writes; "Name <address>" too.')],
     to: Annotated[str, typer.Option("--to", metavar="ADDRESS", help="Whom to.")],
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     subject: Annotated[str, typer.Option(help="The letter's subject, for instance [FIN].")] = "Question",
     header: Annotated[
         list[str] | None, typer.Option(metavar="FIELD", help='A header field, such as "X-MSS-MES: FIN".')
@@ -375,30 +363,30 @@ def policy_explain(
     from mss.commands.output import say
 
     question = explain.Question(sender, to, subject, tuple(header or ()), peer_domain)
-    for line in explain.explain(_settings(config), system_clock, question):
+    for line in explain.explain(settings(config), system_clock, question):
         say(line)
 
 
-# Directory and trust list -----------------------------------------------------------------------------------------
+# Directory -------------------------------------------------------------------------------------------------------
 
 
 @directory_app.command("import", epilog="Example: mss directory import Extraction_Correspondance_MSSante.txt")
 def directory_import(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The extraction: UTF-8, | between fields.")],
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
 ) -> None:
     """Import the national directory's extraction; the old one is searched until the new one is complete."""
     from mss.commands import trust
     from mss.commands.output import say
 
-    imported = trust.import_file(_settings(config), system_clock, file)
+    imported = trust.import_file(settings(config), system_clock, file)
     say(f"Imported {imported.parties} entries; {imported.bad_rows} lines could not be read and were left out.")
 
 
 @directory_app.command("search", epilog="Example: mss directory search durand --town bordeaux")
 def directory_search(
     words: Annotated[list[str] | None, typer.Argument(metavar="WORDS", help="Beginnings of names.")] = None,
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     profession: Annotated[str, typer.Option(help="A profession or its code.")] = "",
     town: Annotated[str, typer.Option(help="The beginning of a town's name.")] = "",
     address: Annotated[str, typer.Option(help="Words of the mail address.")] = "",
@@ -409,48 +397,8 @@ def directory_search(
     from mss.services.operators import DirectoryQuery
 
     query = DirectoryQuery(" ".join(words or ()), profession, town, address)
-    found = trust.search(_settings(config), system_clock, query, limit)
+    found = trust.search(settings(config), system_clock, query, limit)
     shown.parties(found)
-
-
-@operator_app.command("list", epilog="Example: mss operator list gip")
-def operator_list(
-    words: Annotated[list[str] | None, typer.Argument(metavar="WORDS", help="Words of a name or a domain.")] = None,
-    config: ConfigFile = _HERE,
-) -> None:
-    """List the operators of the trust space and how many domains each one carries."""
-    from mss.commands import shown, trust
-
-    listed = trust.current(_settings(config), system_clock)
-    shown.operators(listed, trust.by_operator(listed, " ".join(words or ())))
-
-
-@operator_app.command("show", epilog="Example: mss operator show patient.mssante.fr")
-def operator_show(
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain of the trust space.")],
-    config: ConfigFile = _HERE,
-) -> None:
-    """Show which certificates may carry letters for a domain."""
-    from mss.commands import trust
-    from mss.commands.output import say
-    from mss.directory.trustlist import written_dn
-
-    for subject in trust.subjects_of(trust.current(_settings(config), system_clock), domain):
-        say(written_dn(subject))
-
-
-@operator_app.command("read", epilog="Example: mss operator read listeblanchemssante.xml")
-def operator_read(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The trust list, in XML.")],
-    config: ConfigFile = _HERE,
-    accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Take it though many domains are gone.")] = False,
-) -> None:
-    """Read a trust list and use it from now on; a bad one is refused and the one in use stays."""
-    from mss.commands import trust
-    from mss.commands.output import say, when
-
-    new = trust.read_list(_settings(config), system_clock, file, accept_loss=accept_loss)
-    say(f"Version {new.version} is in use: {len(new.domains)} domains, made {when(new.generated_at)}.")
 
 
 # Journal ----------------------------------------------------------------------------------------------------------
@@ -458,34 +406,34 @@ def operator_read(
 
 @audit_app.command("list", epilog="Example: mss audit list --action letter.refuse")
 def audit_list(
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     action: Annotated[str, typer.Option(help="Only these, such as letter or letter.refuse.")] = "",
     limit: Limit = 50,
 ) -> None:
     """List the newest records of the journal."""
     from mss.commands import journal, shown
 
-    shown.records(journal.newest(_settings(config), action, limit))
+    shown.records(journal.newest(settings(config), action, limit))
 
 
 @audit_app.command("receipt", epilog="Example: mss audit receipt 3f9c2a7b11d04e58")
 def audit_receipt(
     number: Annotated[str, typer.Argument(metavar="NUMBER", help="What stood after “250” when the letter was taken.")],
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
 ) -> None:
     """Say what became of a letter, by its receipt number."""
     from mss.commands import journal, shown
 
-    shown.records(journal.of_receipt(_settings(config), number))
+    shown.records(journal.of_receipt(settings(config), number))
 
 
 @audit_app.command("verify", epilog="Example: mss audit verify")
-def audit_verify(config: ConfigFile = _HERE) -> None:
+def audit_verify(config: ConfigFile = HERE) -> None:
     """Check that no record of the journal was changed or taken away; exit code 1 when one was."""
     from mss.commands import journal
     from mss.commands.output import say_marked
 
-    checked = journal.verify(_settings(config))
+    checked = journal.verify(settings(config))
     for writer, number in checked.broken:
         say_marked("✗", f"record {number} of {writer} does not follow from the one before")
     if checked.broken:

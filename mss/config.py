@@ -56,13 +56,24 @@ class StoreConfig:
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """Certificates. `ca_file` holds all CAs that peers may chain to, roots and intermediates."""
+    """Certificates. `ca_file` holds all CAs that peers may chain to, roots and intermediates.
+
+    Revocation lists come from files, and by http(s) into `crl_dir`. OCSP adds a no, never a yes: `soft` lets the lists
+    decide when a responder is silent, `hard` defers.
+    """
 
     certificate_file: Path = Path("certs/operator.pem")
     key_file: Path = Path("certs/operator.key")
     ca_file: Path = Path("certs/ca.pem")
+    reload_s: int = 60
     crl_files: tuple[Path, ...] = ()
+    crl_urls: tuple[str, ...] = ()
+    crl_from_certificates: bool = True
+    crl_dir: Path = Path("data/crl")
+    crl_fetch_s: int = 3600
     crl_grace_s: int = 4 * 3600
+    ocsp: Literal["off", "soft", "hard"] = "soft"
+    ocsp_timeout_s: int = 5
     client_facing_certificate_file: Path | None = None
     client_facing_key_file: Path | None = None
     client_ca_file: Path | None = None
@@ -137,12 +148,19 @@ class OpsConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrustListConfig:
-    """The liste blanche. Past `max_age_s` since its last good reading every peer is deferred."""
+    """The liste blanche, from a `file` or an https `url`. Past `max_age_s` since its last good reading every peer is
+    deferred."""
 
     file: Path | None = None
     refresh_s: int = 300
+    url: str = ""
+    url_ca_file: Path | None = None
+    url_certificate: bool = False
+    fetch_s: int = 3600
+    signer_file: Path | None = None
     max_age_s: int = 3 * 86400
     shrink_max_share: float = 0.2
+    history_max: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +243,11 @@ class Limits:
     xml_depth_max: int = 200
     filing_max_octets: int = 5_000_000
     trust_list_max_octets: int = 50 * MIB
+    fetch_timeout_s: int = 60
+    crl_max_octets: int = 50 * MIB
+    crl_points_max: int = 50
+    ocsp_max_octets: int = 64 * KIB
+    ocsp_cached_max: int = 10_000
     extraction_max_octets: int = 500 * MIB
     search_results_max: int = 50
     http_body_max_octets: int = 30 * MIB
@@ -420,3 +443,11 @@ def _check(config: Config, name: str) -> None:
         raise Misconfigured(f"{name}: [tokens] needs audiences or clients: say whom a token must be made for")
     if tokens.issuer and not tokens.algorithms:
         raise Misconfigured(f"{name}: [tokens] algorithms is empty: no token could be proven")
+    listed = config.trust_list
+    if listed.url and not listed.url.startswith("https://"):
+        raise Misconfigured(f"{name}: “trust_list.url” must begin with https://: the list says who may enter")
+    if listed.url and listed.file is not None:
+        raise Misconfigured(f"{name}: [trust_list] names a file and a url: keep one")
+    for url in config.tls.crl_urls:
+        if not url.startswith(("http://", "https://")):
+            raise Misconfigured(f"{name}: “tls.crl_urls”: {url[:100]} is neither http:// nor https://")

@@ -1,7 +1,8 @@
 """The development PKI: three levels like IGC-Santé's, revocation lists, leaves for operators (RFC 5280).
 
 It does not belong in production, where IGC-Santé issues the certificates, and it checks nobody: `mss.tls` does.
-Keys are ECDSA P-256, unencrypted, readable by their owner alone, made where they are asked for and never committed.
+Keys are ECDSA P-256 (a leaf may have RSA), unencrypted, readable by their owner alone, made where they are asked for
+and never committed.
 
 An authority is a folder: root.pem, root.key, intermediate.pem, intermediate.key, ca.pem (both certificates)
 and crl.pem (both lists). The lists are also the authority's only memory of what it revoked.
@@ -17,11 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from mss.errors import Misconfigured
 
@@ -40,6 +42,7 @@ _OIDS = {
 }
 
 Subject = Mapping[str, str] | Sequence[tuple[str, str]]
+_Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +98,23 @@ def issue(
     now: datetime,
     days: int = LEAF_DAYS,
     name: str = "operator",
+    key_kind: Literal["curve", "rsa"] = "curve",
+    crl_url: str = "",
+    ocsp_url: str = "",
 ) -> tuple[Path, Path]:
     """Make a server and client leaf; return the paths of its chain (leaf, intermediate) and of its key.
 
     `subject` goes in the order given. `hostnames` may hold IP addresses; localhost and 127.0.0.1 are added.
-    Negative `days` make a leaf that expired so many days ago.
+    Negative `days` make a leaf that expired so many days ago. `crl_url` and `ocsp_url` are named in it when given.
     """
     issuer = _load(authority, "intermediate")
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = rsa.generate_private_key(65537, 2048) if key_kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
     end = now + timedelta(days=days)
     builder = _builder(_name(subject), issuer.certificate.subject, key, min(now, end) - _BACKDATED, end)
     for extension, critical in _leaf_extensions(issuer, key, hostnames):
         builder = builder.add_extension(extension, critical)
+    for extension in _places(crl_url, ocsp_url):
+        builder = builder.add_extension(extension, critical=False)
     leaf = builder.sign(issuer.key, hashes.SHA256())
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     chain_path, key_path = directory / f"{name}.pem", directory / f"{name}.key"
@@ -160,7 +168,7 @@ def _make_ca(directory: Path, file: str, cn: str, organisation: str, now: dateti
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, start: datetime, end: datetime
+    subject: x509.Name, issuer: x509.Name, key: _Key, start: datetime, end: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -173,9 +181,7 @@ def _builder(
     )
 
 
-def _leaf_extensions(
-    issuer: _Issuer, key: ec.EllipticCurvePrivateKey, hostnames: Sequence[str]
-) -> list[tuple[x509.ExtensionType, bool]]:
+def _leaf_extensions(issuer: _Issuer, key: _Key, hostnames: Sequence[str]) -> list[tuple[x509.ExtensionType, bool]]:
     names = dict.fromkeys([*hostnames, "localhost", "127.0.0.1"])
     return [
         (x509.BasicConstraints(ca=False, path_length=None), True),
@@ -185,6 +191,20 @@ def _leaf_extensions(
         (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
         (x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), False),
     ]
+
+
+def _places(crl_url: str, ocsp_url: str) -> list[x509.ExtensionType]:
+    """Return where the leaf's lists and its responder are."""
+    found: list[x509.ExtensionType] = []
+    if crl_url:
+        point = x509.DistributionPoint([x509.UniformResourceIdentifier(crl_url)], None, None, None)
+        found.append(x509.CRLDistributionPoints([point]))
+    if ocsp_url:
+        place = x509.UniformResourceIdentifier(ocsp_url)
+        found.append(
+            x509.AuthorityInformationAccess([x509.AccessDescription(AuthorityInformationAccessOID.OCSP, place)])
+        )
+    return found
 
 
 def _general_name(name: str) -> x509.GeneralName:
@@ -259,7 +279,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _private_pem(key: _Key) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

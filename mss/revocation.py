@@ -1,7 +1,8 @@
 """Revocation lists: which count, what they say of a certificate, and how old they may be (RFC 5280 section 6.3).
 
-It shakes no hands and fetches nothing: lists are files (MSSANTE.md ECO.1.1.6, ECO.1.1.7, ECO.1.1.10). OpenSSL builds
-the chains and searches the lists; dates of lists are compared here, because it knows no grace.
+It shakes no hands and fetches nothing: lists are files (MSSANTE.md ECO.1.1.6, ECO.1.1.7, ECO.1.1.10), which `mss.crl`
+may have fetched. OpenSSL builds the chains and searches the lists; dates of lists are compared here, because it knows
+no grace.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import crypto
 
 from mss.errors import Malformed, Misconfigured, Unavailable
+
+Certificate = x509.Certificate
 
 _LEAVES_MAX = 10_000
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which pyOpenSSL does not name.
@@ -30,7 +33,7 @@ _NO_CHECK_TIME = 0x200000
 _NOT_YET_VALID, _HAS_EXPIRED, _REVOKED = 9, 10, 23
 _CRL_BLOCK = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 
-Verdict = Literal["good", "revoked", "unknown", "stale"]
+Verdict = Literal["good", "revoked", "unknown", "stale", "expired"]
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 _ListKey = tuple[bytes, bytes]  # Digest of the signer's key, scope (issuing distribution point).
 
@@ -95,13 +98,39 @@ class Revocation:
         Malformed: outside the dates of the chain. Unavailable: an authority of the chain is not known.
         """
         digest = leaf.fingerprint(SHA256())
-        found = self._found.get(digest)
-        if found is None or not found.begins <= now <= found.ends:
-            found = self._find(leaf, now)
-            if len(self._found) >= _LEAVES_MAX:
-                self._found.clear()
-            self._found[digest] = found
+        known = self.judge_known(digest, now)
+        if known is not None:
+            return known
+        found = self._find(leaf, now)
+        if len(self._found) >= _LEAVES_MAX:
+            self._found.clear()
+        self._found[digest] = found
         return self._freshness(found.issuers, now) if found.listed == "good" else found.listed
+
+    def judge_known(self, fingerprint: bytes, now: datetime) -> Verdict | None:
+        """Return `judge` of a leaf that it was asked about before, by its SHA-256; None when it must be asked."""
+        found = self._found.get(fingerprint)
+        if found is None or not found.begins <= now <= found.ends:
+            return None
+        return self._freshness(found.issuers, now) if found.listed == "good" else found.listed
+
+    def issuer_of(self, leaf: x509.Certificate) -> x509.Certificate | None:
+        """Return the authority that signed a leaf."""
+        return next((known for known in self.authorities if _issued(known, leaf)), None)
+
+    def objection(self, octets: bytes) -> str | None:
+        """Return why the lists in these octets must not be kept beside those in use; None when they may."""
+        try:
+            crls = _parse_lists(octets)
+        except (ValueError, x509.DuplicateExtension):
+            return "it is no revocation list that can be read"
+        _, problems = signed_lists(crls, self.authorities, self.crls)
+        return problems[0] if problems else None
+
+    @property
+    def points(self) -> frozenset[str]:
+        """Where the authorities' own certificates say that lists are to be had."""
+        return frozenset(url for known in self.authorities for url in points_of(known))
 
     @property
     def next_update(self) -> datetime | None:
@@ -152,9 +181,13 @@ def signed_lists(
     authorities: Iterable[x509.Certificate],
     held: Mapping[_ListKey, x509.CertificateRevocationList],
 ) -> tuple[dict[_ListKey, x509.CertificateRevocationList], list[str]]:
-    """Return `held` with the lists that an authority signed and that are no older, and why others were left out."""
+    """Return `held` with the lists that an authority signed and that are no older, and why others were left out.
+
+    Of several lists with one signer and scope the newest counts, whatever the order.
+    """
     known = list(authorities)
-    kept, problems = dict(held), []
+    given: dict[_ListKey, x509.CertificateRevocationList] = {}
+    problems = []
     for crl in crls:
         signer = next((ca for ca in known if _is_signed(crl, ca)), None)
         if signer is None:
@@ -163,11 +196,31 @@ def signed_lists(
             problems.append("a revocation list is a delta: complete lists are needed")
         else:
             key = (_key_digest(signer), _scope(crl))
-            if key in kept and _is_newer(kept[key], crl):
-                problems.append("a revocation list is older than the one in use")
-            else:
-                kept[key] = crl
-    return kept, problems
+            if key not in given or not _is_newer(given[key], crl):
+                given[key] = crl
+    older = [key for key, crl in given.items() if key in held and _is_newer(held[key], crl)]
+    problems += ["a revocation list is older than the one in use" for _ in older]
+    return {**held, **{key: crl for key, crl in given.items() if key not in older}}, problems
+
+
+def points_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Return the distribution points of complete lists that a certificate names, as URLs of any scheme."""
+    found = _extension(certificate, x509.CRLDistributionPoints)
+    return tuple(
+        str(name.value)
+        for point in found or ()
+        if point.reasons is None and point.crl_issuer is None
+        for name in point.full_name or ()
+        if isinstance(name, x509.UniformResourceIdentifier)
+    )
+
+
+def _issued(authority: x509.Certificate, leaf: x509.Certificate) -> bool:
+    try:
+        leaf.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def _store_of(authorities: Iterable[x509.Certificate]) -> crypto.X509Store:
@@ -191,7 +244,7 @@ def _scope(crl: x509.CertificateRevocationList) -> bytes:
     return point.public_bytes() if point else b""
 
 
-def _extension(crl: x509.CertificateRevocationList, kind: type[_Extension]) -> _Extension | None:
+def _extension(crl: x509.CertificateRevocationList | x509.Certificate, kind: type[_Extension]) -> _Extension | None:
     try:
         return crl.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:

@@ -6,7 +6,8 @@ and MSSANTE.md ECO.1.1.1 to ECO.1.1.10.
 Rules of this file:
 1. A handshake proves chain, dates and possession of the key; revocation is judged after it, so that the peer
    gets an SMTP reply that says why instead of a TLS alert.
-2. A resumed session proves nothing about today: chain and dates are verified again each time.
+2. A resumed session proves nothing about today, nor does an old connection: chain, dates and revocation are verified
+   again for each session, and again for each letter.
 3. What cannot be used (a mismatched key, a list with a bad signature, an older list) never replaces what works.
 """
 
@@ -15,28 +16,35 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
+from mss import crl, ocsp, robots
 from mss.config import Config
-from mss.errors import Malformed, Misconfigured
+from mss.errors import Malformed, Misconfigured, MssError, Unavailable
+from mss.log import get_logger
 from mss.model.address import Domain
-from mss.model.peer import DN, ClientCertificate, Peer, TrustList
-from mss.revocation import Revocation, read_certificates
+from mss.model.peer import Peer, TrustList
+from mss.revocation import Revocation, points_of, read_certificates
+from mss.robots import dn_of as dn_of
 
-# ECO.1.1.3 allows the four RSA suites; the ECDSA ones have the same key exchange, cipher and digest, and serve
-# certificates on elliptic curves, which the development PKI issues. TLS 1.3 brings its own suites.
+# The four suites of ECO.1.1.3, and no other, for TLS 1.2; TLS 1.3 brings its own.
 _TLS12_SUITES = (
-    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-    "ECDHE-ECDSA-AES256-SHA384:ECDHE-RSA-AES256-SHA384:"
-    "ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-SHA384:ECDHE-RSA-AES128-SHA256"
 )
+# Who holds a key on an elliptic curve, which IGC-Santé does not issue and the development PKI does, could speak no TLS
+# 1.2 with these alone: the same key exchange, ciphers and digests are added.
+_TLS12_SUITES_OF_CURVES = _TLS12_SUITES.replace("RSA", "ECDSA")
 _SESSIONS_MAX = 1000
+_SAID_EVERY = timedelta(minutes=1)
+
+_log = get_logger("tls")
 
 _Context = TypeVar("_Context", bound=ssl.SSLContext)
 
@@ -47,9 +55,9 @@ _Context = TypeVar("_Context", bound=ssl.SSLContext)
 def mx_server_context(config: Config) -> ssl.SSLContext:
     """Return the MX's context: a client certificate that chains to `ca_file` is required (mutual TLS).
 
-    TLS 1.2 offers the suites of ECO.1.1.3 and their ECDHE-ECDSA equivalents only. Sessions resume.
+    TLS 1.2 offers the suites of ECO.1.1.3 only (docs/decisions/suites.md). Sessions resume.
     """
-    context = _own(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *_own_files(config))
+    context = _own(TellingContext(ssl.PROTOCOL_TLS_SERVER), *_own_files(config))
     context.verify_mode = ssl.CERT_REQUIRED
     _trust(context, config.path(config.tls.ca_file))
     return context
@@ -61,16 +69,8 @@ def client_facing_context(config: Config) -> ssl.SSLContext:
 
 
 def mail_client_context(config: Config) -> ssl.SSLContext:
-    """Return the context of submission and IMAP: a client may show a certificate that chains to `client_ca_file`.
-
-    Without that setting none is asked for. A certificate that does not chain, or is outside its dates, ends the
-    handshake; none at all does not.
-    """
-    context = client_facing_context(config)
-    if config.tls.client_ca_file:
-        context.verify_mode = ssl.CERT_OPTIONAL
-        _trust(context, config.path(config.tls.client_ca_file))
-    return context
+    """Return the context of submission and IMAP: robots may show a certificate, if the settings say whose."""
+    return robots.ask(client_facing_context(config), config)
 
 
 def mx_client_context(config: Config) -> OutgoingContext:
@@ -79,6 +79,88 @@ def mx_client_context(config: Config) -> OutgoingContext:
     _own(context, *_own_files(config))
     _trust(context, config.path(config.tls.ca_file))
     return context
+
+
+def fetching_context(config: Config) -> ssl.SSLContext:
+    """Return the context for fetching revocation lists and answers by https: the machine's authorities count, and ours.
+
+    They carry their own signatures: the connection proves nothing.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_default_certs()
+    _trust(context, config.path(config.tls.ca_file))
+    return context
+
+
+def list_context(config: Config) -> ssl.SSLContext:
+    """Return the context for fetching the trust list: only the authorities that the settings name count."""
+    listed = config.trust_list
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _trust(context, config.path(listed.url_ca_file or config.tls.ca_file))
+    if listed.url_certificate:
+        _load_pair(context, *_own_files(config))
+    return context
+
+
+def inspecting_context(config: Config) -> ssl.SSLContext:
+    """Return the relay's context without its judgement, to look at a certificate that it refuses. Never for letters."""
+    context = mx_client_context(config)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def why_not(error: BaseException) -> str:
+    """Return in a few words why a handshake failed, from the error of whatever library made it."""
+    message = getattr(error, "verify_message", None) or getattr(error, "reason", None)
+    return str(message or type(error).__name__)
+
+
+class _TellingObject(ssl.SSLObject):
+    """An end of a handshake that keeps the alert for the peer when the handshake fails."""
+
+    outgoing: ssl.MemoryBIO
+
+    def do_handshake(self) -> None:
+        """Shake hands as SSLObject does; `alert` of the error holds the octets that were not sent."""
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            error.alert = self.outgoing.read()  # type: ignore[attr-defined]
+            raise
+
+
+class TellingContext(ssl.SSLContext):
+    """A server context whose failed handshakes tell the peer why.
+
+    asyncio and uvloop cut a connection whose handshake failed and drop the alert that OpenSSL wrote for the peer:
+    whoever serves takes it from the error (`alert_of`) and sends it.
+    """
+
+    sslobject_class = _TellingObject
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """Wrap as SSLContext does."""
+        made = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        if isinstance(made, _TellingObject):
+            made.outgoing = outgoing
+        return made
+
+
+def alert_of(error: BaseException) -> bytes:
+    """Return the octets that tell the peer why a handshake failed; empty when there are none."""
+    return bytes(getattr(error, "alert", b""))
 
 
 class OutgoingContext(ssl.SSLContext):
@@ -126,10 +208,16 @@ def _client_facing_files(config: Config) -> tuple[Path, Path]:
 
 def _own(context: _Context, certificate: Path, key: Path) -> _Context:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_TLS12_SUITES)
+    context.set_ciphers(_suites_for(certificate))
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     _load_pair(context, certificate, key)
     return context
+
+
+def _suites_for(certificate: Path) -> str:
+    """Return the suites of TLS 1.2 for the holder of a certificate."""
+    key = read_certificates(certificate)[0].public_key()
+    return f"{_TLS12_SUITES_OF_CURVES}:{_TLS12_SUITES}" if isinstance(key, EllipticCurvePublicKey) else _TLS12_SUITES
 
 
 def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
@@ -174,29 +262,8 @@ def peer_of(
         raise Malformed("the peer's certificate cannot be read") from error
     verdict = revocation.judge(leaf, now)
     common_name = next((value for kind, value in subject.attributes if kind == "CN"), "")
-    return Peer(subject, common_name, format(leaf.serial_number, "x"), ip, verdict)
-
-
-def client_of(end: object, revocation: Revocation, *, now: datetime) -> ClientCertificate | None:
-    """Return the certificate that a client of ours showed in its session; None when it showed none.
-
-    Malformed: it is outside its dates by now. Unavailable: its chain is no longer known.
-    """
-    der = end.getpeercert(binary_form=True) if isinstance(end, ssl.SSLObject | ssl.SSLSocket) else None
-    if not der:
-        return None
-    peer = peer_of(der, revocation, ip="", now=now)
-    return ClientCertificate(peer.subject, hashlib.sha256(der).hexdigest(), peer.revocation)
-
-
-def fingerprint_of(certificate: x509.Certificate) -> str:
-    """Return a certificate's SHA-256 fingerprint in hexadecimal."""
-    return certificate.fingerprint(SHA256()).hex()
-
-
-def dn_of(certificate: x509.Certificate) -> DN:
-    """Return a certificate's subject as a comparable name."""
-    return DN.of([(attribute.oid.dotted_string, str(attribute.value)) for attribute in certificate.subject])
+    serial, responder = format(leaf.serial_number, "x"), ocsp.responder_of(leaf) or ""
+    return Peer(subject, common_name, serial, ip, verdict, der, hashlib.sha256(der).digest(), responder)
 
 
 def pin(peer: Peer, domain: Domain, trust_list: TrustList) -> str | None:
@@ -222,19 +289,29 @@ class TlsMaterial:
     certificate.
     """
 
-    def __init__(self, config: Config) -> None:
-        """Read everything; Misconfigured says which file to mend."""
+    def __init__(self, config: Config, count: Callable[[str], None] = lambda _: None) -> None:
+        """Read everything; Misconfigured says which file to mend. `count` is told what responders said."""
         self._config = config
+        self.robots = robots.Robots(config)
+        """What robots of ours sign in with."""
         self._stamps = self._stamp()
-        self._revocation, problems = self._load_revocation(None)
+        self._revocation, problems = self._load_revocation(None, [])
         if problems:
             raise Misconfigured("; ".join(problems))
+        self.problems: tuple[str, ...] = ()
+        """What is wrong with the files since the last reload: what worked before is in use instead."""
+        # What others published must not stop a start: it is left out, and said.
+        self._revocation, problems = self._load_revocation(self._revocation, self._fetched())
+        self.problems = tuple(problems)
         self._mx_server, self._mx_client = mx_server_context(config), mx_client_context(config)
+        self._fetching: ssl.SSLContext | None = None
+        self._points: dict[str, None] = {}
+        self._said: dict[bytes, datetime] = {}
+        tls, limits = config.tls, config.limits
+        bounds = ocsp.Bounds(tls.ocsp_timeout_s, limits.ocsp_max_octets, limits.ocsp_cached_max)
+        self._responders = ocsp.Responders(bounds, count)
         self.client_facing = client_facing_context(config)
         """The context of the webmail: browsers are not asked for certificates."""
-        self._client_revocation, problems = self._load_client_revocation(None)
-        if problems:
-            raise Misconfigured("; ".join(problems))
         self._mail_clients = mail_client_context(config)
 
     @property
@@ -252,28 +329,105 @@ class TlsMaterial:
         """The context of submission and IMAP."""
         return self._mail_clients
 
-    def client(self, end: object, now: datetime) -> ClientCertificate | None:
-        """Return `client_of` with the lists in use; None where no certificate is asked for."""
-        revocation = self._client_revocation
-        return None if revocation is None else client_of(end, revocation, now=now)
-
     @property
     def revocation(self) -> Revocation:
         """What `peer_of` judges by."""
         return self._revocation
 
+    @property
+    def fetching(self) -> ssl.SSLContext:
+        """The context for fetching lists and answers, made when it is first needed."""
+        if self._fetching is None:
+            self._fetching = fetching_context(self._config)
+        return self._fetching
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Where revocation lists are to be fetched: as configured, and as certificates name the places."""
+        tls = self._config.tls
+        if not tls.crl_from_certificates:
+            return tls.crl_urls
+        own = points_of(read_certificates(self._config.path(tls.certificate_file))[0])
+        return tuple(dict.fromkeys((*tls.crl_urls, *sorted(self._revocation.points), *own, *self._points)))
+
     def peer(self, end: bytes | ssl.SSLObject | ssl.SSLSocket | None, *, ip: str, now: datetime) -> Peer:
         """Return `peer_of` with the lists in use."""
         return peer_of(end, self.revocation, ip=ip, now=now)
 
-    def reload(self) -> list[str] | None:
-        """Read the files again when one changed; return the problems, or None when nothing changed.
+    async def met(self, end: bytes | ssl.SSLObject | ssl.SSLSocket | None, *, ip: str, now: datetime) -> Peer:
+        """Return `peer`, and what its responder says of it (OCSP) when the lists say nothing against it."""
+        peer = self.peer(end, ip=ip, now=now)
+        self._note_points(peer)
+        return await self._responded(peer, now, first=True)
 
-        What cannot be used is reported once, and what worked stays in use: a renewal that goes wrong does not keep
-        a new revocation list out. It reads files: not on the loop.
+    async def met_again(self, peer: Peer, now: datetime) -> Peer:
+        """Judge a peer anew by what is known now: lists, dates, its responder. Cheap while nothing changed."""
+        verdict = self._revocation.judge_known(peer.fingerprint, now) or self._judge(peer, now)
+        if verdict == peer.revocation and not peer.responder:
+            return peer
+        return await self._responded(replace(peer, revocation=verdict), now)
+
+    def _judge(self, peer: Peer, now: datetime) -> str:
+        try:
+            return self._revocation.judge(x509.load_der_x509_certificate(peer.certificate), now)
+        except Malformed:
+            return "expired"
+        except Unavailable:
+            return "unknown"  # Its authority was taken away, or is not known yet.
+
+    async def _responded(self, peer: Peer, now: datetime, *, first: bool = False) -> Peer:
+        mode = self._config.tls.ocsp
+        if peer.revocation != "good" or mode == "off" or not peer.responder:
+            return peer
+        answer = self._responders.known(peer.fingerprint, now) or await self.ask_responder(peer, now)
+        if answer is not None and answer.status != "unknown":
+            return replace(peer, revocation=answer.status)
+        if mode == "hard":
+            return replace(peer, revocation="unknown")
+        if first and self._is_news(peer.fingerprint, now):
+            _log.warning("ocsp.soft_pass", serial=peer.serial, ip=peer.ip, answered=answer is not None)
+        return peer
+
+    def _is_news(self, fingerprint: bytes, now: datetime) -> bool:
+        """Whether nothing was said of a certificate for a minute: each letter of a long evening asks again."""
+        said = self._said.get(fingerprint)
+        if said is not None and timedelta(0) <= now - said < _SAID_EVERY:
+            return False
+        if len(self._said) >= _SESSIONS_MAX:
+            self._said.clear()
+        self._said[fingerprint] = now
+        return True
+
+    async def ask_responder(self, peer: Peer, now: datetime) -> ocsp.Answer | None:
+        """Return what the responder that a peer's certificate names says of it now; None when nothing that counts."""
+        leaf, lists = x509.load_der_x509_certificate(peer.certificate), self._revocation
+        issuer = lists.issuer_of(leaf)
+        if issuer is None:
+            return None
+
+        def is_revoked(responder: x509.Certificate) -> bool:
+            try:
+                return lists.judge(responder, now) == "revoked"
+            except MssError:
+                return True
+
+        return await self._responders.ask(leaf, issuer, self.fetching, now, is_revoked)
+
+    def _note_points(self, peer: Peer) -> None:
+        """Remember where a verified peer's certificate says that lists are; its authority wrote that."""
+        if peer.revocation in ("unknown", "stale"):
+            for url in points_of(x509.load_der_x509_certificate(peer.certificate)):
+                if len(self._points) < self._config.limits.crl_points_max:
+                    self._points.setdefault(url)
+
+    def reload(self, *, forced: bool = False) -> list[str] | None:
+        """Read the files again when one changed, or when `forced`; return the problems, or None when nothing changed.
+
+        What cannot be used is returned once and stands in `problems`, and what worked stays in use: a renewal that
+        goes wrong does not keep a new revocation list out. It reads files: not on the loop.
         """
         stamps = self._stamp()
-        if stamps == self._stamps:
+        if stamps == self._stamps and not forced:
             return None
         self._stamps = stamps
         problems: list[str] = []
@@ -282,13 +436,15 @@ class TlsMaterial:
                 problems += part()
             except Misconfigured as error:
                 problems.append(str(error))
-        return list(dict.fromkeys(problems))
+        self.problems = tuple(dict.fromkeys(problems))
+        return list(self.problems)
 
     def _reload_revocation(self) -> list[str]:
-        self._revocation, problems = self._load_revocation(self._revocation)
+        self._revocation, problems = self._load_revocation(self._revocation, self._fetched())
         return problems
 
     def _reload_mx(self) -> list[str]:
+        self._fetching = None
         self._mx_server, self._mx_client = mx_server_context(self._config), mx_client_context(self._config)
         return []
 
@@ -297,31 +453,26 @@ class TlsMaterial:
         return []
 
     def _reload_mail(self) -> list[str]:
-        self._client_revocation, problems = self._load_client_revocation(self._client_revocation)
+        problems = self.robots.reload()
         self._mail_clients = mail_client_context(self._config)
         return problems
 
-    def _load_client_revocation(self, kept: Revocation | None) -> tuple[Revocation | None, list[str]]:
-        config, tls = self._config, self._config.tls
-        if tls.client_ca_file is None:
-            return None, []
-        lists = [config.path(path) for path in tls.client_crl_files]
-        return Revocation.load(config.path(tls.client_ca_file), lists, timedelta(seconds=tls.crl_grace_s), kept=kept)
-
-    def _load_revocation(self, kept: Revocation | None) -> tuple[Revocation, list[str]]:
+    def _load_revocation(self, kept: Revocation | None, fetched: list[Path]) -> tuple[Revocation, list[str]]:
         config, tls = self._config, self._config.tls
         return Revocation.load(
             config.path(tls.ca_file),
-            [config.path(path) for path in tls.crl_files],
+            [*(config.path(path) for path in tls.crl_files), *fetched],
             timedelta(seconds=tls.crl_grace_s),
             kept=kept,
         )
 
+    def _fetched(self) -> list[Path]:
+        return crl.files_in(self._config.path(self._config.tls.crl_dir))
+
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
         tls = self._config.tls
-        paths = {*_own_files(self._config), *_client_facing_files(self._config)}
-        paths |= {self._config.path(path) for path in (tls.ca_file, *tls.crl_files, *tls.client_crl_files)}
-        paths |= {self._config.path(tls.client_ca_file)} if tls.client_ca_file else set()
+        paths = {*_own_files(self._config), *_client_facing_files(self._config), *self._fetched()}
+        paths |= {self._config.path(path) for path in (tls.ca_file, *tls.crl_files)} | self.robots.files
         return tuple(_stamp_of(path) for path in sorted(paths))
 
 

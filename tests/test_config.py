@@ -39,6 +39,20 @@ def test_operator_and_domains_are_enough() -> None:
     assert made == Config(made.operator, made.domains, root=Path("/srv/mss"))
 
 
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ("[trust_list]\nurl = 'http://list.test/list.xml'\n", "“trust_list.url” must begin with https://"),
+        ("[trust_list]\nurl = 'https://list.test/a'\nfile = 'a.xml'\n", "a file and a url: keep one"),
+        ("[tls]\ncrl_urls = ['ldap://crl.test/']\n", "ldap://crl.test/ is neither http:// nor https://"),
+        ("[tls]\nocsp = 'perhaps'\n", "“tls.ocsp” must be one of 'off', 'soft', 'hard'"),
+    ],
+)
+def test_places_to_fetch_from_that_cannot_be(more: str, reason: str) -> None:
+    with pytest.raises(Misconfigured, match=re.escape(reason)):
+        _parse(more)
+
+
 def test_every_kind_of_value_is_read() -> None:
     made = _parse(
         """
@@ -262,7 +276,7 @@ def test_the_explained_configuration_holds_the_defaults_and_nothing_else() -> No
 def test_what_is_unset_there_is_valid_once_set() -> None:
     text = EXPLAINED.read_text(encoding="utf-8")
     unset = re.findall(r"^# ((?:[\w]+|\"[\w.]+\") = .*)$", text, re.MULTILINE)
-    assert len(unset) == 9
+    assert len(unset) == 11
     made = parse(re.sub(r"^# ((?:[\w]+|\"[\w.]+\") = )", r"\1", text, flags=re.MULTILINE), root=Path())
     assert made.relay.routes == {"region.mssante.test": "127.0.0.1:2525"}
     assert made.policy.habilitations_file == Path("habilitations.csv")

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 import uvloop
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from mss import pki, tls
 from mss.config import Config
@@ -23,6 +25,7 @@ from mss.errors import Malformed, Misconfigured
 from mss.model.address import Domain
 from mss.model.peer import DN, Peer, TrustList
 from mss.revocation import Revocation
+from mss.robots import fingerprint_of
 from tests.certs.world import HOSPITAL, HOUR, NOW, REGION, World, handshake, leaf_der, make_world, revocation_of
 
 
@@ -125,12 +128,12 @@ def test_robots_may_show_a_certificate_and_others_need_none(world: World) -> Non
     material = tls.TlsMaterial(config)
     robot = handshake(material.mail_clients, client_of(world, "rogue")).server
     leaf = x509.load_der_x509_certificate(leaf_der(world.root / "rogue" / "operator.pem"))
-    shown = material.client(robot, NOW)
+    shown = material.robots.shown(robot, NOW)
     assert shown is not None
-    assert (shown.subject, shown.fingerprint) == (DN.of(HOSPITAL), tls.fingerprint_of(leaf))
+    assert (shown.subject, shown.fingerprint) == (DN.of(HOSPITAL), fingerprint_of(leaf))
     assert shown.revocation == "good"
-    assert material.client(handshake(material.mail_clients, client_of(world, "")).server, NOW) is None
-    assert material.client(None, NOW) is None
+    assert material.robots.shown(handshake(material.mail_clients, client_of(world, "")).server, NOW) is None
+    assert material.robots.shown(None, NOW) is None
 
 
 @pytest.mark.parametrize("name", ["gip", "expired"])
@@ -148,14 +151,14 @@ def test_browsers_are_not_asked_for_certificates_where_robots_are(world: World) 
 def test_without_an_authority_for_robots_nobody_is_asked(world: World) -> None:
     material = tls.TlsMaterial(world.config("chu"))
     assert material.mail_clients.verify_mode is ssl.CERT_NONE
-    assert material.client(handshake(material.mail_clients, client_of(world, "gip")).server, NOW) is None
+    assert material.robots.shown(handshake(material.mail_clients, client_of(world, "gip")).server, NOW) is None
 
 
 def test_a_robot_s_certificate_may_end_while_its_session_is_resumed(world: World) -> None:
     material = tls.TlsMaterial(for_robots(world))
     robot = handshake(material.mail_clients, client_of(world, "rogue")).server
     with pytest.raises(Malformed):
-        material.client(robot, NOW + timedelta(days=4000))
+        material.robots.shown(robot, NOW + timedelta(days=4000))
 
 
 MAKERS = [tls.mx_server_context, tls.client_facing_context, tls.mail_client_context]
@@ -195,13 +198,61 @@ def test_other_suites_of_tls_1_2_are_refused(
         handshake(maker(world.config("chu")), tls12_client(world, suite))
 
 
-def test_exactly_the_suites_of_the_reference_and_their_equivalents() -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_ciphers(tls._TLS12_SUITES)
-    offered = {int(cipher["id"]) & 0xFFFF for cipher in context.get_ciphers() if cipher["protocol"] == "TLSv1.2"}
-    of_the_reference = {0xC030, 0xC02F, 0xC028, 0xC027}
-    on_elliptic_curves = {0xC02C, 0xC02B, 0xC024, 0xC023}
-    assert offered == of_the_reference | on_elliptic_curves
+OF_THE_REFERENCE = {
+    "ECDHE-RSA-AES256-GCM-SHA384": 0xC030,
+    "ECDHE-RSA-AES128-GCM-SHA256": 0xC02F,
+    "ECDHE-RSA-AES256-SHA384": 0xC028,
+    "ECDHE-RSA-AES128-SHA256": 0xC027,
+}
+
+
+def every_suite(version: ssl.TLSVersion) -> list[str]:
+    """All suites that a client of this machine can speak in one version, the weakest included."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_ciphers("ALL:COMPLEMENTOFALL:eNULL:@SECLEVEL=0")
+    of_tls13 = version is ssl.TLSVersion.TLSv1_3
+    return [one["name"] for one in context.get_ciphers() if (one["protocol"] == "TLSv1.3") is of_tls13]
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_what_a_client_may_negotiate_with_an_operator_of_igc_sante_is_counted(
+    world: World, maker: Callable[[Config], ssl.SSLContext]
+) -> None:
+    pki.issue(world.root / "rsa", world.authority, HOSPITAL, ["mx.chu.example"], now=NOW, key_kind="rsa")
+    server, offered = maker(world.config("rsa")), every_suite(ssl.TLSVersion.TLSv1_2)
+    assert len(offered) > 100
+    negotiated = set()
+    for suite in offered:
+        client = tls.mx_client_context(world.config("gip"))
+        client.maximum_version = ssl.TLSVersion.TLSv1_2
+        client.set_ciphers(f"{suite}:@SECLEVEL=0")
+        try:
+            cipher = handshake(server, client).server.cipher()
+        except ssl.SSLError:
+            continue
+        assert cipher is not None
+        negotiated.add(cipher[0])
+    assert negotiated == set(OF_THE_REFERENCE)
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_tls_1_3_has_its_three_suites(world: World, maker: Callable[[Config], ssl.SSLContext]) -> None:
+    suites = {one["name"] for one in maker(world.config("chu")).get_ciphers() if one["protocol"] == "TLSv1.3"}
+    assert suites == {"TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"}
+    assert (
+        handshake(maker(world.config("chu")), tls.mx_client_context(world.config("gip"))).server.version() == "TLSv1.3"
+    )
+
+
+@pytest.mark.parametrize(("key_kind", "added"), [("rsa", set()), ("curve", {0xC02C, 0xC02B, 0xC024, 0xC023})])
+@pytest.mark.parametrize("maker", [*MAKERS, tls.mx_client_context])
+def test_exactly_the_suites_of_the_reference_and_for_curves_their_equivalents(
+    world: World, maker: Callable[[Config], ssl.SSLContext], key_kind: Any, added: set[int]
+) -> None:
+    pki.issue(world.root / "own", world.authority, HOSPITAL, ["mx.chu.example"], now=NOW, key_kind=key_kind)
+    ciphers = maker(world.config("own")).get_ciphers()
+    offered = {int(cipher["id"]) & 0xFFFF for cipher in ciphers if cipher["protocol"] == "TLSv1.2"}
+    assert offered == set(OF_THE_REFERENCE.values()) | added
 
 
 @pytest.mark.parametrize("maker", MAKERS)
@@ -343,6 +394,22 @@ def test_a_letter_goes_only_to_who_is_listed_for_its_domain(domain: str, verdict
 def test_the_name_in_a_certificate_compares_by_attribute(world: World, written: str, same: bool) -> None:
     peer = tls.peer_of(leaf_der(world.root / "chu" / "operator.pem"), revocation_of(world), ip="::1", now=NOW)
     assert (peer.subject == DN.parse(written)) is same
+
+
+def test_a_certificate_with_several_attributes_in_one_rdn_compares_as_any_other() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    cn, ou, o = (
+        x509.NameAttribute(kind, value)
+        for kind, value in (
+            (NameOID.COMMON_NAME, "mx"),
+            (NameOID.ORGANIZATIONAL_UNIT_NAME, "318"),
+            (NameOID.ORGANIZATION_NAME, "É"),
+        )
+    )
+    joined = x509.Name([x509.RelativeDistinguishedName([cn, ou]), x509.RelativeDistinguishedName([o])])
+    builder = x509.CertificateBuilder().subject_name(joined).issuer_name(joined).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(NOW).not_valid_after(NOW + timedelta(days=1))
+    assert tls.dn_of(builder.sign(key, hashes.SHA256())) == DN.parse("O=é, OU=318, CN=MX")
 
 
 def test_a_comma_inside_a_name_is_no_separator(world: World) -> None:

@@ -66,7 +66,7 @@ def test_robots_authorities_and_lists_take_effect_without_restart(world: World) 
     end = handshake(material.mail_clients, robot).server
     pki.revoke(world.foreign, world.root / "rogue" / "operator.pem", now=NOW)
     assert material.reload() == []
-    shown = material.client(end, NOW)
+    shown = material.robots.shown(end, NOW)
     assert shown is not None
     assert shown.revocation == "revoked"
     own.write_bytes(world.authority.ca_file.read_bytes())

@@ -17,9 +17,9 @@ from mss.errors import Malformed
 from mss.model.account import Account, AccountKind, CertificateBinding, Delegation, DelegationKind
 from mss.model.peer import DN
 from mss.revocation import read_certificates
+from mss.robots import dn_of, fingerprint_of
 from mss.services import accounts, proofs
 from mss.store import Uow
-from mss.tls import dn_of, fingerprint_of
 
 T = TypeVar("T")
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}\Z")

@@ -13,7 +13,7 @@ from mss.directory.refresh import Imported
 from mss.errors import Malformed, Misconfigured
 from mss.model.address import Domain, parse_domain
 from mss.model.party import Party
-from mss.model.peer import DN, TrustList
+from mss.model.peer import DN, ListReading, TrustList
 from mss.services import operators
 from mss.services.operators import DirectoryQuery
 from mss.store import Store
@@ -39,16 +39,21 @@ def search(config: Config, clock: Clock, query: DirectoryQuery, limit: int) -> t
     return read(config, lambda uow: operators.search(uow, query, min(limit, config.limits.search_results_max), clock()))
 
 
-def read_list(config: Config, clock: Clock, path: Path, *, accept_loss: bool) -> TrustList:
+def read_list(
+    config: Config, clock: Clock, path: Path, *, accept_loss: bool, clock_is_right: bool = False
+) -> TrustList:
     """Read a trust list strictly and make it the current one; Malformed says why it was refused."""
     _readable(path)
     share = 1.0 if accept_loss else config.trust_list.shrink_max_share
     lenient = replace(config, trust_list=replace(config.trust_list, shrink_max_share=share))
 
     async def work(store: Store) -> TrustList:
-        result = await refresh.read_trust_list(store, lenient, clock, path)
+        result = await refresh.read_trust_list(
+            store, lenient, clock, path, source="command", clock_is_right=clock_is_right
+        )
         if result.trust_list is None:
             hint = " (--accept-loss takes it)" if "at once" in result.reason else ""
+            hint = " (--clock-is-right takes it)" if "the clock went back" in result.reason else hint
             raise Malformed(f"the list was refused and the one in use stays: {result.reason}{hint}")
         return result.trust_list
 
@@ -60,6 +65,29 @@ def current(config: Config, clock: Clock) -> TrustList:
     found = read(config, lambda uow: operators.trust_list(uow, clock()))
     if found is None:
         raise Misconfigured("no trust list was read yet: mss operator read FILE")
+    return found
+
+
+def history(config: Config, clock: Clock, limit: int) -> tuple[ListReading, ...]:
+    """Return the newest readings of the trust list, newest first."""
+    return read(config, lambda uow: operators.readings(uow, limit, clock()))
+
+
+def versions(config: Config, clock: Clock, older: int | None, newer: int | None) -> tuple[TrustList, TrustList]:
+    """Return two versions of the trust list: by number, or the one in use and the one before it."""
+    kept = read(config, lambda uow: operators.trust_list_versions(uow, clock()))
+    if not kept:
+        raise Misconfigured("no trust list was read yet: mss operator read FILE")
+    to = newer if newer is not None else kept[-1]
+    before = [version for version in kept if version < to]
+    since = older if older is not None else (before[-1] if before else to)
+    return _version(config, clock, since, kept), _version(config, clock, to, kept)
+
+
+def _version(config: Config, clock: Clock, version: int, kept: tuple[int, ...]) -> TrustList:
+    found = read(config, lambda uow: operators.trust_list_of(uow, version, clock()))
+    if found is None:
+        raise Malformed(f"version {version} is not kept: there are {kept[0]} to {kept[-1]}")
     return found
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mss.config import Config
     from mss.model.peer import TrustList
     from mss.store import Store
+    from mss.tls import TlsMaterial
 
 _ANSWER_WITHIN_S: Final = 5
 _EXPIRY_WARNING_S: Final = 14 * 86400
@@ -53,10 +54,16 @@ class Console:
     """What the pages of the operator's port look at."""
 
     def __init__(
-        self, store: Store, config: Config, clock: Clock, metrics: Metrics, trust_list: Callable[[], TrustList | None]
+        self,
+        store: Store,
+        config: Config,
+        clock: Clock,
+        metrics: Metrics,
+        trust_list: Callable[[], TrustList | None],
+        material: TlsMaterial | None,
     ) -> None:
         self._store, self._config, self._clock = store, config, clock
-        self._metrics, self._trust_list = metrics, trust_list
+        self._metrics, self._trust_list, self._material = metrics, trust_list, material
 
     async def livez(self, _request: Request) -> Response:
         """Say that the process answers."""
@@ -71,7 +78,7 @@ class Console:
         """Say what a person on duty wants to know, as JSON; 503 when something needs care."""
         now = self._clock()
         checks = [await self._store_answers(), await self._migrations(), self._trust(now)]
-        checks += [await self._queue(), *self._certificates(now)]
+        checks += [await self._queue(), *self._certificates(now), *self._revocation(now)]
         well = all(check.well for check in checks)
         found = {check.name: {"ok": check.well, "value": check.value} for check in checks}
         return JSONResponse({"ok": well, "checks": found}, 200 if well else 503)
@@ -86,6 +93,8 @@ class Console:
         self._metrics.trust_list_age(self._list_age_s(now))
         for name, left_s in self._certificate_times(now):
             self._metrics.certificate(name, left_s)
+        if self._material is not None:
+            self._metrics.revocation(self._lists_left_s(self._material, now), len(self._material.problems))
         return Response(self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _summary(self) -> QueueSummary | None:
@@ -129,6 +138,19 @@ class Console:
             for name, left_s in self._certificate_times(now)
         ]
 
+    def _lists_left_s(self, material: TlsMaterial, now: datetime) -> float:
+        due = material.revocation.next_update
+        return (due - now).total_seconds() if due is not None else math.nan
+
+    def _revocation(self, now: datetime) -> list[Check]:
+        material = self._material
+        if material is None:
+            return []
+        left_s = self._lists_left_s(material, now)
+        shown = "none" if math.isnan(left_s) else f"due in {left_s / 3600:.0f} h"
+        files = Check("certificate-files", not material.problems, f"{len(material.problems)} cannot be used")
+        return [Check("revocation-lists", left_s > 0, shown), files]
+
 
 def _certificate_files(config: Config) -> list[tuple[str, Path]]:
     facing = config.tls.client_facing_certificate_file
@@ -150,10 +172,15 @@ def _plain(checks: list[Check]) -> Response:
 
 
 def build(
-    store: Store, config: Config, clock: Clock, metrics: Metrics, trust_list: Callable[[], TrustList | None]
+    store: Store,
+    config: Config,
+    clock: Clock,
+    metrics: Metrics,
+    trust_list: Callable[[], TrustList | None],
+    material: TlsMaterial | None = None,
 ) -> ASGIApp:
-    """Return the operator's port; `trust_list` gives the list in use by this process."""
-    console = Console(store, config, clock, metrics, trust_list)
+    """Return the operator's port; `trust_list` and `material` are what this process uses."""
+    console = Console(store, config, clock, metrics, trust_list, material)
     pages: tuple[tuple[str, Callable[[Request], Awaitable[Response]]], ...] = (
         ("/livez", console.livez),
         ("/readyz", console.readyz),

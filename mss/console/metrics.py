@@ -191,6 +191,17 @@ class Metrics:
         self._expiry = Gauge(
             "mss_certificate_expiry_seconds", "Until the certificate ends.", ("name",), registry=self._registry
         )
+        self._lists_left = Gauge(
+            "mss_revocation_lists_left_seconds",
+            "Until the first revocation list is due to be replaced; negative when it is late.",
+            registry=self._registry,
+        )
+        self._problems = Gauge(
+            "mss_certificate_problems",
+            "Files of certificates, keys and lists that cannot be used: what worked before is in use.",
+            registry=self._registry,
+        )
+        self._ocsp = Counter("mss_ocsp_answers", "What responders said.", ("status",), registry=self._registry)
         self._removed = Counter("mss_upkeep_removed", "What the upkeep threw away.", ("job",), registry=self._registry)
         self._kept_up = Gauge(
             "mss_upkeep_done_timestamp_seconds", "When this process did a job of the upkeep last.", ("job",),
@@ -222,6 +233,15 @@ class Metrics:
     def certificate(self, name: str, seconds_left: float) -> None:
         """Say how long a certificate of ours lasts."""
         self._expiry.labels(word(name)).set(seconds_left)
+
+    def responder_said(self, status: str) -> None:
+        """Count what a responder said of a certificate (OCSP): good, revoked, unknown, or nothing (silent)."""
+        self._ocsp.labels(word(status)).inc()
+
+    def revocation(self, left_s: float, problems: int) -> None:
+        """Say how long the revocation lists last (not a number without any), and how many files cannot be used."""
+        self._lists_left.set(left_s)
+        self._problems.set(problems)
 
     def kept_up(self, job: str, removed: int, now: datetime) -> None:
         """Note that a job of the upkeep was done."""

@@ -7,13 +7,17 @@ taken whole or refused whole: whoever calls keeps the last good copy and watches
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from mss import xml
+from mss import xml, xmlsig
 from mss.errors import Malformed
 from mss.model.address import Domain, parse_domain
 from mss.model.peer import DN, TrustList
+
+if TYPE_CHECKING:
+    from mss.revocation import Certificate
 
 NAMESPACE = "https://listeblanche.mssante.fr/schema"
 _ROOT = "ListeBlancheMSSante"
@@ -25,17 +29,25 @@ _CLOSED = re.compile(rb"</(?:[\w.-]+:)?ListeBlancheMSSante\s*>")
 _DEPTH_MAX = 8
 # A list dated ahead would make every later one look older: clocks may differ by no more.
 _AHEAD_MAX = timedelta(days=1)
+# As in `mss.policy.admission`, where such a list defers every peer.
+_AHEAD_OF_READING_MAX = timedelta(seconds=300)
 # The order that certificates are written in; a DN itself keeps none.
 _DN_ORDER = ("CN", "OU", "O", "L", "ST", "C")
 _DN_SPECIAL = re.compile(r'[,+"\\<>;=]|\A#')
 _DN_UNWRITABLE = re.compile("[\x00-\x1f\x7f\ufffe\uffff]")
 
 
-def parse(octets: bytes, *, fetched_at: datetime, max_octets: int) -> TrustList:
-    """Read the list; Malformed says what is wrong and where, and then nothing of it counts."""
+def parse(octets: bytes, *, fetched_at: datetime, max_octets: int, signers: Sequence[Certificate] = ()) -> TrustList:
+    """Read the list; Malformed says what is wrong and where, and then nothing of it counts.
+
+    With `signers`, one of them must have signed it, and only what was signed is read. Without, a signature is passed
+    over.
+    """
     root = _root(octets, max_octets)
+    if signers:
+        root = _root(_signed(octets, signers, fetched_at), max_octets)
     _expect(root, _ROOT, "the document")
-    fields = _fields(root, frozenset({"DateDeGeneration", "ListeDomaines"}), frozenset(), f"<{_ROOT}>")
+    fields = _fields(root, frozenset({"DateDeGeneration", "ListeDomaines"}), frozenset(), f"<{_ROOT}>", signed=True)
     generated_at = _date(fields["DateDeGeneration"], "<DateDeGeneration>")
     if generated_at > fetched_at + _AHEAD_MAX:
         raise Malformed("the trust list is dated in the future")
@@ -48,13 +60,18 @@ def parse(octets: bytes, *, fetched_at: datetime, max_octets: int) -> TrustList:
     return TrustList(generated_at=generated_at, domains=frozen, fetched_at=fetched_at)
 
 
-def check_replacement(old: TrustList | None, new: TrustList, shrink_max_share: float) -> str | None:
+def check_replacement(
+    old: TrustList | None, new: TrustList, shrink_max_share: float, *, clock_is_right: bool = False
+) -> str | None:
     """Return why the new list must not replace the old one, or None when it may.
 
-    `shrink_max_share` is the share of the old list's domains that may be gone at once.
+    `shrink_max_share` is the share of the old list's domains that may be gone at once. A reading before the last one
+    says that the clock went back; somebody may say that it is right now.
     """
     if old is None:
         return None
+    if old.fetched_at - new.fetched_at > _AHEAD_OF_READING_MAX and not clock_is_right:
+        return f"the clock went back: the list in use was read at {old.fetched_at:%Y-%m-%d %H:%M}"
     if new.generated_at < old.generated_at:
         return f"the list of {new.generated_at:%Y-%m-%d %H:%M} is older than that of {old.generated_at:%Y-%m-%d %H:%M}"
     gone = len(old.domains.keys() - new.domains.keys())
@@ -109,12 +126,21 @@ def _expect(element: xml.Element, name: str, where: str) -> None:
         raise Malformed(f"unexpected <{element.name[:40]}> in {where}, instead of <{name}>")
 
 
+def _signed(octets: bytes, signers: Sequence[Certificate], now: datetime) -> bytes:
+    try:
+        return xmlsig.signed_octets(octets, signers, now)
+    except Malformed as error:
+        raise Malformed(f"the trust list is not signed as it must be: {error}") from error
+
+
 def _fields(
-    parent: xml.Element, needed: frozenset[str], optional: frozenset[str], where: str
+    parent: xml.Element, needed: frozenset[str], optional: frozenset[str], where: str, *, signed: bool = False
 ) -> dict[str, xml.Element]:
-    """Return the children by name: all that are needed, each once, no stranger."""
+    """Return the children by name: all that are needed, each once, no stranger; a signature only where one may be."""
     found: dict[str, xml.Element] = {}
     for child in parent.children():
+        if signed and (child.namespace, child.name) == (xmlsig.NAMESPACE, "Signature"):
+            continue
         if child.namespace != NAMESPACE or child.name not in needed | optional:
             raise Malformed(f"unexpected <{child.name[:40]}> in {where}")
         if child.name in found:

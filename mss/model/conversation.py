@@ -24,6 +24,14 @@ class Direction(StrEnum):
     SENT = "sent"
 
 
+class Which(StrEnum):
+    """Which of a box's conversations are listed."""
+
+    ALL = ""
+    UNREAD = "unread"
+    DRAFTS = "drafts"
+
+
 class Role(StrEnum):
     """Where an address stood in a letter."""
 
@@ -71,6 +79,7 @@ class Letter:
     mailbox_id: int = 0
     seen: bool = True
     filing: tuple[tuple[str, str], ...] = ()
+    conversation_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

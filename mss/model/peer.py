@@ -26,6 +26,9 @@ _NAMES = {
     "0.9.2342.19200300.100.1.1": "UID", "COMMONNAME": "CN", "ORGANIZATIONNAME": "O",
     "ORGANIZATIONALUNITNAME": "OU", "STATEORPROVINCENAME": "ST", "COUNTRYNAME": "C", "LOCALITYNAME": "L",
 }  # fmt: skip
+_HEX = re.compile(r"#(?:[0-9A-Fa-f]{2})+\Z", re.ASCII)
+# UTF8String, PrintableString, TeletexString, IA5String, BMPString. None of a name is longer than 127 octets.
+_STRINGS = {0x0C: "utf-8", 0x13: "ascii", 0x14: "latin-1", 0x16: "ascii", 0x1E: "utf-16-be"}
 _SPECIAL = re.compile(r'[,;+"\\<>=#]')
 _ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
 
@@ -95,7 +98,20 @@ def _read_pair(piece: str) -> tuple[str, str]:
     quoted = value.strip()
     if len(quoted) >= 2 and quoted[0] == quoted[-1] == '"':
         value = quoted[1:-1]
+    elif _HEX.match(quoted):
+        return match.group(1), _encoded(bytes.fromhex(quoted[1:])) or quoted
     return match.group(1), _unescape(value)
+
+
+def _encoded(ber: bytes) -> str | None:
+    """Return the text of a BER-encoded string (RFC 4514 section 2.4); None for what is no short, whole one."""
+    codec = _STRINGS.get(ber[0])
+    if codec is None or len(ber) < 2 or ber[1] != len(ber) - 2:
+        return None
+    try:
+        return ber[2:].decode(codec)
+    except UnicodeDecodeError:
+        return None
 
 
 def _unescape(value: str) -> str:
@@ -111,8 +127,9 @@ def _escaped_octet(escaped: bytes) -> bytes:
 class Peer:
     """Who is at the other end of a mutual TLS session whose chain and dates were verified.
 
-    `revocation` is "good", "revoked", "unknown" (no usable CRL) or "stale" (a CRL past its
-    nextUpdate and past the configured grace).
+    `revocation` is "good", "revoked", "unknown" (no usable CRL), "stale" (a CRL past its nextUpdate and past the
+    configured grace) or "expired" (the certificate ended while the session lasted). `certificate` (DER), its SHA-256
+    `fingerprint` and the `responder` that it names are for judging it again.
     """
 
     subject: DN
@@ -120,6 +137,9 @@ class Peer:
     serial: str
     ip: str
     revocation: str = "good"
+    certificate: bytes = field(default=b"", repr=False, compare=False)
+    fingerprint: bytes = field(default=b"", repr=False, compare=False)
+    responder: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,3 +191,39 @@ class TrustList:
     def domains_of(self, subject: DN) -> frozenset[Domain]:
         """Return all domains that list the DN."""
         return self._by_subject.get(subject, frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class ListReading:
+    """One reading of the trust list, as remembered: equal readings in a row are one, with how often they came.
+
+    `source` is "file", "url" or "command"; `verdict` "taken", "refused" or "unreachable". `digest` is the SHA-256 of
+    the octets in hexadecimal, which the published checksum can be held against; empty when there were none.
+    """
+
+    source: str
+    verdict: str
+    first_at: datetime
+    last_at: datetime
+    digest: str = ""
+    reason: str = ""
+    generated_at: datetime | None = None
+    domains: int = 0
+    version: int | None = None
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ListChange:
+    """What became of one domain between two trust lists; a domain that came or went lacks the other side."""
+
+    domain: Domain
+    gone: frozenset[DN]
+    come: frozenset[DN]
+
+
+def changes(old: TrustList, new: TrustList) -> tuple[ListChange, ...]:
+    """Return the domains whose subjects differ, in order."""
+    both = sorted(old.domains.keys() | new.domains.keys())
+    pairs = ((domain, old.subjects_of(domain), new.subjects_of(domain)) for domain in both)
+    return tuple(ListChange(domain, was - now, now - was) for domain, was, now in pairs if was != now)

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from typing import Final
 
 from mss.model.address import Address
 from mss.model.peer import Peer, TrustList
 from mss.policy import rules
 from mss.policy.decision import Decision, accept, defer, reject
 
+# A list that was read later than now says that the clock went back: nobody knows how old it is.
+CLOCK_SKEW_S: Final = 300
+
 
 def admit(peer: Peer | None, trust_list: TrustList | None, *, now: datetime, max_age_s: int) -> Decision:
     """Say whether a peer may begin a letter; ask for each letter, for lists age while connections live."""
     if peer is None:
         return reject(rules.PEER_NO_CERTIFICATE)
-    doubt = _revocation(peer) or _list_state(trust_list, now, max_age_s)
+    doubt = _revocation(peer)
+    if doubt is None and trust_list is not None:
+        doubt = list_doubt(trust_list, now=now, max_age_s=max_age_s)
     if doubt is not None or trust_list is None:
         return doubt or defer(rules.PEER_NO_TRUST_LIST)
     domains = trust_list.domains_of(peer.subject)
@@ -35,18 +41,21 @@ def _revocation(peer: Peer) -> Decision | None:
             return None
         case "revoked":
             return reject(rules.PEER_REVOKED, serial=peer.serial)
+        case "expired":
+            return reject(rules.PEER_EXPIRED, serial=peer.serial)
         case "stale":
             return defer(rules.PEER_REVOCATION_STALE, serial=peer.serial)
         case _:
             return defer(rules.PEER_REVOCATION_UNKNOWN, serial=peer.serial)
 
 
-def _list_state(trust_list: TrustList | None, now: datetime, max_age_s: int) -> Decision | None:
-    if trust_list is None:
-        return defer(rules.PEER_NO_TRUST_LIST)
+def list_doubt(trust_list: TrustList, *, now: datetime, max_age_s: int) -> Decision | None:
+    """Return why a trust list must not be used now; None when it may."""
     age_s = int((now - trust_list.fetched_at).total_seconds())
     if age_s > max_age_s:
         return defer(rules.PEER_STALE_TRUST_LIST, age_s=age_s, max_age_s=max_age_s)
+    if age_s < -CLOCK_SKEW_S:
+        return defer(rules.PEER_CLOCK_BACK, ahead_s=-age_s)
     return None
 
 

@@ -39,6 +39,12 @@ PEER_NO_TRUST_LIST: Final = Rule(
 PEER_STALE_TRUST_LIST: Final = Rule(
     "peer.stale-trust-list", 451, "4.7.0", "Our copy of the trust list is too old. Try again later."
 )
+PEER_CLOCK_BACK: Final = Rule(
+    "peer.clock-back", 451, "4.3.5", "Our clock is wrong and we cannot judge the trust list. Try again later."
+)
+PEER_EXPIRED: Final = Rule(
+    "peer.expired", 550, "5.7.1", "Your client certificate is outside its dates. Present a valid one."
+)
 PEER_NOT_LISTED: Final = Rule(
     "peer.not-listed",
     550,
@@ -190,6 +196,13 @@ ATTACHMENT_NOT_FILEABLE: Final = _patient(
     550,
     "5.6.1",
     "Only PDF, JPEG, PNG, TIFF, RTF and plain text up to 5 MB can be filed. Keep this file elsewhere.",
+)
+
+DOCUMENT_NOT_YOURS: Final = _patient(
+    "document.not-yours",
+    550,
+    "5.6.0",
+    "The patient cannot accept this document: it is damaged, or does not name the patient alone. Send it again.",
 )
 
 # What a letter does to its conversation (exchange, in the unit that writes).

@@ -181,10 +181,8 @@ def _conversation(uow: Uow, box_id: int, reading: Reading, now: datetime) -> int
 
 def _stand_ins(uow: Uow, box_id: int, reading: Reading) -> tuple[Participant, ...]:
     """Return the Reply-To boxes that earlier letters of this author named."""
-    authors = {one.address.key for one in reading.author}
-    letters = uow.conversations.letters_of_box(box_id)
-    mine = (one for one in letters if one.sender is not None and one.sender.address.key in authors)
-    return tuple(p for letter in mine for p in letter.authorises if p.role is Role.REPLY_TO)
+    mine = (letter for one in reading.author[:1] for letter in uow.conversations.letters_by(box_id, one.address))
+    return tuple(dict.fromkeys(p for letter in mine for p in letter.authorises if p.role is Role.REPLY_TO))
 
 
 # -- dossier ---------------------------------------------------------------------------------------------------------

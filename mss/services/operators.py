@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from mss.model.address import Address
 from mss.model.audit import AuditEvent
 from mss.model.party import Party
-from mss.model.peer import TrustList
+from mss.model.peer import ListReading, TrustList
 from mss.model.search import search_key
 from mss.store import Uow
 from mss.store.parties import words_of
@@ -21,11 +21,52 @@ def trust_list(uow: Uow, now: datetime) -> TrustList | None:
 
 def replace_trust_list(uow: Uow, new: TrustList, now: datetime) -> TrustList:
     """Make a checked list the current one (its version counts up); an unchanged list only gets its reading time."""
+    before, _ = uow.parties.trust_list_mark()
     version = uow.parties.replace_trust_list(new)
-    facts = {"version": version, "domains": len(new.domains)}
-    uow.journal.write(AuditEvent("system:trust-list", "trust-list.read", f"trust-list:{version}", facts=facts), now)
+    if version != before:
+        facts = {"version": version, "domains": len(new.domains)}
+        event = AuditEvent("system:trust-list", "trust-list.read", f"trust-list:{version}", facts=facts)
+        uow.journal.write(event, now)
     uow.wake("trust-list")
     return replace(new, version=version)
+
+
+def take_trust_list(uow: Uow, new: TrustList, reading: ListReading, keep: int, now: datetime) -> TrustList:
+    """Make a checked list the current one, and remember the reading among the last `keep`."""
+    taken = replace_trust_list(uow, new, now)
+    uow.parties.note_reading(replace(reading, version=taken.version), keep)
+    return taken
+
+
+def refuse_trust_list(uow: Uow, reading: ListReading, keep: int, now: datetime) -> bool:
+    """Remember a reading that came to nothing; in the journal when it is news. Returns whether it is."""
+    if not uow.parties.note_reading(reading, keep):
+        return False
+    facts: dict[str, str | int | bool | None] = {
+        "source": reading.source,
+        "digest": reading.digest,
+        "reason": reading.reason,
+        "domains": reading.domains,
+    }
+    rule = f"trust-list.{reading.verdict}"
+    event = AuditEvent("system:trust-list", "trust-list.refuse", "trust-list", "reject", rule, facts=facts)
+    uow.journal.write(event, now)
+    return True
+
+
+def readings(uow: Uow, limit: int, now: datetime) -> tuple[ListReading, ...]:
+    """Return the newest readings of the trust list, newest first."""
+    return uow.parties.readings(limit)
+
+
+def trust_list_versions(uow: Uow, now: datetime) -> tuple[int, ...]:
+    """Return the versions of the trust list that are kept, oldest first."""
+    return uow.parties.trust_list_versions()
+
+
+def trust_list_of(uow: Uow, version: int, now: datetime) -> TrustList | None:
+    """Return the trust list of a version; None when it is not kept."""
+    return uow.parties.trust_list_of(version)
 
 
 def trust_list_mark(uow: Uow, now: datetime) -> tuple[int, int]:

@@ -1,57 +1,67 @@
 """What a patient sees: conversations, letters, drafts and documents, by name and never by address.
 
-Opening a conversation or a document is written in the journal.
+It reads, and says by whom that may be read. That somebody looked is written down by `accesses.note`, which the door
+calls before it gives anything out; what is read for the first time is noted with that in `mark_read`.
 """
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass, replace
-from datetime import date, datetime, time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
-from mss.dossier.filing import DEPOSIT_TYPES, Unfileable, fileable_by_patient
+from mss.dossier.categories import CATEGORIES
 from mss.errors import Malformed
-from mss.model.account import Box, DelegationKind
-from mss.model.audit import AuditEvent, AuditRecord
-from mss.model.conversation import Conversation, Direction, Letter
-from mss.model.document import (
-    Author,
-    Confidentiality,
-    Document,
-    DocumentEntry,
-    DocumentFormat,
-    FiledBy,
-    PatientIdentity,
-)
+from mss.model.account import Box
+from mss.model.conversation import Conversation, Direction, Letter, Which
+from mss.model.document import Confidentiality, Document
 from mss.model.filing import FilingReason
-from mss.model.ins import Traits
-from mss.policy import access, conversing, rules
-from mss.policy.decision import Decision, reject
-from mss.services import deliver, mailbox, report, submit
+from mss.policy import conversing
+from mss.policy.access import Action, Reader
+from mss.policy.decision import Decision
+from mss.services import accesses, mailbox, report, submit
+from mss.services.accesses import Look, Sight, may
 from mss.services.house import Hosted
 from mss.services.mailbox import FlagAction
 from mss.services.reading import read_letter
 from mss.services.submit import Attachment
 from mss.store import Uow
+from mss.store.conversations import Place
+from mss.store.dossiers import hidden_bits
 from mss.store.mailboxes import runs_of
-from mss.store.objects import Stored
 
-_READ = access.Action.READ_LETTERS
+# A page of a conversation: so many letters, fewer when they are heavy, as each is held in memory while it is drawn.
+LETTERS_SHOWN_MAX = 50
+LETTERS_SHOWN_OCTETS = 32 * 1024 * 1024
+# Documents of one letter that are looked up for its page.
+_DOCUMENTS_OF_LETTER_MAX = 50
+_FOLDERS_OF_NEWEST = 200
+# A receipt is asked for in the header; what is further down is not looked at.
+_HEAD_OCTETS = 64 * 1024
 
 
-def conversations(uow: Uow, box_id: int, offset: int, limit: int, now: datetime) -> tuple[Conversation, ...]:
-    """Return a box's conversations, newest first."""
-    return uow.conversations.list(box_id, offset, limit)
+def conversations(
+    uow: Uow, account_id: int, box_id: int, offset: int, limit: int, now: datetime, which: Which = Which.ALL
+) -> tuple[Conversation, ...]:
+    """Return a box's conversations, newest first; none when the account may not read them."""
+    if not may(uow, account_id, uow.accounts.box_by_id(box_id), Action.READ_LETTERS, now).accepted:
+        return ()
+    return uow.conversations.list(box_id, offset, limit, which)
 
 
-def unread(uow: Uow, box_id: int, now: datetime) -> int:
-    """Return how many conversations have unread letters."""
-    return uow.conversations.unread(box_id)
+def unread(uow: Uow, account_id: int, box_id: int, now: datetime) -> int:
+    """Return how many letters are unread; 0 for an account that may not read them."""
+    box = uow.accounts.box_by_id(box_id)
+    return uow.conversations.unread(box_id) if may(uow, account_id, box, Action.READ_LETTERS, now).accepted else 0
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadLetter:
-    """A letter of a thread; names only. `octets` is the whole letter, for the viewer to read parts of."""
+    """A letter of a thread; names only. `octets` is the whole letter, for the viewer to read parts of.
+
+    `filing` says why each of its documents was filed or not, by unique id; `filed` are those that now stand in the
+    dossier, whoever put them there, as far as the reader may see them.
+    """
 
     email_id: int
     direction: Direction
@@ -63,6 +73,7 @@ class ThreadLetter:
     closing: bool
     octets: bytes
     filing: tuple[tuple[str, FilingReason], ...] = ()
+    filed: tuple[Document, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +88,15 @@ class ReplyChoice:
 @dataclass(frozen=True, slots=True)
 class Thread:
     """A conversation opened: its letters oldest first, whether it may be answered (with the rule when not) and whom
-    an answer may reach."""
+    an answer may reach. `older` and `newer` letters stand on other pages."""
 
     conversation: Conversation
     letters: tuple[ThreadLetter, ...]
     reply: Decision
     choices: tuple[ReplyChoice, ...]
     draft: Draft | None
+    older: int = 0
+    newer: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,34 +114,50 @@ class Draft:
 
 
 def thread(
-    uow: Uow, hosted: Hosted, account_id: int, box_id: int, conversation_id: int, now: datetime
+    uow: Uow,
+    hosted: Hosted,
+    account_id: int,
+    box_id: int,
+    conversation_id: int,
+    now: datetime,
+    skip: int = 0,
+    limit: int = LETTERS_SHOWN_MAX,
 ) -> Thread | None:
-    """Return a conversation; None when the box has no such, or the account may not read its letters."""
+    """Return a conversation with a page of its newest letters, without the `skip` newest; None when the box has no
+    such, or the account may not read its letters."""
     conversation = uow.conversations.get(box_id, conversation_id)
     box = uow.accounts.box_by_id(box_id)
-    if conversation is None or box is None or not _may(uow, account_id, box, _READ, now).accepted:
+    if conversation is None or box is None or not may(uow, account_id, box, Action.READ_LETTERS, now).accepted:
         return None
-    letters = uow.conversations.letters_of(box_id, conversation_id)
-    facts = submit.reply_facts(uow, hosted, box, letters, 0)
-    acts = _may(uow, account_id, box, access.Action.SEND_LETTERS, now)
+    deciding = uow.conversations.letters_of(box_id, conversation_id)
+    facts = submit.reply_facts(uow, hosted, box, deciding, 0)
+    acts = may(uow, account_id, box, Action.SEND_LETTERS, now)
     decision = conversing.may_answer(facts) if acts.accepted else acts
+    older = uow.conversations.letters_of(box_id, conversation_id, skip=skip, limit=limit) if skip else deciding[-limit:]
+    shown = _page(uow, box_id, older)
+    bits = _hidden_from(accesses.reader(uow, account_id, box_id, now))
     return Thread(
         conversation,
-        tuple(_thread_letter(uow, box, letter) for letter in letters),
+        tuple(_thread_letter(uow, box, letter, bits) for letter in shown),
         decision,
         _choices(uow, box_id, facts) if decision.accepted else (),
         _draft(uow, box_id, conversation_id),
+        older=max(conversation.letters - skip - len(shown), 0),
+        newer=min(skip, conversation.letters),
     )
 
 
-def _may(uow: Uow, account_id: int, box: Box, action: access.Action, now: datetime) -> Decision:
-    account = uow.accounts.by_id(account_id)
-    if account is None:
-        return reject(rules.ACCESS_NONE)
-    return access.may_act(account, uow.accounts.delegations_to(account_id, box.id), box, action, now)
+def _page(uow: Uow, box_id: int, letters: tuple[Letter, ...]) -> tuple[Letter, ...]:
+    """Return the newest of these letters that fit into memory together, at least one."""
+    octets = 0
+    for count, letter in enumerate(reversed(letters)):
+        octets += uow.objects.size(box_id, letter.email_id)
+        if count and octets > LETTERS_SHOWN_OCTETS:
+            return letters[-count:]
+    return letters
 
 
-def _thread_letter(uow: Uow, box: Box, letter: Letter) -> ThreadLetter:
+def _thread_letter(uow: Uow, box: Box, letter: Letter, hidden_from: int | None) -> ThreadLetter:
     own = letter.direction is Direction.SENT
     sender = box.display_name if own else (letter.sender.name if letter.sender else report.POSTMASTER_NAME)
     return ThreadLetter(
@@ -142,7 +171,16 @@ def _thread_letter(uow: Uow, box: Box, letter: Letter) -> ThreadLetter:
         closing=letter.closing,
         octets=uow.objects.get(box.id, letter.email_id),
         filing=tuple((unique_id, FilingReason(reason)) for unique_id, reason in letter.filing),
+        filed=() if own or hidden_from is None else _filed(uow, box.id, letter, hidden_from),
     )
+
+
+def _filed(uow: Uow, box_id: int, letter: Letter, hidden_from: int) -> tuple[Document, ...]:
+    """Return the documents in the dossier that this letter brought, also those that another letter brought first."""
+    known = [uow.dossiers.by_unique_id(box_id, unique_id) for unique_id, _ in letter.filing[:_DOCUMENTS_OF_LETTER_MAX]]
+    own = uow.dossiers.of_letter(box_id, letter.email_id, _DOCUMENTS_OF_LETTER_MAX)
+    found = {one.id: one for one in (*known, *own) if one is not None}
+    return tuple(one for one in found.values() if not hidden_bits(one.entry.confidentiality) & hidden_from)
 
 
 def _choices(uow: Uow, box_id: int, facts: conversing.ReplyFacts) -> tuple[ReplyChoice, ...]:
@@ -167,35 +205,40 @@ def _draft(uow: Uow, box_id: int, conversation_id: int) -> Draft | None:
     return Draft(content["text"], tuple(content["participants"]), attachments, saved_at)
 
 
-def mark_read(uow: Uow, hosted: Hosted, account_id: int, box_id: int, conversation_id: int, now: datetime) -> int:
-    """Mark a conversation's letters as read (\\Seen in the mailbox), send read receipts that were asked for, and write
-    the reading down; returns how many changed."""
+def mark_read(
+    uow: Uow,
+    hosted: Hosted,
+    account_id: int,
+    box_id: int,
+    conversation_id: int,
+    now: datetime,
+    only: Collection[int] | None = None,
+) -> int:
+    """Mark a conversation's letters (`only` these) as read (\\Seen in the mailbox), send read receipts that were asked
+    for, and write the reading down; returns how many changed."""
     box = uow.accounts.box_by_id(box_id)
-    if box is None or not _may(uow, account_id, box, access.Action.READ_LETTERS, now).accepted:
+    look = Look(Sight.CONVERSATION, conversation_id)
+    holds = uow.conversations.holds(box_id, conversation_id)
+    if box is None or not holds or not may(uow, account_id, box, Action.READ_LETTERS, now).accepted:
+        accesses.note(uow, account_id, box_id, look, holds, now)
         return 0
-    marked = uow.conversations.mark_read(box_id, conversation_id)
-    if not marked:
-        return 0
-    for mailbox_id in {mailbox_id for mailbox_id, _ in marked}:
-        uids = runs_of(sorted(uid for one, uid in marked if one == mailbox_id))
+    if only is None:
+        only = [letter.email_id for letter in uow.conversations.letters_of(box_id, conversation_id)]
+    marked = uow.conversations.mark_read(box_id, conversation_id, only)
+    for mailbox_id in {place.mailbox_id for place in marked}:
+        uids = runs_of(sorted(place.uid for place in marked if place.mailbox_id == mailbox_id))
         actor = f"account:{account_id}"
         mailbox.store_flags(uow, mailbox_id, uids, FlagAction.ADD, ("\\Seen",), None, actor, now)
-    _send_receipts(uow, hosted, box, conversation_id, set(marked), now)
-    _note(uow, account_id, "conversation.read", f"conversation:{conversation_id}", box_id, now, letters=len(marked))
+    _send_receipts(uow, hosted, box, marked, now)
+    accesses.note(uow, account_id, box_id, look, holds, now, letters=len(marked))
     return len(marked)
 
 
-def _send_receipts(
-    uow: Uow, hosted: Hosted, box: Box, conversation_id: int, marked: set[tuple[int, int]], now: datetime
-) -> None:
-    for letter in uow.conversations.letters_of(box.id, conversation_id):
-        if (letter.mailbox_id, letter.uid) in marked and letter.direction is Direction.RECEIVED:
-            reading = read_letter(uow.objects.get(box.id, letter.email_id), hosted.limits, documents=False)
-            report.read_receipt(uow, hosted.house, box, reading, now)
-
-
-def _note(uow: Uow, account_id: int, action: str, target: str, box_id: int, now: datetime, **facts: int | str) -> None:
-    uow.journal.write(AuditEvent(f"account:{account_id}", action, target, subject_box_id=box_id, facts=facts), now)
+def _send_receipts(uow: Uow, hosted: Hosted, box: Box, marked: Iterable[Place], now: datetime) -> None:
+    for place in marked:
+        if place.direction is Direction.RECEIVED:
+            head = uow.objects.get(box.id, place.object_id, 0, _HEAD_OCTETS)
+            report.read_receipt(uow, hosted.house, box, read_letter(head, hosted.limits, documents=False), now)
 
 
 def save_draft(uow: Uow, account_id: int, box_id: int, conversation_id: int, draft: Draft, now: datetime) -> None:
@@ -218,38 +261,68 @@ def drop_draft(uow: Uow, account_id: int, box_id: int, conversation_id: int, now
 
 def _must_write(uow: Uow, account_id: int, box_id: int, conversation_id: int, now: datetime) -> None:
     box = uow.accounts.box_by_id(box_id)
-    may = box is not None and _may(uow, account_id, box, access.Action.SEND_LETTERS, now).accepted
-    if not may or not uow.conversations.holds(box_id, conversation_id):
+    allowed = may(uow, account_id, box, Action.SEND_LETTERS, now).accepted
+    if not allowed or not uow.conversations.holds(box_id, conversation_id):
         raise Malformed("there is no such conversation to write in")
 
 
-def letter_octets(uow: Uow, account_id: int, box_id: int, email_id: int, now: datetime) -> bytes | None:
-    """Return a letter that the box holds, for attachments; None when it holds no such."""
+@dataclass(frozen=True, slots=True)
+class HeldLetter:
+    """A letter that a box holds, and the conversation in which it stands."""
+
+    conversation_id: int
+    octets: bytes
+    filing: Mapping[str, FilingReason]
+
+
+def letter_octets(uow: Uow, account_id: int, box_id: int, email_id: int, now: datetime) -> HeldLetter | None:
+    """Return a letter that the box holds, for attachments; None when it holds no such, or the account may not read."""
     letter = uow.conversations.letter(box_id, email_id)
     box = uow.accounts.box_by_id(box_id)
-    if letter is None or box is None or not _may(uow, account_id, box, access.Action.READ_LETTERS, now).accepted:
+    if letter is None or not may(uow, account_id, box, Action.READ_LETTERS, now).accepted:
         return None
-    return uow.objects.get(box_id, letter.email_id)
+    reasons = {unique_id: FilingReason(reason) for unique_id, reason in letter.filing}
+    return HeldLetter(letter.conversation_id, uow.objects.get(box_id, letter.email_id), reasons)
 
 
-def documents(uow: Uow, account_id: int, box_id: int, now: datetime) -> tuple[Document, ...]:
-    """Return the dossier's documents visible to this account, newest first."""
-    kind = _kind(uow, account_id, box_id, now)
-    return tuple(one for one in uow.dossiers.list(box_id) if kind is not None and _visible(one, kind))
+# -- documents -------------------------------------------------------------------------------------------------------
 
 
-def _kind(uow: Uow, account_id: int, box_id: int, now: datetime) -> DelegationKind | None:
-    found = (kind for box, kind in uow.accounts.delegations_of(account_id, now) if box.id == box_id)
-    return next(found, None)
+def documents(
+    uow: Uow, account_id: int, box_id: int, now: datetime, category: str = "", offset: int = 0, limit: int = 100
+) -> tuple[Document, ...]:
+    """Return the dossier's documents visible to this account, newest first, of one category when given."""
+    bits = _documents_of(uow, account_id, box_id, now)
+    if bits is None:
+        return ()
+    return uow.dossiers.list(box_id, offset=offset, limit=limit, category=category, hidden_from=bits)
 
 
-def _visible(document: Document, kind: DelegationKind) -> bool:
-    """Say whether a patient's account may see a document: what a professional hid for now stays hidden."""
-    hidden = document.entry.confidentiality
-    if Confidentiality.INVISIBLE_PATIENT in hidden:
-        return False
-    represents = kind is not DelegationKind.OWNER
-    return not (represents and Confidentiality.INVISIBLE_REPRESENTATIVES in hidden)
+def shelves(uow: Uow, account_id: int, box_id: int, now: datetime) -> dict[str, int]:
+    """Return how many documents each category has that the account may see."""
+    bits = _documents_of(uow, account_id, box_id, now)
+    return {} if bits is None else uow.dossiers.counts(box_id, ("", *CATEGORIES), hidden_from=bits)
+
+
+def folders(uow: Uow, account_id: int, box_id: int, now: datetime) -> tuple[str, ...]:
+    """Return the folders that the newest documents of a dossier stand in, by name."""
+    newest = documents(uow, account_id, box_id, now, limit=_FOLDERS_OF_NEWEST)
+    return tuple(sorted({document.folder for document in newest if document.folder}))
+
+
+def _documents_of(uow: Uow, account_id: int, box_id: int, now: datetime) -> int | None:
+    """Return the bits of what is hidden from an account in a dossier; None when it may not read it at all."""
+    box = uow.accounts.box_by_id(box_id)
+    if not may(uow, account_id, box, Action.READ_DOCUMENTS, now).accepted:
+        return None
+    return _hidden_from(accesses.reader(uow, account_id, box_id, now))
+
+
+def _hidden_from(reader: Reader | None) -> int | None:
+    if reader is None:
+        return None
+    hidden = {Confidentiality.INVISIBLE_PATIENT}
+    return hidden_bits(hidden if reader is Reader.PATIENT else hidden | {Confidentiality.INVISIBLE_REPRESENTATIVES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,100 +334,23 @@ class OpenedDocument:
     companion_pdf: bytes | None
 
 
-def open_document(uow: Uow, account_id: int, box_id: int, document_id: int, now: datetime) -> OpenedDocument | None:
-    """Return a document with its octets and write the access down; None when the dossier has no such."""
-    kind = _kind(uow, account_id, box_id, now)
+def look_up(uow: Uow, account_id: int, box_id: int, document_id: int, now: datetime) -> Document | None:
+    """Return a document's facts; None when the dossier has no such, or the account may not see it."""
     document = uow.dossiers.get(box_id, document_id)
-    if document is None or kind is None or not _visible(document, kind):
+    box = uow.accounts.box_by_id(box_id)
+    if document is None or not may(uow, account_id, box, Action.READ_DOCUMENTS, now).accepted:
         return None
-    _note(uow, account_id, "document.read", f"document:{document_id}", box_id, now)
+    return document if accesses.may_see(uow, account_id, document, now).accepted else None
+
+
+def open_document(uow: Uow, account_id: int, box_id: int, document_id: int, now: datetime) -> OpenedDocument | None:
+    """Return a document with its octets; None when the dossier has no such, or the account may not see it."""
+    document = look_up(uow, account_id, box_id, document_id, now)
+    if document is None:
+        return None
     twin = document.companion_object_id
     return OpenedDocument(
         document,
         uow.objects.get(box_id, document.object_id),
         uow.objects.get(box_id, twin) if twin is not None else None,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class FilingWish:
-    """What a patient says of an attachment to file (MSSANTE.md §4.4)."""
-
-    title: str
-    date: date
-    folder: str
-    category: str
-
-
-def file_attachment(
-    uow: Uow,
-    hosted: Hosted,
-    account_id: int,
-    box_id: int,
-    email_id: int,
-    part_number: str,
-    octets: bytes,
-    name: str,
-    wish: FilingWish,
-    now: datetime,
-) -> tuple[Decision, Document | None]:
-    """File an attachment by the patient's hand; the same octets twice give the same document."""
-    box = uow.accounts.box_by_id(box_id)
-    letter = uow.conversations.letter(box_id, email_id)
-    if box is None or letter is None:
-        return reject(rules.ACCESS_NONE), None
-    decision = _may(uow, account_id, box, access.Action.ADD_DOCUMENTS, now)
-    if not decision.accepted:
-        return decision, None
-    fileable = fileable_by_patient(octets, name, hosted.limits)
-    if isinstance(fileable, Unfileable):
-        return reject(rules.ATTACHMENT_NOT_FILEABLE, reason=fileable.value), None
-    stored = uow.objects.put(octets, now)
-    uow.objects.hold(box_id, stored)
-    document = _by_hand(uow, box, stored, octets, fileable, email_id, wish, now)
-    document_id = deliver.keep_document(uow, document, f"account:{account_id}", now)
-    known = uow.dossiers.by_unique_id(box_id, document.entry.unique_id)
-    return decision, known if document_id is None else replace(document, id=document_id)
-
-
-def _by_hand(
-    uow: Uow,
-    box: Box,
-    stored: Stored,
-    octets: bytes,
-    fileable: tuple[DocumentFormat, str],
-    email_id: int,
-    wish: FilingWish,
-    now: datetime,
-) -> Document:
-    document_format, mime_type = fileable
-    entry = DocumentEntry(
-        # The same octets give the same identifier, so that they are filed once (RFC 9562 §5.5, OID arc 2.25).
-        unique_id=f"2.25.{int.from_bytes(uow.sealing.digest(b'by hand', octets)[:16], 'big')}",
-        format=document_format,
-        title=wish.title,
-        type_code=DEPOSIT_TYPES.get(wish.category, ""),
-        created_at=datetime.combine(wish.date, time(), tzinfo=now.tzinfo),
-        mime_type=mime_type,
-        patient=PatientIdentity(((box.ins.matricule, box.ins.oid),) if box.ins else (), box.traits or Traits()),
-        authors=(Author(box.display_name),),
-    )
-    return Document(
-        id=0,
-        box_id=box.id,
-        entry=entry,
-        entry_id=secrets.token_hex(16),
-        logical_id=secrets.token_hex(16),
-        object_id=stored.id,
-        size_octets=len(octets),
-        filed_at=now,
-        filed_by=FiledBy.PATIENT,
-        category=wish.category,
-        folder=wish.folder,
-        email_id=email_id,
-    )
-
-
-def accesses(uow: Uow, box_id: int, limit: int, now: datetime) -> tuple[AuditRecord, ...]:
-    """Return who did what in this box or dossier, newest first: the patient may read it."""
-    return uow.journal.about_box(box_id, limit)

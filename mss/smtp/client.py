@@ -51,6 +51,11 @@ class Channel:
         """Whether another letter may be tried."""
         return self._smtp.is_connected
 
+    @property
+    def end(self) -> object:
+        """The SSL object of the connection, for asking again who is there."""
+        return self._end
+
     async def send(self, letter: Letter, octets: bytes) -> tuple[Outcome, ...]:
         """Give one letter over; returns one outcome for each of its deliveries, in their order."""
         refusal = dialog.obstacle(letter, octets, self.peer)
@@ -157,9 +162,14 @@ async def _open(smtp: aiosmtplib.SMTP, host: str, secrets: Secrets, timeout_s: f
     reason = secrets.pin(end)
     if reason:
         smtp.close()
-        return dialog.temporary("4.7.5", f"The other operator's certificate is not the listed one ({reason})", host)
+        return not_pinned(reason, host)
     await smtp.ehlo()
     return Channel(smtp, dialog.offer(host, smtp.esmtp_extensions), end, secrets, timeout_s)
+
+
+def not_pinned(reason: str, host: str) -> Outcome:
+    """Return the outcome of a peer that must not have the letter: it waits."""
+    return dialog.temporary("4.7.5", f"The other operator's certificate is not the listed one ({reason})", host)
 
 
 def _unexpected(host: str) -> Outcome:
@@ -176,7 +186,8 @@ def _lost(error: Exception, host: str) -> Outcome:
     if isinstance(error, TimeoutError):
         return dialog.temporary("4.4.2", "The connection timed out", host)
     if getattr(error, "verify_message", None) or getattr(error, "library", None) == "SSL":
-        return dialog.temporary("4.7.5", "The encrypted connection could not be made", host)
+        why = getattr(error, "verify_message", None) or getattr(error, "reason", None) or "no reason given"
+        return dialog.temporary("4.7.5", f"The encrypted connection could not be made ({why})", host)
     if isinstance(error, aiosmtplib.SMTPConnectError):
         return dialog.temporary("4.4.1", "The other operator cannot be reached", host)
     return dialog.temporary("4.4.2", "The connection broke", host)

@@ -11,7 +11,9 @@ letters stand in `verbs`. The rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -26,6 +28,7 @@ from mss.smtp.door import House
 from mss.smtp.reply import Reply
 from mss.smtp.session import Session, Transaction, new_id
 from mss.smtp.wire import Fault, Lines
+from mss.tls import alert_of
 
 # aiosmtpd logs addresses, commands and lines of letters: nothing of it may leave, whatever the configuration.
 for _noisy in ("mail.log", "mail.debug"):
@@ -344,6 +347,8 @@ class Connection(SMTP):
             _log.warning("smtp.octets_before_tls", session=self.facts.id, ip=self.facts.ip, octets=dropped)
         self._reset_timeout(2 * _BEFORE_TLS_TIMEOUT_S)
         self._shaking_hands = True
+        # The loop cuts a connection whose handshake fails before the peer is told why: we tell it ourselves.
+        spare = os.dup(self._writer.get_extra_info("socket").fileno())
         try:
             transport = await self.loop.start_tls(
                 self._writer.transport,
@@ -355,6 +360,8 @@ class Connection(SMTP):
             if transport is None:
                 raise ConnectionResetError  # The client left in the middle of the handshake.
         except OSError as error:  # ssl.SSLError is one; a timeout is a ConnectionAbortedError.
+            with contextlib.suppress(OSError):
+                os.write(spare, alert_of(error))
             await self._insecure(error)
             raise ConnectionAbortedError from error
         except asyncio.CancelledError:
@@ -362,6 +369,7 @@ class Connection(SMTP):
             raise
         finally:
             self._shaking_hands = False
+            os.close(spare)
         self._adopt(transport)
         await self._secure(transport.get_extra_info("ssl_object"))
 

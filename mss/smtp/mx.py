@@ -77,7 +77,7 @@ class MxDoor:
         """Find out who the peer is; what is wrong with it is said at MAIL, where it can be read."""
         house = self._house
         try:
-            peer = house.material.peer(cast("ssl.SSLObject", end), ip=session.ip, now=house.clock())
+            peer = await house.material.met(cast("ssl.SSLObject", end), ip=session.ip, now=house.clock())
         except Malformed as error:
             _log.warning("smtp.peer_unreadable", session=session.id, ip=session.ip, reason=str(error))
             return session
@@ -100,10 +100,10 @@ class MxDoor:
 
     async def mail(self, session: Session, transaction: Transaction) -> Reply:
         """Judge the peer, and whether it may speak for the reverse path."""
-        decision = self._admission(session.peer)
+        decision, peer = await self._admission(session)
         trust = self._house.trust()
-        if decision.accepted and session.peer and trust:
-            decision = admission.may_speak_for(session.peer, trust, transaction.sender)
+        if decision.accepted and peer and trust:
+            decision = admission.may_speak_for(peer, trust, transaction.sender)
         return await self._said(session, transaction, "mail", decision, reply.SENDER_OK)
 
     async def _said(
@@ -117,9 +117,11 @@ class MxDoor:
             await self._house.store.write(receive.note_refusal, actor, stage, decision, self._house.clock())
         return answer
 
-    def _admission(self, peer: Peer | None) -> Decision:
-        house = self._house
-        return admission.admit(peer, house.trust(), now=house.clock(), max_age_s=house.trust_max_age_s)
+    async def _admission(self, session: Session) -> tuple[Decision, Peer | None]:
+        """Judge a peer by what is known now: certificates are revoked and domains lost while connections live."""
+        house, now = self._house, self._house.clock()
+        peer = await house.material.met_again(session.peer, now) if session.peer else None
+        return admission.admit(peer, house.trust(), now=now, max_age_s=house.trust_max_age_s), peer
 
     async def rcpt(self, session: Session, transaction: Transaction, recipient: Recipient) -> Reply:
         """Judge a recipient on what is stored now; the unit that writes judges again."""
@@ -131,8 +133,8 @@ class MxDoor:
 
     async def data(self, session: Session, transaction: Transaction, octets: bytes) -> Reply:
         """Read the letter, judge its author, and store it: the reply is the receipt."""
-        peer, trust = session.peer, self._house.trust()
-        decision = self._admission(peer)
+        decision, peer = await self._admission(session)
+        trust = self._house.trust()
         if not decision.accepted or peer is None or trust is None:
             return await self._said(session, transaction, "data", decision, reply.TEMPORARY_FAULT)
         envelope = transaction.envelope()

@@ -27,6 +27,7 @@ from mss.log import get_logger
 from mss.model.address import Domain
 from mss.model.delivery import Delivery, Outcome
 from mss.model.peer import TrustList
+from mss.policy import admission
 from mss.services import outbound
 from mss.services.outbound import Plan
 from mss.smtp import client, dialog
@@ -245,6 +246,9 @@ class Relay:
                 await self._give_up(lane, opened)
                 return None, tuple(opened for _ in letter.deliveries)
             channel = opened
+        if reason := await self._objection_now(lane.domain, channel):
+            await channel.close()
+            return None, tuple(client.not_pinned(reason, channel.peer.host) for _ in letter.deliveries)
         return channel, await channel.send(letter, octets)
 
     async def _give_up(self, lane: _Lane, outcome: Outcome) -> None:
@@ -292,17 +296,28 @@ class Relay:
         return dialog.permanent("5.1.2", "The domain has no mail server")
 
     def _objection(self, domain: Domain, end: object) -> str | None:
-        """Return why the peer at the other end must not have letters for a domain."""
-        house, trust = self._house, self._house.trust()
+        """Return why the peer at the other end must not have letters for a domain, as far as it is known here."""
+        house, trust, now = self._house, self._house.trust(), self._house.clock()
         if trust is None:
             return "no-trust-list"
-        if (house.clock() - trust.fetched_at).total_seconds() > house.trust_max_age_s:
-            return "stale-trust-list"
+        if doubt := admission.list_doubt(trust, now=now, max_age_s=house.trust_max_age_s):
+            return doubt.rule.name.removeprefix("peer.")
         try:
-            peer = house.material.peer(end, ip="", now=house.clock())  # type: ignore[arg-type]
+            peer = house.material.peer(end, ip="", now=now)  # type: ignore[arg-type]
         except MssError:
             return "peer-unverifiable"
         return pin(peer, domain, trust)
+
+    async def _objection_now(self, domain: Domain, channel: Channel) -> str | None:
+        """The same for each letter on an open connection, and what the peer's responder says (OCSP)."""
+        house = self._house
+        if reason := self._objection(domain, channel.end):
+            return reason
+        try:
+            peer = await house.material.met(channel.end, ip="", now=house.clock())  # type: ignore[arg-type]
+        except MssError:
+            return "peer-unverifiable"
+        return None if peer.revocation == "good" else f"peer-revocation-{peer.revocation}"
 
     # Writing down --------------------------------------------------------------------------------------------
 

@@ -1,26 +1,69 @@
-"""Conversations of a patient's box, the letters in them, contacts and drafts. Names and addresses are sealed."""
+"""Conversations of a patient's box, the letters in them, contacts and drafts. Names and addresses are sealed.
+
+Nothing here reads a whole box, nor a whole long conversation: what is asked for comes with a number, and is found by an
+index.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from mss.clock import from_us, to_us
 from mss.model.address import Address
-from mss.model.conversation import Contact, ContactState, Conversation, Direction, Letter, Participant, Role
+from mss.model.conversation import Contact, ContactState, Conversation, Direction, Letter, Participant, Role, Which
 from mss.store.hot import Hot
 from mss.store.sealing import Sealing
 from mss.store.tables import contacts, conversations, drafts, letters
 
+# The newest letters of a conversation say who may be answered in it; more are not looked at.
+DECIDING_MAX = 500
+# Of a conversation in a list, the names of so many of its newest letters are shown, and that of its first.
+_NAMES_NEWEST = 5
+
 _SUBJECT, _FACTS, _CONTACT, _DRAFT = b"subject", b"letter facts", b"contact", b"draft"
 
 _ADD = Hot.new(letters)
-_CREATE = Hot(insert(conversations).returning(conversations.c.id), ["box_id", "subject", "created_at", "last_at"])
-_TOUCH = Hot(update(conversations).where(conversations.c.id == bindparam("b_id")).values(last_at=bindparam("b_at")))
+_CREATE = Hot(
+    insert(conversations).returning(conversations.c.id),
+    ["box_id", "subject", "created_at", "last_at", "letters", "unread", "has_attachment"],
+)
+_TOUCH = Hot(
+    update(conversations)
+    .where(conversations.c.id == bindparam("b_id"))
+    .values(
+        last_at=bindparam("b_at"),
+        letters=conversations.c.letters + 1,
+        unread=conversations.c.unread + bindparam("b_unread"),
+        has_attachment=or_(conversations.c.has_attachment, bindparam("b_attachment")),
+    )
+)
+_OF_CONVERSATION = and_(
+    letters.c.box_id == bindparam("box_id"),
+    letters.c.conversation_id == bindparam("conversation_id"),
+    letters.c.direction == Direction.RECEIVED.value,
+)
+_FACTS_OF = select(letters.c.facts).where(_OF_CONVERSATION)
+_NEWEST_FACTS = Hot(_FACTS_OF.order_by(letters.c.at.desc(), letters.c.object_id.desc()).limit(_NAMES_NEWEST))
+_FIRST_FACTS = Hot(_FACTS_OF.order_by(letters.c.at, letters.c.object_id).limit(1))
 _PERSON = [contacts.c[name] for name in ("id", "box_id", "address", "name", "state", "since")]
 _OF_BOX = contacts.c.box_id == bindparam("box_id")
 _CONTACTS = Hot(select(*_PERSON).where(_OF_BOX).order_by(contacts.c.id))
@@ -50,6 +93,16 @@ class NewLetter:
     filing: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a letter of a conversation lies in the mailbox."""
+
+    mailbox_id: int
+    uid: int
+    object_id: int
+    direction: Direction
+
+
 class Conversations:
     """Conversations inside one unit."""
 
@@ -75,6 +128,9 @@ class Conversations:
             "subject": self._sealing.seal_text(box_id, subject, _SUBJECT),
             "created_at": to_us(now),
             "last_at": to_us(now),
+            "letters": 0,
+            "unread": 0,
+            "has_attachment": False,
         }
         return int(_CREATE.run(self._connection, row).fetchone()[0])
 
@@ -94,85 +150,90 @@ class Conversations:
             "direction": letter.direction,
             "at": to_us(now),
             "message_digest": self._message(box_id, letter.message_id),
+            "author_digest": self._author(box_id, letter.sender.address) if letter.sender else None,
             "answerable": letter.answerable,
             "closing": letter.closing,
             "has_attachment": letter.has_attachment,
             "unread": letter.unread,
             "facts": self._sealing.seal_json(box_id, facts, _FACTS),
         }
-        _ADD.run(self._connection, row)
-        _TOUCH.run(self._connection, {"b_id": conversation_id, "b_at": to_us(now)})
+        if _ADD.run(self._connection, row).rowcount:
+            sums = {"b_unread": int(letter.unread), "b_attachment": letter.has_attachment}
+            _TOUCH.run(self._connection, {"b_id": conversation_id, "b_at": to_us(now), **sums})
 
     def _message(self, box_id: int, message_id: str) -> bytes:
         return self._sealing.digest(b"message", b"%d" % box_id, message_id.strip().encode("utf-8", "replace"))
 
-    def list(self, box_id: int, offset: int, limit: int) -> tuple[Conversation, ...]:
-        """Return conversations, newest first, with their counts and the names seen in them."""
-        return self._conversations(box_id, None, offset, limit)
+    def _author(self, box_id: int, address: Address) -> bytes:
+        return self._sealing.digest(b"author", b"%d" % box_id, address.key.encode("utf-8", "replace"))
+
+    def list(self, box_id: int, offset: int, limit: int, which: Which = Which.ALL) -> tuple[Conversation, ...]:
+        """Return conversations, newest first, with their counts and the names of those who wrote first and last."""
+        newest_first = (conversations.c.last_at.desc(), conversations.c.id.desc())
+        # The page is cut before anything is joined: skipped rows cost an index entry each.
+        page = select(conversations.c.id).where(_listed(box_id, which)).order_by(*newest_first)
+        where = conversations.c.id.in_(page.offset(offset).limit(limit))
+        rows = self._connection.execute(_with_drafts(box_id).where(where).order_by(*newest_first)).all()
+        return tuple(self._conversation(row) for row in rows)
 
     def get(self, box_id: int, conversation_id: int) -> Conversation | None:
         """Return one conversation of a box."""
-        return next(iter(self._conversations(box_id, conversation_id, 0, 1)), None)
+        where = and_(conversations.c.id == conversation_id, conversations.c.box_id == box_id)
+        row = self._connection.execute(_with_drafts(box_id).where(where)).first()
+        return None if row is None else self._conversation(row)
 
-    def _conversations(self, box_id: int, only: int | None, offset: int, limit: int) -> tuple[Conversation, ...]:
-        where = conversations.c.box_id == box_id
-        if only is not None:
-            where = and_(where, conversations.c.id == only)
-        query = (
-            select(conversations, drafts.c.saved_at)
-            .outerjoin(drafts, and_(drafts.c.box_id == box_id, drafts.c.conversation_id == conversations.c.id))
-            .where(where)
-            .order_by(conversations.c.last_at.desc(), conversations.c.id.desc())
-        )
-        rows = self._connection.execute(query.offset(offset).limit(limit)).all()
-        sums = self._sums(box_id, [row.id for row in rows])
-        return tuple(self._conversation(row, *sums.get(row.id, (0, 0, False, ()))) for row in rows)
-
-    def _sums(self, box_id: int, ids: Iterable[int]) -> dict[int, tuple[int, int, bool, tuple[str, ...]]]:
-        where = and_(letters.c.box_id == box_id, letters.c.conversation_id.in_(list(ids)))
-        sums: dict[int, tuple[int, int, bool, tuple[str, ...]]] = {}
-        for row in self._connection.execute(select(letters).where(where).order_by(letters.c.at)):
-            count, unread, attachment, names = sums.get(row.conversation_id, (0, 0, False, ()))
-            sender = self._facts(row)[0]
-            if sender is not None and row.direction == Direction.RECEIVED and sender.name not in names:
-                names = (*names, sender.name)
-            attachment = attachment or row.has_attachment
-            sums[row.conversation_id] = (count + 1, unread + int(row.unread), attachment, names)
-        return sums
-
-    def _conversation(
-        self, row: Row[Any], count: int, unread: int, attachment: bool, names: tuple[str, ...]
-    ) -> Conversation:
-        subject = self._sealing.unseal_text(row.box_id, row.subject, _SUBJECT)
-        has_draft = row.saved_at is not None
+    def _conversation(self, row: Row[Any]) -> Conversation:
         return Conversation(
-            row.id, row.box_id, subject, from_us(row.last_at), count, unread, names, attachment, has_draft
+            id=row.id,
+            box_id=row.box_id,
+            subject=self._sealing.unseal_text(row.box_id, row.subject, _SUBJECT),
+            last_at=from_us(row.last_at),
+            letters=row.letters,
+            unread=row.unread,
+            names=self._names(row),
+            has_attachment=row.has_attachment,
+            has_draft=row.saved_at is not None,
         )
+
+    def _names(self, row: Row[Any]) -> tuple[str, ...]:
+        """Return who wrote, each once: the first one, then those of the newest letters."""
+        which = {"box_id": row.box_id, "conversation_id": row.id}
+        sealed = _NEWEST_FACTS.run(self._connection, which).fetchall()[::-1]
+        if row.letters > _NAMES_NEWEST:
+            sealed = [*_FIRST_FACTS.run(self._connection, which).fetchall(), *sealed]
+        senders = (self._sealing.unseal_json(row.box_id, facts, _FACTS)["sender"] for (facts,) in sealed)
+        return tuple(dict.fromkeys(sender[1] for sender in senders if sender is not None))
+
+    def subject(self, box_id: int, conversation_id: int) -> str:
+        """Return the subject of a conversation of a box; empty when it has none such."""
+        where = and_(conversations.c.id == conversation_id, conversations.c.box_id == box_id)
+        sealed = self._connection.execute(select(conversations.c.subject).where(where)).scalar()
+        return "" if sealed is None else self._sealing.unseal_text(box_id, sealed, _SUBJECT)
 
     def holds(self, box_id: int, conversation_id: int) -> bool:
         """Say whether a conversation is this box's."""
         where = and_(conversations.c.box_id == box_id, conversations.c.id == conversation_id)
         return self._connection.execute(select(conversations.c.id).where(where)).first() is not None
 
-    def letters_of(self, box_id: int, conversation_id: int) -> tuple[Letter, ...]:
-        """Return the letters of a conversation, oldest first."""
+    def letters_of(
+        self, box_id: int, conversation_id: int, *, skip: int = 0, limit: int = DECIDING_MAX
+    ) -> tuple[Letter, ...]:
+        """Return the newest letters of a conversation, oldest first; `skip` so many of the newest."""
         where = and_(letters.c.box_id == box_id, letters.c.conversation_id == conversation_id)
-        rows = self._connection.execute(select(letters).where(where).order_by(letters.c.at, letters.c.object_id))
-        return tuple(self._letter(row) for row in rows)
+        newest_first = (letters.c.at.desc(), letters.c.object_id.desc())
+        rows = self._connection.execute(select(letters).where(where).order_by(*newest_first).offset(skip).limit(limit))
+        return tuple(self._letter(row) for row in rows.all()[::-1])
 
-    def letters_of_box(self, box_id: int) -> tuple[Letter, ...]:
-        """Return all letters of a box, oldest first."""
-        rows = self._connection.execute(select(letters).where(letters.c.box_id == box_id).order_by(letters.c.at))
-        return tuple(self._letter(row) for row in rows)
+    def letters_by(self, box_id: int, author: Address, limit: int = DECIDING_MAX) -> tuple[Letter, ...]:
+        """Return the newest letters of a box that an address wrote, oldest first."""
+        where = and_(letters.c.box_id == box_id, letters.c.author_digest == self._author(box_id, author))
+        rows = self._connection.execute(select(letters).where(where).order_by(letters.c.at.desc()).limit(limit))
+        return tuple(self._letter(row) for row in rows.all()[::-1])
 
     def newest_with(self, box_id: int, author: Address) -> int | None:
         """Return the conversation of the newest letter that an address wrote."""
-        rows = select(letters).where(letters.c.box_id == box_id).order_by(letters.c.at.desc())
-        for row in self._connection.execute(rows):
-            sender = self._facts(row)[0]
-            if sender is not None and sender.address.key == author.key:
-                return int(row.conversation_id)
-        return None
+        newest = self.letters_by(box_id, author, 1)
+        return newest[0].conversation_id if newest else None
 
     def letter(self, box_id: int, object_id: int) -> Letter | None:
         """Return one letter of a box."""
@@ -181,41 +242,41 @@ class Conversations:
         return None if row is None else self._letter(row)
 
     def _letter(self, row: Row[Any]) -> Letter:
-        sender, authorises = self._facts(row)
+        facts = self._sealing.unseal_json(row.box_id, row.facts, _FACTS)
         return Letter(
             email_id=row.object_id,
             direction=Direction(row.direction),
             at=from_us(row.at),
             answerable=row.answerable,
             closing=row.closing,
-            authorises=authorises,
-            sender=sender,
+            authorises=tuple(one for item in facts["authorises"] if (one := _load(item))),
+            sender=_load(facts["sender"]),
             uid=row.uid,
             mailbox_id=row.mailbox_id,
             seen=not row.unread,
-            filing=self._filing(row),
+            filing=tuple((unique_id, reason) for unique_id, reason in facts["filing"]),
+            conversation_id=row.conversation_id,
         )
 
-    def _facts(self, row: Row[Any]) -> tuple[Participant | None, tuple[Participant, ...]]:
-        facts = self._sealing.unseal_json(row.box_id, row.facts, _FACTS)
-        return _load(facts["sender"]), tuple(one for item in facts["authorises"] if (one := _load(item)))
-
-    def _filing(self, row: Row[Any]) -> tuple[tuple[str, str], ...]:
-        facts = self._sealing.unseal_json(row.box_id, row.facts, _FACTS)
-        return tuple((unique_id, reason) for unique_id, reason in facts["filing"])
-
-    def mark_read(self, box_id: int, conversation_id: int) -> tuple[tuple[int, int], ...]:
-        """Mark a conversation's letters as read; returns (mailbox, UID) of those that were not."""
+    def mark_read(self, box_id: int, conversation_id: int, only: Iterable[int]) -> tuple[Place, ...]:
+        """Mark letters of a conversation as read, by object; returns where those are that were not."""
         where = and_(
-            letters.c.box_id == box_id, letters.c.conversation_id == conversation_id, letters.c.unread.is_(True)
+            letters.c.box_id == box_id,
+            letters.c.object_id.in_(list(only)),
+            # Not as an index would like it: the few letters are found by their own numbers, not by walking the thread.
+            letters.c.conversation_id + 0 == conversation_id,
+            letters.c.unread.is_(True),
         )
-        statement = update(letters).where(where).values(unread=False).returning(letters.c.mailbox_id, letters.c.uid)
-        return tuple((row.mailbox_id, row.uid) for row in self._connection.execute(statement))
+        columns = (letters.c.mailbox_id, letters.c.uid, letters.c.object_id, letters.c.direction)
+        rows = self._connection.execute(update(letters).where(where).values(unread=False).returning(*columns)).all()
+        if rows:
+            fewer = update(conversations).where(conversations.c.id == conversation_id)
+            self._connection.execute(fewer.values(unread=conversations.c.unread - len(rows)))
+        return tuple(Place(row.mailbox_id, row.uid, row.object_id, Direction(row.direction)) for row in rows)
 
     def unread(self, box_id: int) -> int:
-        """Return how many conversations have unread letters."""
-        where = and_(letters.c.box_id == box_id, letters.c.unread.is_(True))
-        query = select(func.count(func.distinct(letters.c.conversation_id))).where(where)
+        """Return how many letters of a box are unread."""
+        query = select(func.sum(conversations.c.unread)).where(_listed(box_id, Which.UNREAD))
         return int(self._connection.execute(query).scalar() or 0)
 
     # -- contacts ------------------------------------------------------------------------------------------------
@@ -287,6 +348,26 @@ class Conversations:
         """Drop the draft."""
         where = and_(drafts.c.box_id == box_id, drafts.c.conversation_id == conversation_id)
         self._connection.execute(delete(drafts).where(where))
+
+
+def _listed(box_id: int, which: Which) -> ColumnElement[bool]:
+    mine = conversations.c.box_id == box_id
+    match which:
+        case Which.ALL:
+            return mine
+        case Which.UNREAD:
+            # Written out, not bound: only then is the partial index known to fit.
+            return and_(mine, conversations.c.unread > literal_column("0"))
+        case Which.DRAFTS:
+            written = select(drafts.c.conversation_id).where(drafts.c.box_id == box_id)
+            return and_(mine, conversations.c.id.in_(written))
+        case _ as never:
+            assert_never(never)
+
+
+def _with_drafts(box_id: int) -> Select[Any]:
+    own = and_(drafts.c.box_id == box_id, drafts.c.conversation_id == conversations.c.id)
+    return select(conversations, drafts.c.saved_at).outerjoin(drafts, own)
 
 
 def _dump(participant: Participant | None) -> list[str] | None:

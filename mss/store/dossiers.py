@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal_column, select, update
 
 from mss.clock import from_us, to_us
 from mss.model.document import (
@@ -22,6 +23,8 @@ from mss.store.hot import Hot
 from mss.store.sealing import Sealing
 from mss.store.tables import documents
 
+# Whom a document is hidden from, as bits.
+HIDDEN = {Confidentiality.INVISIBLE_PATIENT: 1, Confidentiality.INVISIBLE_REPRESENTATIVES: 2}
 _ENTRY = b"document entry"
 _FILE = Hot.new(documents, documents.c.id)
 
@@ -40,6 +43,8 @@ class Dossiers:
         row = {
             "box_id": box_id,
             "unique_digest": self._unique(box_id, document.entry.unique_id),
+            "category_digest": self._category(box_id, document.category),
+            "hidden": hidden_bits(document.entry.confidentiality),
             "entry": self._sealing.seal_json(box_id, facts, _ENTRY),
             "entry_id": document.entry_id,
             "logical_id": document.logical_id,
@@ -58,6 +63,9 @@ class Dossiers:
     def _unique(self, box_id: int, unique_id: str) -> bytes:
         return self._sealing.digest(b"document", b"%d" % box_id, unique_id.encode())
 
+    def _category(self, box_id: int, category: str) -> bytes:
+        return self._sealing.digest(b"category", b"%d" % box_id, category.encode())
+
     def by_unique_id(self, box_id: int, unique_id: str) -> Document | None:
         """Return the document of a `uniqueId`."""
         where = and_(documents.c.box_id == box_id, documents.c.unique_digest == self._unique(box_id, unique_id))
@@ -68,10 +76,33 @@ class Dossiers:
         where = and_(documents.c.box_id == box_id, documents.c.id == document_id)
         return self._document(self._connection.execute(select(documents).where(where)).first())
 
-    def list(self, box_id: int) -> tuple[Document, ...]:
-        """Return a box's documents, newest first."""
-        query = select(documents).where(documents.c.box_id == box_id)
-        rows = self._connection.execute(query.order_by(documents.c.filed_at.desc(), documents.c.id.desc()))
+    def list(
+        self, box_id: int, *, offset: int = 0, limit: int = 100, category: str = "", hidden_from: int = 0
+    ) -> tuple[Document, ...]:
+        """Return a box's documents, newest first, of one category when given; without those hidden from these bits."""
+        where = self._shown(box_id, hidden_from)
+        if category:
+            where = and_(where, documents.c.category_digest == self._category(box_id, category))
+        query = select(documents).where(where).order_by(documents.c.filed_at.desc(), documents.c.id.desc())
+        rows = self._connection.execute(query.offset(offset).limit(limit))
+        return tuple(document for row in rows if (document := self._document(row)))
+
+    def _shown(self, box_id: int, hidden_from: int) -> ColumnElement[bool]:
+        hidden = documents.c.hidden.bitwise_and(hidden_from)
+        return and_(documents.c.box_id == box_id, hidden == literal_column("0"))
+
+    def counts(self, box_id: int, categories: Iterable[str], *, hidden_from: int = 0) -> dict[str, int]:
+        """Return how many documents of a box each of these categories has, those that have any."""
+        column = documents.c.category_digest
+        query = select(column, func.count()).where(self._shown(box_id, hidden_from)).group_by(column)
+        names = {self._category(box_id, category): category for category in categories}
+        rows = self._connection.execute(query).all()
+        return {names[bytes(digest)]: count for digest, count in rows if bytes(digest) in names}
+
+    def of_letter(self, box_id: int, object_id: int, limit: int) -> tuple[Document, ...]:
+        """Return the documents of a box that came with a letter, in the order in which they were filed."""
+        where = and_(documents.c.box_id == box_id, documents.c.email_id == object_id)
+        rows = self._connection.execute(select(documents).where(where).order_by(documents.c.id).limit(limit))
         return tuple(document for row in rows if (document := self._document(row)))
 
     def replace(self, document_id: int, by: int) -> None:
@@ -99,6 +130,11 @@ class Dossiers:
             email_id=row.email_id,
             companion_object_id=row.companion_object_id,
         )
+
+
+def hidden_bits(confidentiality: Set[Confidentiality]) -> int:
+    """Return the bits of those whom a document with these marks is hidden from."""
+    return sum(bit for mark, bit in HIDDEN.items() if mark in confidentiality)
 
 
 _PLAIN = (

@@ -80,10 +80,22 @@ class Journal:
         values = {"writer": chain.writer, "last_number": chain.number, "first_number": first}
         _SEAL.run(self._connection, {**values, "head": chain.head, "sealed_at": to_us(now)})
 
-    def about_box(self, box_id: int, limit: int) -> tuple[AuditRecord, ...]:
-        """Return the newest records about a box or its dossier."""
+    def about_box(
+        self,
+        box_id: int,
+        limit: int,
+        *,
+        offset: int = 0,
+        except_actions: tuple[str, ...] = (),
+        except_actor: str = "",
+    ) -> tuple[AuditRecord, ...]:
+        """Return the newest records about a box or its dossier, without some actions and one actor's doings."""
         query = select(journal).where(journal.c.subject_box_id == box_id)
-        return self._records(query.order_by(journal.c.at.desc(), journal.c.number.desc()).limit(limit))
+        if except_actions:
+            query = query.where(journal.c.action.not_in(except_actions))
+        if except_actor:
+            query = query.where(journal.c.actor != except_actor)
+        return self._records(query.order_by(journal.c.at.desc(), journal.c.number.desc()).offset(offset).limit(limit))
 
     def newest(self, limit: int, action: str = "") -> tuple[AuditRecord, ...]:
         """Return the newest records, of one action when given (a prefix before a dot counts)."""

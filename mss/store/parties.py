@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,14 +18,15 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select
 from mss.clock import from_us, to_us
 from mss.model.address import Address, parse_domain
 from mss.model.party import BoxKind, Party
-from mss.model.peer import DN, TrustList
+from mss.model.peer import DN, ListReading, TrustList
 from mss.model.search import search_key
 from mss.store.hot import Hot
-from mss.store.tables import generations, leases, parties, party_words, trust_lists
+from mss.store.tables import generations, leases, parties, party_words, trust_list_readings, trust_lists
 
 _WORD = re.compile(r"[a-z0-9]+")
 _TEXTS = [f.name for f in fields(Party) if f.name not in ("address", "kind", "red_list")]
 _HISTORY = 30
+_INSTANTS = ("generated_at", "first_at", "last_at")
 _WORD_MAX = 64
 _ADD = Hot.new(parties, parties.c.id)
 _ADD_WORD = Hot.insert(party_words)
@@ -57,12 +58,40 @@ class Parties:
     def trust_list(self) -> TrustList | None:
         """Return the current trust list."""
         row = self._connection.execute(select(trust_lists).order_by(trust_lists.c.version.desc()).limit(1)).first()
-        if row is None:
-            return None
-        body = json.loads(row.body)
-        names = [DN(tuple((kind, value) for kind, value in name)) for name in body["names"]]
-        domains = {parse_domain(d): frozenset(names[i] for i in indices) for d, indices in body["domains"].items()}
-        return TrustList(from_us(row.generated_at), domains, from_us(row.fetched_at), row.version)
+        return None if row is None else _trust_list(row)
+
+    def trust_list_of(self, version: int) -> TrustList | None:
+        """Return a trust list of a version that is still kept."""
+        row = self._connection.execute(select(trust_lists).where(trust_lists.c.version == version)).first()
+        return None if row is None else _trust_list(row)
+
+    def trust_list_versions(self) -> tuple[int, ...]:
+        """Return the versions that are kept, oldest first."""
+        query = select(trust_lists.c.version).order_by(trust_lists.c.version)
+        return tuple(row.version for row in self._connection.execute(query))
+
+    def note_reading(self, new: ListReading, keep: int) -> bool:
+        """Remember a reading; one like the last is counted there. Returns whether it is news."""
+        last = self._connection.execute(
+            select(trust_list_readings).order_by(trust_list_readings.c.id.desc()).limit(1)
+        ).first()
+        if last is not None and _alike(_reading(last), new):
+            where = trust_list_readings.c.id == last.id
+            values = {"last_at": to_us(new.last_at), "times": last.times + 1}
+            self._connection.execute(update(trust_list_readings).where(where).values(values))
+            return False
+        row = {f.name: getattr(new, f.name) for f in fields(ListReading)}
+        row |= {name: None if row[name] is None else to_us(row[name]) for name in _INSTANTS}
+        made = self._connection.execute(insert(trust_list_readings).returning(trust_list_readings.c.id), row)
+        self._connection.execute(
+            delete(trust_list_readings).where(trust_list_readings.c.id <= made.scalar_one() - keep)
+        )
+        return True
+
+    def readings(self, limit: int) -> tuple[ListReading, ...]:
+        """Return the newest readings, newest first."""
+        query = select(trust_list_readings).order_by(trust_list_readings.c.id.desc()).limit(limit)
+        return tuple(map(_reading, self._connection.execute(query)))
 
     def trust_list_mark(self) -> tuple[int, int]:
         """Return (version, reading time) of the current list: cheap, to see whether it changed; (0, 0) without."""
@@ -177,6 +206,22 @@ class Parties:
         free = (leases.c.owner == owner) | (leases.c.until <= to_us(now))
         statement = update(leases).where(and_(leases.c.name == name, free)).values(owner=owner, until=row["until"])
         return self._connection.execute(statement).rowcount == 1
+
+
+def _trust_list(row: Any) -> TrustList:
+    body = json.loads(row.body)
+    names = [DN(tuple((kind, value) for kind, value in name)) for name in body["names"]]
+    domains = {parse_domain(d): frozenset(names[i] for i in indices) for d, indices in body["domains"].items()}
+    return TrustList(from_us(row.generated_at), domains, from_us(row.fetched_at), row.version)
+
+
+def _reading(row: Any) -> ListReading:
+    values = {f.name: getattr(row, f.name) for f in fields(ListReading)}
+    return ListReading(**values | {n: None if values[n] is None else from_us(values[n]) for n in _INSTANTS})
+
+
+def _alike(one: ListReading, other: ListReading) -> bool:
+    return replace(one, first_at=other.first_at, last_at=other.last_at, times=other.times) == other
 
 
 def _trust_body(new: TrustList) -> str:

@@ -6,7 +6,7 @@ because somebody else's is large, and so that tables can be distributed by it.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 from sqlalchemy import UniqueConstraint as Unique
 
 metadata = MetaData(
@@ -281,6 +281,8 @@ attempts = Table(
     Column("remote", String(255), nullable=False),
 )  # fmt: skip
 
+_UNREAD = text("unread > 0")
+# `letters`, `unread` and `has_attachment` sum up the conversation's letters, so that a list of them reads none.
 conversations = Table(
     "conversations", metadata,
     _id(),
@@ -288,11 +290,15 @@ conversations = Table(
     Column("subject", LargeBinary, nullable=False),
     Column("created_at", Big, nullable=False),
     Column("last_at", Big, nullable=False),
+    Column("letters", Big, nullable=False),
+    Column("unread", Big, nullable=False),
+    Column("has_attachment", Boolean, nullable=False),
     Index("ix_conversations_box", "box_id", "last_at"),
+    Index("ix_conversations_unread", "box_id", "last_at", "unread", sqlite_where=_UNREAD, postgresql_where=_UNREAD),
     sqlite_autoincrement=True,
 )  # fmt: skip
 
-# A letter as part of a conversation; `facts` is sealed JSON: names, addresses and roles.
+# A letter as part of a conversation; `facts` is sealed JSON: names, addresses and roles. `author_digest` is keyed.
 letters = Table(
     "letters", metadata,
     Column("box_id", Id, primary_key=True, autoincrement=False),
@@ -303,6 +309,7 @@ letters = Table(
     Column("direction", String(8), nullable=False),
     Column("at", Big, nullable=False),
     Column("message_digest", LargeBinary, nullable=False),
+    Column("author_digest", LargeBinary),
     Column("answerable", Boolean, nullable=False),
     Column("closing", Boolean, nullable=False),
     Column("has_attachment", Boolean, nullable=False),
@@ -310,6 +317,7 @@ letters = Table(
     Column("facts", LargeBinary, nullable=False),
     Index("ix_letters_message", "box_id", "message_digest"),
     Index("ix_letters_conversation", "box_id", "conversation_id", "at"),
+    Index("ix_letters_author", "box_id", "author_digest", "at"),
 )  # fmt: skip
 
 # The state between one patient's box and one professional address; `address` is sealed under the box's key.
@@ -334,12 +342,15 @@ drafts = Table(
     Column("saved_at", Big, nullable=False),
 )  # fmt: skip
 
-# `entry` is the sealed DocumentEntry; `unique_digest` the keyed digest of the document's uniqueId.
+# `entry` is the sealed DocumentEntry; `unique_digest` and `category_digest` are keyed digests of its uniqueId and its
+# category; `hidden` has a bit for each of those whom it is hidden from (`dossiers.HIDDEN`).
 documents = Table(
     "documents", metadata,
     _id(),
     Column("box_id", Id, nullable=False),
     Column("unique_digest", LargeBinary, nullable=False),
+    Column("category_digest", LargeBinary, nullable=False),
+    Column("hidden", Integer, nullable=False),
     Column("entry", LargeBinary, nullable=False),
     Column("entry_id", String(64), nullable=False),
     Column("logical_id", String(64), nullable=False),
@@ -353,6 +364,8 @@ documents = Table(
     Column("replaced_by", Id),
     Unique("box_id", "unique_digest"),
     Index("ix_documents_box", "box_id", "filed_at"),
+    Index("ix_documents_category", "box_id", "category_digest", "filed_at", "id", "hidden"),
+    Index("ix_documents_letter", "box_id", "email_id"),
     sqlite_autoincrement=True,
 )  # fmt: skip
 
@@ -390,6 +403,21 @@ trust_lists = Table(
     Column("fetched_at", Big, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("body", Text, nullable=False),
+)  # fmt: skip
+
+trust_list_readings = Table(
+    "trust_list_readings", metadata,
+    _id(),
+    Column("source", String(16), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("generated_at", Big),
+    Column("domains", Integer, nullable=False),
+    Column("version", Big),
+    Column("times", Integer, nullable=False),
+    Column("first_at", Big, nullable=False),
+    Column("last_at", Big, nullable=False),
 )  # fmt: skip
 
 parties = Table(

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
-from mss import https
 from mss.clock import Clock
 from mss.config import Config, Limits, TokensConfig
 from mss.errors import Malformed, Misconfigured, MssError, Unavailable
+from mss.fetch import fetch, is_fetchable
 from mss.log import get_logger
 from mss.tokens import jose, verify
 from mss.tokens.jose import Key
@@ -23,6 +26,7 @@ from mss.tokens.verify import Fault, Token
 
 REFRESH_MIN_S: Final = 30
 KEYS_MAX: Final = 100
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 
 Fetch = Callable[[str], Awaitable[bytes]]
@@ -132,15 +136,14 @@ class Issuer:
             raise Malformed("the description is another issuer's")
         if not isinstance(url, str):
             raise Malformed("the issuer's description names no keys")
-        if https.check_url(url).scheme != https.check_url(self.config.issuer).scheme:
-            raise Malformed("the issuer's description names keys that are not fetched as it is")
+        if urlsplit(url).scheme != urlsplit(self.config.issuer).scheme or not may_ask(url):
+            raise Malformed("the issuer's description names keys that may not be fetched")
         return url
 
-    async def close(self) -> None:
-        """Stop asking."""
-        if self._asking is not None and not self._asking.done():
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+
+def may_ask(url: str) -> bool:
+    """Say whether a URL of an issuer may be fetched: by https, or from this machine's own loopback addresses."""
+    return is_fetchable(url, ("https",)) or (is_fetchable(url, ("http",)) and urlsplit(url).hostname in _LOOPBACK)
 
 
 def issuer_of(config: Config, clock: Clock) -> Issuer | None:
@@ -148,14 +151,22 @@ def issuer_of(config: Config, clock: Clock) -> Issuer | None:
     tokens, limits = config.tokens, config.limits
     if not tokens.issuer:
         return None
-    context = https.context_of(config.path(tokens.ca_file) if tokens.ca_file else None)
     for url in filter(None, (tokens.issuer, tokens.jwks_url)):
-        try:
-            https.check_url(url)
-        except Malformed as error:
-            raise Misconfigured(f"[tokens] {url}: {error}") from error
+        if not may_ask(url):
+            raise Misconfigured(f"[tokens] {url}: only https URLs are fetched")
+    context = context_of(config.path(tokens.ca_file) if tokens.ca_file else None)
 
-    async def fetch(url: str) -> bytes:
-        return await https.fetch(url, context, octets_max=limits.token_keys_max_octets, timeout_s=tokens.timeout_s)
+    async def ask(url: str) -> bytes:
+        return await fetch(url, context, max_octets=limits.token_keys_max_octets, timeout_s=tokens.timeout_s)
 
-    return Issuer(tokens, limits, clock, fetch)
+    return Issuer(tokens, limits, clock, ask)
+
+
+def context_of(ca_file: Path | None) -> ssl.SSLContext:
+    """Return whom we believe to be the issuer's machine: the authorities of a file, else those of this system."""
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except OSError as error:  # SSLError is one.
+        raise Misconfigured(f"cannot use {ca_file} as trusted authorities") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

@@ -50,6 +50,14 @@ class Form:
         return tuple(value for key, value in self.fields if key == name)
 
 
+class TooLarge(HTTPException):
+    """A form of ours whose body passed its limit; `form` has the fields that came before, so that nothing is lost."""
+
+    def __init__(self, form: Form) -> None:
+        super().__init__(413)
+        self.form = form
+
+
 def from_own_site(headers: Headers, scheme: str) -> bool:
     """Say whether a request can come from our own pages: what the browser says of it, else its Origin.
 
@@ -66,14 +74,22 @@ def from_own_site(headers: Headers, scheme: str) -> bool:
 
 
 async def read(request: Request, token: str, *, max_octets: int = SMALL_OCTETS, files_max: int = 0) -> Form:
-    """Return the form of a POST whose hidden field holds the token; HTTPException 403, 413 or 400 otherwise."""
+    """Return the form of a POST whose hidden field holds the token; HTTPException 403, 413 (TooLarge when the token
+    came) or 400 otherwise."""
     if not from_own_site(request.headers, request.url.scheme):
         raise HTTPException(403)
-    form = await _parse(request, max_octets, files_max)
-    given = form.get(TOKEN_FIELD).encode("utf-8", "surrogatepass")
-    if not token or not compare_digest(given, token.encode()):
+    try:
+        form = await _parse(request, max_octets, files_max)
+    except TooLarge as error:
+        raise (error if _holds(error.form, token) else HTTPException(413)) from None
+    if not _holds(form, token):
         raise HTTPException(403)
     return form
+
+
+def _holds(form: Form, token: str) -> bool:
+    given = form.get(TOKEN_FIELD).encode("utf-8", "surrogatepass")
+    return bool(token) and compare_digest(given, token.encode())
 
 
 async def text_of_stranger(request: Request, name: str, max_octets: int) -> str:
@@ -98,12 +114,21 @@ async def _parse(request: Request, max_octets: int, files_max: int) -> Form:
             case "application/x-www-form-urlencoded":
                 data = await FormParser(request.headers, body, **limits).parse()
             case "multipart/form-data":
-                data = await _InMemory(request.headers, body, max_files=files_max, **limits).parse()
+                data = await _multipart(_InMemory(request.headers, body, max_files=files_max, **limits))
             case _:
                 raise HTTPException(415)
     except MultiPartException:
         raise HTTPException(400) from None
     return await _form_of(data)
+
+
+async def _multipart(parser: MultiPartParser) -> FormData:
+    """Parse a body; when it is too large, the fields that were whole by then are not lost."""
+    try:
+        return await parser.parse()
+    except HTTPException as error:
+        fields = tuple((name, value) for name, value in parser.items if isinstance(value, str))
+        raise (TooLarge(Form(fields)) if error.status_code == 413 else error) from None
 
 
 async def _form_of(data: FormData) -> Form:
@@ -123,8 +148,8 @@ async def _bounded(request: Request, max_octets: int) -> AsyncGenerator[bytes, N
     total = 0
     async for block in request.stream():
         total += len(block)
-        if total <= max_octets:
-            yield block
+        if total - len(block) < max_octets:
+            yield block[: max_octets - total + len(block)]
         elif total > _DRAIN_FACTOR * max_octets:
             break
     if total > max_octets:

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, Router
 
 from mss.web.door import Door
-from mss.webmail import account, conversations, documents, letters, login, security
+from mss.webmail import account, conversations, documents, filing, letters, login, security
 from mss.webmail.room import Guest, Page, Room, go
 
 if TYPE_CHECKING:
@@ -50,8 +50,9 @@ _PAGES: Final[tuple[tuple[str, str, Page], ...]] = (
     ("/letters/{letter}/layout", "GET", letters.layout),
     ("/letters/{letter}/files/{part}", "GET", letters.view_file),
     ("/letters/{letter}/files/{part}/download", "GET", letters.download_file),
-    ("/letters/{letter}/files/{part}/file", "GET POST", letters.file_away),
+    ("/letters/{letter}/files/{part}/file", "GET POST", filing.file_away),
     ("/letters/{letter}/documents/{index}", "GET", letters.view_document),
+    ("/letters/{letter}/documents/{index}/file", "GET POST", filing.file_document),
     ("/letters/{letter}/documents/{index}/page", "GET", letters.document_page),
     ("/letters/{letter}/documents/{index}/original", "GET", letters.document_original),
     ("/letters/{letter}/documents/{index}/pdf", "GET", letters.document_pdf),
@@ -60,7 +61,7 @@ _PAGES: Final[tuple[tuple[str, str, Page], ...]] = (
     ("/documents/{document}/page", "GET", documents.page),
     ("/documents/{document}/content", "GET", documents.content),
     ("/documents/{document}/original", "GET", documents.original),
-    ("/accesses", "GET", documents.accesses),
+    ("/accesses", "GET", documents.accesses_page),
     ("/directory", "GET", account.directory),
     ("/sessions", "GET POST", account.sessions),
     (security.PASSWORD, "GET POST", security.change_password),

@@ -15,21 +15,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mss.model.account import DelegationKind
+from mss.model.conversation import Which
 from mss.policy.decision import Decision
 from mss.services import records, submit
+from mss.services.accesses import Look, Sight
 from mss.services.records import Draft, Thread, ThreadLetter
 from mss.services.submit import Attachment, PatientReply
-from mss.web.forms import Form, Upload
-from mss.web.pages import mark
+from mss.web.forms import Form, TooLarge, Upload
+from mss.web.pages import mark, size
 from mss.webmail import files, reasons, viewer
+from mss.webmail.looking import key_of, seen
 from mss.webmail.room import Guest, Room, go, number
 from mss.webmail.veil import Veil
 from mss.webmail.viewer import LetterView
 
-PER_PAGE: Final = 20
+PER_PAGE: Final = 50
 PAGES_MAX: Final = 5000
+SKIP_MAX: Final = 1_000_000
 TEXT_MAX_CHARACTERS: Final = 20_000
 _FORM_ROOM_OCTETS: Final = 512 * 1024
+# More files than may be sent are read, so that it can be said which ones were left out.
+_FILES_READ_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +50,36 @@ class Problem:
 async def listing(room: Room, request: Request, guest: Guest) -> Response:
     """Show a page of the conversations, newest first."""
     page = max(1, min(number(request.query_params.get("page", "1")), PAGES_MAX))
-    now = room.clock()
-    found = await room.store.read(records.conversations, guest.box.id, (page - 1) * PER_PAGE, PER_PAGE + 1, now)
+    show = request.query_params.get("show", "")
+    which = Which(show) if show in tuple(Which) else Which.ALL
+    where = (guest.account_id, guest.box.id, (page - 1) * PER_PAGE, PER_PAGE + 1)
+    asked = await room.store.read(records.conversations, *where, room.clock(), which)
+    found = await seen(room, guest, Look(Sight.CONVERSATIONS), asked)
     return await room.page(
         request, guest, "conversations.html", conversations=found[:PER_PAGE], number=page, more=len(found) > PER_PAGE,
-        veil=room.veil(guest),
+        which=which.value, veil=room.veil(guest),
     )  # fmt: skip
 
 
 async def one(room: Room, request: Request, guest: Guest) -> Response:
     """Show a conversation and mark its letters as read."""
-    thread = await _thread(room, request, guest)
     fetched_ahead = "prefetch" in request.headers.get("sec-purpose", "")
-    if thread.conversation.unread and not fetched_ahead:
-        await room.store.write(
-            records.mark_read, room.hosted, guest.account_id, guest.box.id, thread.conversation.id, room.clock()
-        )
+    thread = await _thread(room, request, guest, opens=not fetched_ahead)
     return await _page(room, request, guest, thread)
 
 
-async def _thread(room: Room, request: Request, guest: Guest) -> Thread:
+async def _thread(room: Room, request: Request, guest: Guest, *, opens: bool = False) -> Thread:
+    """Return the conversation and note that it was looked at; when it `opens`, its letters on the page become read."""
     conversation_id = number(request.path_params["conversation"])
-    thread = await room.store.read(
-        records.thread, room.hosted, guest.account_id, guest.box.id, conversation_id, room.clock()
-    )
-    if thread is None:
-        raise HTTPException(404)
-    return thread
+    skip = min(number(request.query_params.get("skip", "0")), SKIP_MAX)
+    where = (room.hosted, guest.account_id, guest.box.id, conversation_id)
+    thread = await room.store.read(records.thread, *where, room.clock(), skip)
+    look = Look(Sight.CONVERSATION, conversation_id)
+    fresh = [letter.email_id for letter in thread.letters if letter.unread] if thread is not None else []
+    marked = await room.store.write(records.mark_read, *where, room.clock(), fresh) if opens and fresh else 0
+    if marked:
+        room.noted.add(key_of(guest, look))
+    return await seen(room, guest, look, thread)
 
 
 async def _page(
@@ -84,16 +93,14 @@ async def _page(
     veil = room.veil(guest)
     letters = await asyncio.to_thread(_looked_at, thread.letters, room, veil)
     draft = thread.draft
-    chosen = (
-        set(draft.participants) if draft and draft.participants else {c.number for c in thread.choices if c.default}
-    )
+    chosen = set(draft.participants) if draft else {choice.number for choice in thread.choices if choice.default}
     first_unread = next((letter.email_id for letter, _ in letters if letter.unread), None)
     return await room.page(
         request, guest, "thread.html", status, thread=thread, letters=letters, draft=draft, chosen=chosen,
-        unfiled=reasons.UNFILED, reason=reasons.why_no_answer(thread), problems=problems, veil=veil,
-        total_max_octets=room.files_max_octets, accept=files.ACCEPT, text_max=TEXT_MAX_CHARACTERS,
+        unfiled=reasons.UNFILED, remedy=reasons.remedy, reason=reasons.why_no_answer(thread), problems=problems,
+        veil=veil, total_max_octets=room.files_max_octets, accept=files.ACCEPT, text_max=TEXT_MAX_CHARACTERS,
         files_max=files.FILES_MAX, first_unread=first_unread, idle_minutes=room.config.webmail.session_idle_s // 60,
-        subject=veil(thread.conversation.subject),
+        subject=veil(thread.conversation.subject), skipped=thread.newer,
     )  # fmt: skip
 
 
@@ -106,7 +113,12 @@ async def answer(room: Room, request: Request, guest: Guest) -> Response:
     async with room.uploads:
         max_octets = room.files_max_octets + _FORM_ROOM_OCTETS
         max_octets = min(max_octets, room.limits.http_body_max_octets)
-        form = await room.form(request, guest, max_octets=max_octets, files_max=files.FILES_MAX)
+        try:
+            form = await room.form(request, guest, max_octets=max_octets, files_max=_FILES_READ_MAX)
+        except TooLarge as error:
+            if not any(name == "text" for name, _ in error.form.fields):
+                raise
+            return await _too_large(room, request, guest, error.form)
         thread = await _thread(room, request, guest)
         action, _, index = form.get("do").partition(":")
         match action:
@@ -121,6 +133,28 @@ async def answer(room: Room, request: Request, guest: Guest) -> Response:
                 raise HTTPException(400)
 
 
+async def _too_large(room: Room, request: Request, guest: Guest, form: Form) -> Response:
+    """Keep what was typed, and say that the files did not come along."""
+    thread = await _thread(room, request, guest)
+    draft, problems = _draft_of(room, thread, form, list(thread.draft.attachments) if thread.draft else [])
+    await _keep(room, guest, thread, draft)
+    values: dict[str, str | int] = {"size": size(room.files_max_octets, guest.locale)}
+    problems.append(Problem("files", mark("The files were not added: together they are larger than %(size)s."), values))
+    return await _page(room, request, guest, await _thread(room, request, guest), 413, tuple(problems))
+
+
+def _draft_of(room: Room, thread: Thread, form: Form, attachments: list[Attachment]) -> tuple[Draft, list[Problem]]:
+    """Return what was typed and chosen as a draft, and what is wrong with it."""
+    numbers = {choice.number for choice in thread.choices}
+    participants = tuple(sorted({int(n) for n in form.all("to") if n.isdecimal() and len(n) < 9} & numbers))
+    text = _clean(form.get("text"))
+    draft = Draft(text[:TEXT_MAX_CHARACTERS], participants, tuple(attachments), room.clock())
+    if len(text) <= TEXT_MAX_CHARACTERS:
+        return draft, []
+    too_long = mark("The message is longer than %(max)s characters.")
+    return draft, [Problem("text", too_long, {"max": TEXT_MAX_CHARACTERS})]
+
+
 async def _write(
     room: Room, request: Request, guest: Guest, thread: Thread, form: Form, action: str, index: str
 ) -> Response:
@@ -128,14 +162,8 @@ async def _write(
     if action == "remove" and number(index) < len(kept):
         del kept[number(index)]
     attachments, problems = _attached(kept, form.uploads, room.files_max_octets)
-    numbers = {choice.number for choice in thread.choices}
-    participants = tuple(sorted({int(n) for n in form.all("to") if n.isdecimal() and len(n) < 9} & numbers))
-    text = _clean(form.get("text"))
-    draft = Draft(text[:TEXT_MAX_CHARACTERS], participants, tuple(attachments), room.clock())
-    if len(text) > TEXT_MAX_CHARACTERS:
-        problems.append(
-            Problem("text", mark("The message is longer than %(max)s characters."), {"max": TEXT_MAX_CHARACTERS})
-        )
+    draft, too_long = _draft_of(room, thread, form, attachments)
+    problems += too_long
     if action == "send":
         problems += _unfit(draft)
     if action == "send" and not problems:

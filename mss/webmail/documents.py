@@ -11,55 +11,52 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mss.dossier.categories import CATEGORIES
-from mss.model.audit import AuditRecord
-from mss.model.document import Document, DocumentFormat
-from mss.services import records
+from mss.model.document import DocumentFormat
+from mss.services import accesses, records
+from mss.services.accesses import Access, Look, Sight
 from mss.services.records import OpenedDocument
 from mss.web.pages import mark
 from mss.webmail.categories import CATEGORY_NAMES
 from mss.webmail.letters import give, narrative_frame
+from mss.webmail.looking import seen
 from mss.webmail.room import Guest, Room, number
 
-ACCESSES_SHOWN_MAX: Final = 200
+PER_PAGE: Final = 50
+PAGES_MAX: Final = 5000
 
 
-async def _all(room: Room, guest: Guest) -> tuple[Document, ...]:
-    return await room.store.read(records.documents, guest.account_id, guest.box.id, room.clock())
+def page_number(request: Request) -> int:
+    """Return which page of a list is asked for, from 1 on."""
+    return max(1, min(number(request.query_params.get("page", "1")), PAGES_MAX))
 
 
 async def listing(room: Room, request: Request, guest: Guest) -> Response:
-    """Show the documents, newest first, all or of one category."""
-    documents = await _all(room, guest)
-    present = {document.category for document in documents}
-    category = request.query_params.get("category", "")
-    shown = [d for d in documents if d.category == category] if category in CATEGORIES else list(documents)
+    """Show a page of the documents, newest first, all or of one category."""
+    where = (guest.account_id, guest.box.id, room.clock())
+    counts = await seen(room, guest, Look(Sight.DOCUMENTS), await room.store.read(records.shelves, *where))
+    asked = request.query_params.get("category", "")
+    category = asked if asked in CATEGORIES else ""
+    page = page_number(request)
+    found = await room.store.read(records.documents, *where, category, (page - 1) * PER_PAGE, PER_PAGE + 1)
     return await room.page(
-        request, guest, "documents.html", documents=shown, category=category, total=len(documents),
-        categories=[c for c in CATEGORIES if c in present], names=CATEGORY_NAMES,
+        request, guest, "documents.html", documents=found[:PER_PAGE], category=category, total=sum(counts.values()),
+        count=counts.get(category, 0) if category else sum(counts.values()), number=page, more=len(found) > PER_PAGE,
+        categories=[c for c in CATEGORIES if c in counts], names=CATEGORY_NAMES,
     )  # fmt: skip
 
 
 async def one(room: Room, request: Request, guest: Guest) -> Response:
     """Show a document's facts, and its content where a page can."""
-    document = await _known(room, request, guest)
+    document_id = number(request.path_params["document"])
+    found = await room.store.read(records.look_up, guest.account_id, guest.box.id, document_id, room.clock())
+    document = await seen(room, guest, Look(Sight.DOCUMENT, document_id), found)
     return await room.page(request, guest, "document.html", document=document, names=CATEGORY_NAMES)
 
 
-async def _known(room: Room, request: Request, guest: Guest) -> Document:
-    document_id = number(request.path_params["document"])
-    document = next((d for d in await _all(room, guest) if d.id == document_id), None)
-    if document is None:
-        raise HTTPException(404)
-    return document
-
-
 async def _opened(room: Room, request: Request, guest: Guest) -> OpenedDocument:
-    """Open a document: the access is written down in the same unit of work."""
     document_id = number(request.path_params["document"])
-    opened = await room.store.write(records.open_document, guest.account_id, guest.box.id, document_id, room.clock())
-    if opened is None:
-        raise HTTPException(404)
-    return opened
+    opened = await room.store.read(records.open_document, guest.account_id, guest.box.id, document_id, room.clock())
+    return await seen(room, guest, Look(Sight.DOCUMENT, document_id), opened)
 
 
 async def page(room: Room, request: Request, guest: Guest) -> Response:
@@ -94,30 +91,36 @@ ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "letter.accept": mark("Message received"),
         "letter.refuse": mark("Message that was not delivered"),
+        "conversations.list": mark("List of messages looked at"),
         "conversation.read": mark("Messages opened"),
         "conversation.answer": mark("Message sent"),
         "delivery.attempt": mark("Message passed on to its recipient’s operator"),
         "document.file": mark("Document filed"),
         "document.known": mark("Document received again"),
         "document.unfiled": mark("Document left out of the documents"),
+        "attachment.read": mark("Attached file opened"),
+        "documents.list": mark("List of documents looked at"),
         "document.read": mark("Document opened"),
+        "accesses.read": mark("This list looked at"),
         "box.create": mark("Mailbox created"),
         "box.state": mark("Mailbox opened, closed or opposed"),
         "box.delegate": mark("Somebody was allowed to act for this mailbox"),
         "report.send": mark("Report sent"),
     }
 )
-# What only repeats another entry in the words of the store.
-_REPEATED: Final = frozenset({"conversation.letter", "letter.flags"})
 OTHER_ACTION: Final = mark("Work of the service on this mailbox")
 
 
-def who(record: AuditRecord, account_id: int) -> tuple[str, str]:
+def who(entry: Access, account_id: int) -> tuple[str, str]:
     """Return who acted: a sentence to translate, and a name to go with it."""
-    kind, _, name = record.event.actor.partition(":")
+    kind, _, name = entry.record.event.actor.partition(":")
     match kind:
+        case "account" if name == str(account_id):
+            return mark("You"), ""
+        case "account" if entry.name:
+            return mark("%(name)s, for this mailbox"), entry.name
         case "account":
-            return (mark("You"), "") if name == str(account_id) else (mark("Another person of this mailbox"), "")
+            return mark("Another person of this mailbox"), ""
         case "peer":
             return mark("The messaging operator %(name)s"), name
         case "system":
@@ -126,15 +129,14 @@ def who(record: AuditRecord, account_id: int) -> tuple[str, str]:
             return mark("The operator of this service"), ""
 
 
-async def accesses(room: Room, request: Request, guest: Guest) -> Response:
-    """Show who did what in this mailbox and its documents."""
-    found = await room.store.read(records.accesses, guest.box.id, ACCESSES_SHOWN_MAX, room.clock())
-    titles = {f"document:{d.id}": d.entry.title for d in await _all(room, guest)}
-    rows = [
-        (record, who(record, guest.account_id), titles.get(record.event.target, ""))
-        for record in found
-        if record.event.action not in _REPEATED
-    ]
+async def accesses_page(room: Room, request: Request, guest: Guest) -> Response:
+    """Show a page of who did what in this mailbox and its documents, all or what others did."""
+    page, others = page_number(request), request.query_params.get("by") == "others"
+    where = (guest.account_id, guest.box.id, (page - 1) * PER_PAGE, PER_PAGE + 1, room.clock())
+    asked = await room.store.read(accesses.accesses, *where, others=others)
+    found = await seen(room, guest, Look(Sight.ACCESSES), asked)
+    rows = [(entry, who(entry, guest.account_id)) for entry in found[:PER_PAGE]]
     return await room.page(
-        request, guest, "accesses.html", rows=rows, actions=ACTIONS, other=OTHER_ACTION, shown_max=ACCESSES_SHOWN_MAX
-    )
+        request, guest, "accesses.html", rows=rows, actions=ACTIONS, other=OTHER_ACTION, others=others, number=page,
+        more=len(found) > PER_PAGE, veil=room.veil(guest),
+    )  # fmt: skip

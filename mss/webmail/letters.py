@@ -1,4 +1,4 @@
-"""What hangs on a letter: its laid-out form, its files, the clinical documents in it, and filing one of them.
+"""What hangs on a letter: its laid-out form, its files, the clinical documents in it.
 
 A letter as it came is never given: its headers hold professional addresses.
 """
@@ -6,30 +6,22 @@ A letter as it came is never given: its headers hold professional addresses.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from datetime import date
 from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mss.dossier.categories import DEPOSIT_TYPES
 from mss.errors import Malformed
 from mss.model.document import AttachedDocument
 from mss.services import records
-from mss.services.records import FilingWish
-from mss.web.pages import mark
-from mss.webmail import files, markup, narrative, reasons, viewer
-from mss.webmail.categories import CATEGORY_NAMES
-from mss.webmail.conversations import Problem
+from mss.services.accesses import Look, Sight
+from mss.services.records import HeldLetter
+from mss.webmail import files, markup, narrative, viewer
 from mss.webmail.files import Kind
-from mss.webmail.room import Guest, Room, go, number
+from mss.webmail.looking import seen
+from mss.webmail.room import Guest, Room, number
 from mss.webmail.viewer import FileView
-
-TITLE_MAX_CHARACTERS: Final = 150
-FOLDER_MAX_CHARACTERS: Final = 60
-EARLIEST: Final = date(1900, 1, 1)
 
 # A page in a frame: no scripts, no forms, no other place asked; links open beside, without telling where from.
 FRAME_POLICY: Final = (
@@ -41,21 +33,23 @@ FILE_POLICY: Final = "default-src 'none'; img-src 'self'; object-src 'self'; sty
 PDF_POLICY: Final = FILE_POLICY.removesuffix("; sandbox")
 
 
-async def _octets(room: Room, request: Request, guest: Guest) -> tuple[int, bytes]:
+async def _letter(room: Room, request: Request, guest: Guest) -> tuple[int, HeldLetter]:
+    """Return a letter to look into; who calls notes what was looked at."""
     email_id = number(request.path_params["letter"])
-    octets = await room.store.read(records.letter_octets, guest.account_id, guest.box.id, email_id, room.clock())
-    if octets is None:
+    held = await room.store.read(records.letter_octets, guest.account_id, guest.box.id, email_id, room.clock())
+    if held is None:
+        # It may be refused, not missing: that is noted.
+        await seen(room, guest, Look(Sight.ATTACHMENT, email_id), held)
         raise HTTPException(404)
-    return email_id, octets
+    return email_id, held
 
 
 async def layout(room: Room, request: Request, guest: Guest) -> Response:
     """Give a letter's laid-out form, harmless, for a frame."""
-    _, octets = await _octets(room, request, guest)
-    safe = await asyncio.to_thread(_harmless, octets, room, guest)
-    if safe is None:
-        raise HTTPException(404)
-    body, asks = safe
+    _, held = await _letter(room, request, guest)
+    safe = await asyncio.to_thread(_harmless, held.octets, room, guest)
+    # A part of the conversation's page: the same look.
+    body, asks = await seen(room, guest, Look(Sight.CONVERSATION, held.conversation_id), safe)
     return frame(room, request, guest, body, notice=asks)
 
 
@@ -76,23 +70,24 @@ def frame(room: Room, request: Request, guest: Guest, body: str, *, notice: bool
     return response
 
 
-async def _file(room: Room, request: Request, guest: Guest) -> tuple[int, FileView, bytes]:
-    email_id, octets = await _octets(room, request, guest)
-    found = await asyncio.to_thread(viewer.file_of, octets, request.path_params["part"], room.limits, room.veil(guest))
-    if found is None:
-        raise HTTPException(404)
-    return email_id, *found
+async def file_of(room: Room, request: Request, guest: Guest) -> tuple[int, FileView, bytes]:
+    """Return a letter's number, one of its files, and the file's octets; the look is noted."""
+    email_id, held = await _letter(room, request, guest)
+    asked = (held.octets, request.path_params["part"])
+    found = await asyncio.to_thread(viewer.file_of, *asked, room.limits, room.veil(guest))
+    look = Look(Sight.ATTACHMENT, email_id, found[0].number if found else "")
+    return email_id, *await seen(room, guest, look, found)
 
 
 async def view_file(room: Room, request: Request, guest: Guest) -> Response:
     """Show a file in the browser where that is safe, else give it to be saved."""
-    _, file, octets = await _file(room, request, guest)
+    _, file, octets = await file_of(room, request, guest)
     return give(file.name, octets, inline=True)
 
 
 async def download_file(room: Room, request: Request, guest: Guest) -> Response:
     """Give a file to be saved, as it came."""
-    _, file, octets = await _file(room, request, guest)
+    _, file, octets = await file_of(room, request, guest)
     return give(file.name, octets, inline=False)
 
 
@@ -118,12 +113,17 @@ def _charset(octets: bytes) -> str:
 
 
 async def _document(room: Room, request: Request, guest: Guest) -> AttachedDocument:
-    _, octets = await _octets(room, request, guest)
-    documents = await asyncio.to_thread(viewer.clinical_documents, octets, room.limits)
+    return (await document_of(room, request, guest))[2]
+
+
+async def document_of(room: Room, request: Request, guest: Guest) -> tuple[int, HeldLetter, AttachedDocument]:
+    """Return a letter's number, the letter, and one of its clinical documents; the look is noted."""
+    email_id, held = await _letter(room, request, guest)
+    documents = await asyncio.to_thread(viewer.clinical_documents, held.octets, room.limits)
     index = number(request.path_params["index"])
-    if index >= len(documents):
-        raise HTTPException(404)
-    return documents[index]
+    found = documents[index] if index < len(documents) else None
+    look = Look(Sight.ATTACHMENT, email_id, f"document-{index}" if found else "")
+    return email_id, held, await seen(room, guest, look, found)
 
 
 async def view_document(room: Room, request: Request, guest: Guest) -> Response:
@@ -132,12 +132,13 @@ async def view_document(room: Room, request: Request, guest: Guest) -> Response:
     base = request.url.path
     return await room.page(
         request, guest, "clinical.html", entry=document.entry, frame=f"{base}/page", download=f"{base}/original",
-        pdf=f"{base}/pdf" if document.companion_pdf else "", conversation=_came_from(request),
+        pdf=f"{base}/pdf" if document.companion_pdf else "", conversation=came_from(request),
         problem=document.defect,
     )  # fmt: skip
 
 
-def _came_from(request: Request) -> str:
+def came_from(request: Request) -> str:
+    """Return the number of the conversation to go back to; empty without one."""
     text = request.query_params.get("conversation", "")
     return text if text.isascii() and text.isdecimal() else ""
 
@@ -169,81 +170,3 @@ async def document_pdf(room: Room, request: Request, guest: Guest) -> Response:
     if document.companion_pdf is None:
         raise HTTPException(404)
     return give(f"{document.entry.title or 'document'}.pdf", document.companion_pdf, inline=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """The fields of the filing form, as typed."""
-
-    title: str
-    day: str
-    folder: str
-    category: str
-
-
-async def file_away(room: Room, request: Request, guest: Guest) -> Response:
-    """Ask for title, date, folder and category of a file, then put it among the documents."""
-    email_id, file, octets = await _file(room, request, guest)
-    if request.method != "POST":
-        stem = file.name.rpartition(".")[0] or file.name
-        wish = Wish(stem[:TITLE_MAX_CHARACTERS], room.today().isoformat(), "", "")
-        return await _filing_page(room, request, guest, file, octets, wish)
-    form = await room.form(request, guest)
-    typed = Wish(form.get("title").strip(), form.get("date").strip(), form.get("folder").strip(), form.get("category"))
-    wish_or_problems = _read_wish(typed, room.today())
-    if isinstance(wish_or_problems, tuple):
-        return await _filing_page(room, request, guest, file, octets, typed, wish_or_problems)
-    decision, document = await room.store.write(
-        records.file_attachment, room.hosted, guest.account_id, guest.box.id, email_id, file.number, octets,
-        file.name, wish_or_problems, room.clock(),
-    )  # fmt: skip
-    if document is None:
-        why = Problem("title", reasons.why(decision).headline, {})
-        return await _filing_page(room, request, guest, file, octets, typed, (why,))
-    return go(f"/documents/{document.id}", "filed")
-
-
-async def _filing_page(
-    room: Room,
-    request: Request,
-    guest: Guest,
-    file: FileView,
-    octets: bytes,
-    wish: Wish,
-    problems: tuple[Problem, ...] = (),
-) -> Response:
-    too_large = len(octets) > room.limits.filing_max_octets
-    unfit = too_large or files.kind_of(octets) is None
-    documents = await room.store.read(records.documents, guest.account_id, guest.box.id, room.clock())
-    folders = sorted({document.folder for document in documents if document.folder})
-    return await room.page(
-        request, guest, "file.html", 422 if problems else 200, file=file, wish=wish, problems=problems, unfit=unfit,
-        categories=tuple(DEPOSIT_TYPES), names=CATEGORY_NAMES, folders=folders[:100], conversation=_came_from(request),
-        max_octets=room.limits.filing_max_octets, today=room.today().isoformat(), title_max=TITLE_MAX_CHARACTERS,
-        folder_max=FOLDER_MAX_CHARACTERS, size_octets=len(octets),
-    )  # fmt: skip
-
-
-def _read_wish(typed: Wish, today: date) -> FilingWish | tuple[Problem, ...]:
-    problems = []
-    if not typed.title:
-        problems.append(Problem("title", mark("Give the document a title."), {}))
-    if len(typed.title) > TITLE_MAX_CHARACTERS or not typed.title.isprintable():
-        problems.append(Problem("title", mark("The title is too long."), {}))
-    day = _day(typed.day)
-    if day is None or not EARLIEST <= day <= today:
-        problems.append(Problem("date", mark("Give the document's date: a day in the past, or today."), {}))
-    if len(typed.folder) > FOLDER_MAX_CHARACTERS or not typed.folder.isprintable():
-        problems.append(Problem("folder", mark("The folder's name is too long."), {}))
-    if typed.category not in DEPOSIT_TYPES:
-        problems.append(Problem("category", mark("Choose a category."), {}))
-    if problems or day is None:
-        return tuple(problems)
-    return FilingWish(typed.title, day, typed.folder, typed.category)
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None

@@ -22,7 +22,7 @@ from mss.signin import Reason, Refused
 from mss.store import Uow
 from mss.web import forms
 from mss.web.forms import Form
-from mss.web.pages import mark
+from mss.web.pages import Locale, choose_locale, is_locale, mark
 from mss.web.sessions import Visit, new_token
 from mss.webmail import secondfactor
 from mss.webmail.room import Room, go
@@ -102,7 +102,15 @@ async def _begin(room: Room, request: Request, account: Account) -> Response:
     device = request.headers.get("user-agent", "")
     await room.sessions.open(response, account.id, boxes[0].box.id, device, second_factor_done=False)
     room.cookies.drop(response, room.cookies.form)
+    if not request.cookies.get(room.cookies.locale):
+        # Pages that know no account yet, and those of errors, speak the account's language from now on.
+        remember_locale(room, response, choose_locale(account.locale, "", room.config.webmail.default_locale))
     return response
+
+
+def remember_locale(room: Room, response: Response, locale: Locale) -> None:
+    """Let this browser speak a language for a year."""
+    room.cookies.put(response, room.cookies.locale, locale, 365 * 86400)
 
 
 def _no_box(room: Room, request: Request) -> str:
@@ -260,12 +268,12 @@ async def change_language(room: Room, request: Request) -> Response:
     """Remember a language and go back to where the link stood."""
     locale = request.path_params["locale"]
     back = request.query_params.get("back", "/")
-    if locale not in ("fr", "en"):
+    if not is_locale(locale):
         raise HTTPException(404)
     # Only a path of our own: a double slash or a backslash would lead to another host.
     own = back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable()
     response = go(back if own else "/")
-    room.cookies.put(response, room.cookies.locale, locale, 365 * 86400)
+    remember_locale(room, response, locale)
     return response
 
 

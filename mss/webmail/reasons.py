@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
+from mss.model.document import AttachedDocument
 from mss.model.filing import FilingReason
 from mss.policy.decision import Decision
+from mss.services.filing import ACCEPTABLE, TWIN_ONLY
 from mss.services.records import Thread
 from mss.web.pages import mark
 
@@ -77,6 +80,10 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             mark("This file cannot be filed: it is too large or of a kind that is not accepted."),
             mark("Keep this file elsewhere."),
         ),
+        "document.not-yours": (
+            mark("This document cannot be filed: it is damaged, or it does not name you alone."),
+            mark("Ask the sender to send it again."),
+        ),
         "account.disabled": (mark("This account is disabled."), mark("Contact the operator.")),
         "account.web-only": (mark("Patient accounts are for this site only."), mark("Contact the operator.")),
         "access.no-delegation": (
@@ -98,20 +105,66 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         ),
     }
 )
-# Why a document that came with a letter does not stand among the patient's documents.
-UNFILED: Final[Mapping[FilingReason, str]] = MappingProxyType(
+
+
+class Remedy(Enum):
+    """What a patient can do about a document that did not file itself."""
+
+    ACCEPT = "accept"
+    TWIN = "twin"
+    ASK = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Unfiled:
+    """Why a document that came with a letter does not stand among the patient's documents; `ask`: what to ask of the
+    sender where the patient cannot file it."""
+
+    why: str
+    ask: str
+
+
+_AGAIN: Final = mark("Ask the sender to send it again with your national health identity.")
+UNFILED: Final[Mapping[FilingReason, Unfiled]] = MappingProxyType(
     {
-        FilingReason.NO_INS: mark("it does not carry your national health identity"),
-        FilingReason.TEST_IDENTITY: mark("it carries a test identity"),
-        FilingReason.BAD_MATRICULE: mark("the health identity in it is not valid"),
-        FilingReason.OTHER_PATIENT: mark("it names another patient"),
-        FilingReason.SEVERAL_PATIENTS: mark("it names several patients"),
-        FilingReason.OID_DIFFERS: mark("the kind of health identity in it is not yours"),
-        FilingReason.TRAITS_INCOMPLETE: mark("the name or birth date in it is incomplete"),
-        FilingReason.TRAITS_DIFFER: mark("the name or birth date in it is not yours"),
-        FilingReason.DAMAGED: mark("it is damaged"),
+        FilingReason.NO_INS: Unfiled(
+            mark("Not added to your documents: it does not carry your national health identity."), _AGAIN
+        ),
+        FilingReason.TEST_IDENTITY: Unfiled(mark("Not added to your documents: it carries a test identity."), _AGAIN),
+        FilingReason.BAD_MATRICULE: Unfiled(
+            mark("Not added to your documents: the health identity in it is not valid."), _AGAIN
+        ),
+        FilingReason.OTHER_PATIENT: Unfiled(
+            mark("Not added to your documents: it names another patient."),
+            mark("Tell the sender: it seems to be meant for somebody else."),
+        ),
+        FilingReason.SEVERAL_PATIENTS: Unfiled(
+            mark("Not added to your documents: it names several patients."),
+            mark("Ask the sender for a document about you alone."),
+        ),
+        FilingReason.OID_DIFFERS: Unfiled(
+            mark("Not added to your documents: the kind of health identity in it is not yours."), _AGAIN
+        ),
+        FilingReason.TRAITS_INCOMPLETE: Unfiled(
+            mark("Not added to your documents: the name or birth date in it is incomplete."), _AGAIN
+        ),
+        FilingReason.TRAITS_DIFFER: Unfiled(
+            mark("Not added to your documents: the name or birth date in it is not yours."), _AGAIN
+        ),
+        FilingReason.DAMAGED: Unfiled(
+            mark("Not added to your documents: it is damaged."), mark("Ask the sender to send it again.")
+        ),
     }
 )
+
+
+def remedy(reason: FilingReason, document: AttachedDocument) -> Remedy:
+    """Return what the patient can do about a document that was not filed for this reason."""
+    if reason in ACCEPTABLE and not document.defect:
+        return Remedy.ACCEPT
+    return Remedy.TWIN if reason in TWIN_ONLY and document.companion_pdf is not None else Remedy.ASK
+
+
 _OTHERWISE: Final = (mark("This is not possible for the moment."), mark("Try again later, or contact the operator."))
 
 

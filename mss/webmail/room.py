@@ -30,10 +30,11 @@ from mss.services.submit import Outside
 from mss.signin import SignIn
 from mss.store import Store
 from mss.web import forms
-from mss.web.forms import Form
+from mss.web.forms import Form, TooLarge
 from mss.web.pages import Locale, choose_locale, locale_of, mark, pages_of
 from mss.web.sessions import Cookies, Sessions, Visit
 from mss.webmail import files
+from mss.webmail.looking import Noted
 from mss.webmail.veil import Veil, make_veil
 
 UPLOADS_AT_ONCE: Final = 8
@@ -105,6 +106,7 @@ class Room:
         self.files_max_octets = files.room_for_files(config.limits.message_max_octets)
         self.uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self.sent = Recently(clock)
+        self.noted = Noted(clock)
 
     def veil(self, guest: Guest) -> Veil:
         """Return what keeps professional addresses off this person's screen."""
@@ -131,7 +133,7 @@ class Room:
 
     async def page(self, request: Request, guest: Guest, name: str, status: int = 200, **values: Any) -> Response:
         """Return a page inside the frame of a signed-in person."""
-        unread = await self.store.read(records.unread, guest.box.id, self.clock())
+        unread = await self.store.read(records.unread, guest.account_id, guest.box.id, self.clock())
         frame = {"guest": guest, "unread": unread, "csrf": guest.visit.session.csrf}
         return self.draw(request, name, guest.locale, status, **(frame | values))
 
@@ -143,7 +145,10 @@ class Room:
         self, request: Request, guest: Guest, *, max_octets: int = forms.SMALL_OCTETS, files_max: int = 0
     ) -> Form:
         """Return a form of ours that was drawn for the box in view; HTTPException 409 when another box is in view."""
-        form = await forms.read(request, guest.visit.session.csrf, max_octets=max_octets, files_max=files_max)
+        try:
+            form = await forms.read(request, guest.visit.session.csrf, max_octets=max_octets, files_max=files_max)
+        except TooLarge as error:
+            raise (error if error.form.get("box") == str(guest.box.id) else HTTPException(409)) from None
         if form.get("box") != str(guest.box.id):
             raise HTTPException(409)
         return form

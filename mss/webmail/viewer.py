@@ -13,7 +13,8 @@ from typing import Final
 from mss.config import Limits
 from mss.dossier import cda, filing
 from mss.mail import content, mime
-from mss.model.document import AttachedDocument
+from mss.model.document import AttachedDocument, Submission
+from mss.model.filing import Problem
 from mss.model.message import Message, Part, Span
 from mss.webmail import files
 from mss.webmail.files import Kind
@@ -30,6 +31,13 @@ _LETTER_BEGINS = re.compile(
 # What takes a line of its own in a laid-out letter.
 _BLOCKS = re.compile(r"<(?:p|br|tr|li|h[1-6]|div|hr|img)\b", re.IGNORECASE)
 _HEAD_OCTETS: Final = 2048
+# Problems after which a clinical document of the letter is not there; the others are told with the document.
+_LOST: Final = frozenset(problem.value for problem in Problem if problem.value.startswith("archive-")) | {
+    Problem.METADATA_UNREADABLE.value,
+    Problem.DOCUMENT_MISSING.value,
+    Problem.DOCUMENT_TOO_LARGE.value,
+    Problem.DOCUMENT_UNREADABLE.value,
+}
 _LETTER_NAMES: Final = (".eml", ".msg", ".mht", ".mhtml")
 
 
@@ -56,6 +64,7 @@ class LetterView:
     """A letter, as a page shows it. `has_layout`: there is HTML, shown in a frame; `text` is its plain form.
 
     `height` is one of four sizes for the frame, guessed from the length: without scripts no page can measure it.
+    `lost`: a clinical document in it could not be read at all.
     """
 
     text: str
@@ -64,6 +73,7 @@ class LetterView:
     files: tuple[FileView, ...]
     documents: tuple[AttachedDocument, ...]
     shortened: bool = False
+    lost: bool = False
 
 
 def look(octets: bytes, limits: Limits, veil: Veil) -> LetterView:
@@ -71,14 +81,15 @@ def look(octets: bytes, limits: Limits, veil: Veil) -> LetterView:
     message = mime.index(octets, limits)
     plain, markup = content.text_of(message)
     parts = content.attachments(message)
-    clinical = filing.read(message, limits).documents if any(map(_may_be_clinical, parts)) else ()
+    clinical = filing.read(message, limits) if any(map(_may_be_clinical, parts)) else Submission()
     return LetterView(
         text=veil(plain[:TEXT_SHOWN_MAX].strip("\r\n")),
         has_layout=markup is not None,
         height=_height(plain, markup),
         files=tuple(_file(message, part, veil) for part in parts if not _is_inline_picture(part, markup)),
-        documents=clinical,
+        documents=clinical.documents,
         shortened=len(plain) > TEXT_SHOWN_MAX,
+        lost=not _LOST.isdisjoint(clinical.problems),
     )
 
 

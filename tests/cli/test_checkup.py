@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mss import checkup, instance, pki
+from mss import checkpeers, checkup, instance, pki
 from mss.checkup import Finding
 from mss.clock import system_clock
 from mss.commands.settings import effective
@@ -91,7 +91,7 @@ def _ends(desk: Desk) -> datetime:
 )
 def test_a_certificate_is_renewed_in_time(quiet: Desk, before_the_end: timedelta, level: str) -> None:
     path = quiet.folder / "certs" / "operator.pem"
-    assert checkup._expiry("certificate", path, _ends(quiet) - before_the_end).level == level
+    assert checkpeers._expiry("certificate", path, _ends(quiet) - before_the_end).level == level
 
 
 def test_an_expired_certificate_is_found(quiet: Desk) -> None:
@@ -126,7 +126,7 @@ def test_an_issuer_of_tokens_that_cannot_be_asked_is_found(
     async def nobody(*_args: object, **_named: object) -> bytes:
         raise Unavailable("nobody there")
 
-    monkeypatch.setattr("mss.https.fetch", nobody)
+    monkeypatch.setattr("mss.tokens.issuer.fetch", nobody)
     with quiet.toml.open("a", encoding="utf-8") as file:
         file.write(f'\n[tokens]\nissuer = "{issuer}"\naudiences = ["mss"]\n')
     [finding] = [one for one in found(quiet) if one.subject == "tokens"]
@@ -540,4 +540,58 @@ def test_every_setting_is_printed(quiet: Desk) -> None:
 def test_instance_and_checkup_read_the_same_list(quiet: Desk) -> None:
     config = quiet.config
     listed = instance.read_list(config, quiet.folder / "trust-list.xml", NOW)
-    assert len(list(checkup._own_entries(config, listed))) == len(config.domains)
+    assert len(list(checkpeers._own_entries(config, listed))) == len(config.domains)
+
+
+# Peers: fetched lists, late lists, lists by https ------------------------------------------------------------------
+
+
+def test_a_late_list_counts_for_a_while(quiet: Desk) -> None:
+    authority = pki.load_authority(quiet.folder / "authority")
+    now = system_clock()
+    pki.make_crl(authority, now=now, days=1)
+    pki.publish(authority, quiet.folder / "certs")
+    found = {}
+    for name, after in {
+        "before": timedelta(hours=20),
+        "grace": timedelta(hours=27),
+        "after": timedelta(hours=29),
+    }.items():
+        findings = checkup.run(quiet.config, lambda after=after: now + after)  # type: ignore[misc]
+        found[name] = {(one.subject, one.level) for one in findings if one.subject.startswith("revocation")}
+    assert found["before"] == {("revocation", "ok"), ("revocation lists", "ok")}
+    assert found["grace"] == {("revocation", "ok"), ("revocation lists", "warning")}
+    assert found["after"] == {("revocation", "wrong")}
+
+
+def test_lists_that_are_fetched_only(quiet: Desk) -> None:
+    quiet.change('crl_files = ["certs/crl.pem"]', 'crl_files = []\ncrl_urls = ["http://127.0.0.1:1/a.crl"]')
+    assert "none was fetched yet" in wrong(quiet)["revocation lists"]
+    folder = quiet.folder / "data" / "crl"
+    folder.mkdir()
+    shutil.copy(quiet.folder / "certs" / "crl.pem", folder / "fetched.crl")
+    assert "revocation lists" not in wrong(quiet)
+
+
+def test_a_list_by_https_is_named_by_its_host(quiet: Desk) -> None:
+    text = quiet.toml.read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("file = "))
+    quiet.change(line, 'url = "https://list.example/list.xml"')
+    [finding] = [one for one in checkup.run(quiet.config) if one.subject == "trust list"]
+    assert finding.text == "it is fetched from list.example every 3600 s and its signature is not looked at"
+
+
+def test_a_refused_list_is_a_warning_until_one_is_taken(quiet: Desk, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.xml"
+    whole = (quiet.folder / "trust-list.xml").read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    assert levels(quiet, "trust list, last reading") == set()
+    quiet.fails("operator", "read", str(cut))
+    assert levels(quiet, "trust list, last reading") == {"warning"}
+    quiet.does("operator", "read", str(quiet.folder / "trust-list.xml"))
+    assert levels(quiet, "trust list, last reading") == set()
+
+
+def test_a_list_read_later_than_now_says_that_the_clock_went_back(quiet: Desk) -> None:
+    quiet.does("operator", "read", str(quiet.folder / "trust-list.xml"))
+    assert levels(quiet, "trust list in use", system_clock() - timedelta(minutes=10)) == {"wrong"}

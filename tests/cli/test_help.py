@@ -19,11 +19,17 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {
     *("init", "serve", "check", "welcome", "account add", "account grant", "account list", "account passwd"),
     *("account state", "queue list", "policy explain", "directory import", "directory search", "operator list"),
-    *("operator show", "operator read", "audit list", "audit receipt", "audit verify"),
+    *(f"account {noun} {verb}" for noun in ("certificate", "subject") for verb in ("add", "list", "remove")),
+    *("account delegate add", "account delegate list", "account delegate remove"),
     *(
-        f"account {noun} {verb}"
-        for noun in ("certificate", "subject", "delegate")
-        for verb in ("add", "list", "remove")
+        "operator show",
+        "operator read",
+        "operator history",
+        "operator diff",
+        "operator test",
+        "audit list",
+        "audit receipt",
+        "audit verify",
     ),
 }
 

@@ -14,9 +14,9 @@ from mss.model.account import Delegation, DelegationKind
 from mss.model.address import Address
 from mss.model.peer import DN, ClientCertificate
 from mss.revocation import read_certificates
+from mss.robots import dn_of, fingerprint_of
 from mss.services import accounts
 from mss.store import Uow
-from mss.tls import dn_of, fingerprint_of
 from tests.cli.cli_world import DOCTOR, PATIENT, RECEPTION, Desk
 
 ROBOT = "robot@hopital.example"

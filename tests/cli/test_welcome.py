@@ -170,11 +170,12 @@ def test_a_patient_of_ours_gets_letter_and_document(staffed: Desk, document: Pat
     now = system_clock()
     box = staffed.in_store(lambda store: store.read(box_by_address, Address.parse(PATIENT), now))
     assert box is not None
-    (conversation,) = staffed.in_store(lambda store: store.read(records.conversations, box.id, 0, 10, now))
-    assert conversation.subject == "CR de biologie PAT-TROIS DOMINIQUE 28/03/1979"
-    assert conversation.names == ("Accueil de l'hôpital",)
     account_id = staffed.in_store(lambda store: store.read(lambda uow: uow.accounts.by_login("dominique")))
     assert account_id is not None
+    asked = (account_id.id, box.id, 0, 10, now)
+    (conversation,) = staffed.in_store(lambda store: store.read(records.conversations, *asked))
+    assert conversation.subject == "CR de biologie PAT-TROIS DOMINIQUE 28/03/1979"
+    assert conversation.names == ("Accueil de l'hôpital",)
     (filed,) = staffed.in_store(lambda store: store.read(records.documents, account_id.id, box.id, now))
     assert filed.entry.unique_id == "2.25.1"
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -19,6 +19,7 @@ from mss.imap.metrics import Metrics as ImapProtocol
 from mss.model.peer import TrustList
 from mss.signin import SignIn, SignInMetrics
 from mss.smtp.metrics import Metrics as SmtpProtocol
+from mss.tls import TlsMaterial
 from tests.webmail.webmail_world import START, World, copy_of, make_template, open_world
 
 
@@ -128,6 +129,39 @@ async def test_no_trust_list_needs_care(port: Port) -> None:
     response = await port.get("/healthz")
     assert (response.status_code, response.json()["checks"]["trust-list"]["value"]) == (503, "none")
     assert "mss_whitelist_age_seconds NaN" in (await port.get("/metrics")).text
+
+
+class Lists:
+    """What the port looks at of the certificates in use."""
+
+    def __init__(self, due_s: float | None, problems: tuple[str, ...] = ()) -> None:
+        self.problems, self.revocation = problems, self
+        self.next_update = None if due_s is None else START + timedelta(seconds=due_s)
+
+
+@pytest.mark.parametrize(
+    ("lists", "lists_well", "files_well", "figures"),
+    [
+        (Lists(3600.0), True, True, ("mss_revocation_lists_left_seconds 3600.0", "mss_certificate_problems 0.0")),
+        (Lists(1.0), True, True, ("mss_revocation_lists_left_seconds 1.0",)),
+        (Lists(0.0), False, True, ("mss_revocation_lists_left_seconds 0.0",)),
+        (Lists(-60.0, ("a", "b")), False, False, ("left_seconds -60.0", "mss_certificate_problems 2.0")),
+        (Lists(None), False, True, ("mss_revocation_lists_left_seconds NaN",)),
+    ],
+)
+async def test_late_lists_and_bad_files_need_care(
+    world: World, monkeypatch: pytest.MonkeyPatch, lists: Lists, lists_well: bool, files_well: bool, figures: Any
+) -> None:
+    monkeypatch.setattr(console, "certificate_expiry", lambda _path: START + timedelta(days=100))
+    port = Port(world)
+    port.app = console.build(
+        world.store, world.config, world.hands, port.metrics, lambda: port.trust, cast(TlsMaterial, lists)
+    )
+    port.metrics.responder_said("revoked")
+    checks = (await port.get("/healthz")).json()["checks"]
+    assert (checks["revocation-lists"]["ok"], checks["certificate-files"]["ok"]) == (lists_well, files_well)
+    text = (await port.get("/metrics")).text
+    assert all(figure in text for figure in (*figures, 'mss_ocsp_answers_total{status="revoked"} 1.0'))
 
 
 async def test_the_figures_have_their_names(port: Port, world: World) -> None:

@@ -15,7 +15,9 @@ from mss.model.address import Domain
 from mss.model.peer import DN, TrustList
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-PUBLISHED = Path(__file__).parents[3].joinpath("shared/data/liste-blanche/listeblanchemssante.xml")
+_BESIDE = "shared/data/liste-blanche/listeblanchemssante.xml"
+_FOUND = (parent / _BESIDE for parent in Path(__file__).resolve().parents)
+PUBLISHED = next((path for path in _FOUND if path.exists()), Path(_BESIDE))
 HOSPITAL = "CN=mx.chu.example,OU=1330000001,O=CHU ESSAI,ST=Gironde (33),C=FR"
 REGION = "CN=mx.gip.example,OU=318310021300028,O=GIP ESSAI,ST=Bouches-du-Rhône (13),C=FR"
 

@@ -22,10 +22,19 @@ FUNCTION_LINES_MEDIAN_MAX = 9
 # that cannot be: a path ending with a slash is a whole room.
 NAMED_IN = {
     "alembic": ("store/",),
-    "cryptography": ("pki.py", "revocation.py", "store/", "tls.py"),
+    "cryptography": (
+        "commands/peering.py",
+        "ocsp.py",
+        "pki.py",
+        "revocation.py",
+        "robots.py",
+        "store/",
+        "tls.py",
+        "xmlsig.py",
+    ),
     "psycopg": ("store/",),
     "sqlalchemy": ("store/",),
-    "typer": ("cli.py", "cli_proofs.py"),
+    "typer": ("cli.py", "commands/"),
     "starlette": ("app.py", "console/", "directory/", "web.py", "web/", "webmail/"),
 }
 
@@ -33,7 +42,7 @@ NAMED_IN = {
 MAY_CATCH_ALL = re.compile(
     r"app\.py|cli\.py|web\.py|web/\w+\.py|signin\.py|upkeep\.py|store/(store|wakeup|writer|server_writers)\.py"
     r"|smtp/(esmtp|verbs|mx|submission|relay)\.py|imap/(server|handlers|session)\.py"
-    r"|(webmail|console)/app\.py|directory/refresh\.py"
+    r"|(webmail|console)/app\.py|directory/refresh\.py|watch\.py"
 )
 
 # The expressions are written so that this file does not match them itself.

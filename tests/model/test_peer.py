@@ -64,10 +64,37 @@ def test_another_subject_is_another(text: str) -> None:
         ("O=a\u00a0\t b", "a b"),
         ('O="', '"'),
         ("O=a\\", "a\\"),
+        ("O=#0C03616263", "abc"),
+        ("O= #0c0452c3b46e ", "rôn"),
+        ("O=#1302616B", "ak"),
+        ("O=#1E0400610062", "ab"),
+        ("O=#0C04616263", "#0c04616263"),
+        ("O=#0C02FFFE", "#0c02fffe"),
+        ("O=#0202616B", "#0202616b"),
+        ("O=#0C", "#0c"),
+        ("O=#1 rue", "#1 rue"),
+        (r"O=\#0C03616263", "#0c03616263"),
+        ('O="#0C03616263"', "#0c03616263"),
     ],
 )
 def test_values_are_unescaped_and_normalised(text: str, value: str) -> None:
     assert DN.parse(text).attributes == (("O", value),)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("CN=a+OU=b,O=c", "O=c,CN=a,OU=b", True),
+        ("OU=b + CN=a,O=c", "CN=a+OU=b+O=c", True),
+        ("CN=a,OU=x,OU=y", "OU=y,CN=a,OU=x", True),
+        ("CN=a,OU=x,OU=x", "CN=a,OU=x", False),
+        (r"CN=a\+OU=b,O=c", "CN=a+OU=b,O=c", False),
+        ("CN=a,O=b", "CN=b,O=a", False),
+        ("CN=a;O=b", "CN=a,O=b", True),
+    ],
+)
+def test_attributes_compare_as_a_set_whatever_the_rdns(one: str, other: str, same: bool) -> None:
+    assert (DN.parse(one) == DN.parse(other)) is same
 
 
 @pytest.mark.parametrize("text", ["", " ", ",", "CHU", "=CHU", "CN", "CN=a,CHU", "C N=a", "2.5.=a", "é=a"])

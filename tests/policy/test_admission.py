@@ -9,7 +9,7 @@ import pytest
 
 from mss.model.address import Address
 from mss.model.peer import DN, Peer, TrustList
-from mss.policy.admission import admit, may_author, may_speak_for, sender_may_use
+from mss.policy.admission import CLOCK_SKEW_S, admit, may_author, may_speak_for, sender_may_use
 from mss.policy.decision import Verdict
 from tests.policy.facts import (
     COLLEAGUE,
@@ -44,11 +44,15 @@ def _aged(seconds: int) -> TrustList:
         (replace(HOSPITAL_PEER, revocation="revoked"), None, Verdict.REJECT, "peer.revoked"),
         (replace(HOSPITAL_PEER, revocation="stale"), TRUST_LIST, Verdict.DEFER, "peer.revocation-stale"),
         (replace(HOSPITAL_PEER, revocation="unknown"), TRUST_LIST, Verdict.DEFER, "peer.revocation-unknown"),
+        (replace(HOSPITAL_PEER, revocation="expired"), TRUST_LIST, Verdict.REJECT, "peer.expired"),
         (replace(HOSPITAL_PEER, revocation="?"), TRUST_LIST, Verdict.DEFER, "peer.revocation-unknown"),
         (HOSPITAL_PEER, None, Verdict.DEFER, "peer.no-trust-list"),
         (HOSPITAL_PEER, _aged(MAX_AGE_S - 1), Verdict.ACCEPT, "peer.listed"),
         (HOSPITAL_PEER, _aged(MAX_AGE_S), Verdict.ACCEPT, "peer.listed"),
         (HOSPITAL_PEER, _aged(MAX_AGE_S + 1), Verdict.DEFER, "peer.stale-trust-list"),
+        # The clock went back since the list was read: nobody knows how old it is.
+        (HOSPITAL_PEER, _aged(-CLOCK_SKEW_S), Verdict.ACCEPT, "peer.listed"),
+        (HOSPITAL_PEER, _aged(-CLOCK_SKEW_S - 1), Verdict.DEFER, "peer.clock-back"),
         (replace(HOSPITAL_PEER, subject=STRANGER_DN), TRUST_LIST, Verdict.REJECT, "peer.not-listed"),
         # An old list says nothing about strangers either: they are deferred, not refused.
         (replace(HOSPITAL_PEER, subject=STRANGER_DN), _aged(MAX_AGE_S + 1), Verdict.DEFER, "peer.stale-trust-list"),

@@ -124,7 +124,7 @@ async def open_thread(
     store: Store, account: Account, box: Box, index: int = 0, *, hosted: Hosted = HOSTED
 ) -> records.Thread:
     """Return a conversation as its patient sees it, the newest first."""
-    found = await store.read(records.conversations, box.id, 0, 100, NOW)
+    found = await store.read(records.conversations, account.id, box.id, 0, 100, NOW)
     thread = await store.read(records.thread, hosted, account.id, box.id, found[index].id, NOW)
     assert thread is not None
     return thread

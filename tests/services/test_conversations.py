@@ -67,7 +67,7 @@ class Patient:
         return await open_thread(self.store, self.account, self.box, index, hosted=self.hosted)
 
     async def threads(self) -> int:
-        return len(await self.store.read(records.conversations, self.box.id, 0, 100, NOW))
+        return len(await self.store.read(records.conversations, self.account.id, self.box.id, 0, 100, NOW))
 
     async def answers(
         self, index: int = 0, *numbers: int, now: Any = NOW, text: str = "Merci", **more: Any
@@ -405,6 +405,6 @@ async def test_the_thread_tells_names_only(patient: Patient) -> None:
     for address in (DOCTOR, NURSE, DESK):
         assert address.spec not in told
         assert f"{address.local}@" not in told
-    listed = await patient.store.read(records.conversations, patient.box.id, 0, 10, NOW)
+    listed = await patient.store.read(records.conversations, patient.account.id, patient.box.id, 0, 10, NOW)
     assert "@" not in repr(listed)
     assert CLINIC not in repr(listed)

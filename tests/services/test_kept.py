@@ -106,7 +106,7 @@ async def test_differing_identities_are_delivered_unfiled_with_the_reason_to_bot
     assert b"processed/error" in octets
     assert b"Error: " + code in octets
     assert TRAITS.birth_name.encode() not in octets.partition(b"Content-Type: message/rfc822")[0]
-    conversation = (await house.store.read(lambda uow: uow.conversations.letters_of_box(house.patient.id)))[0]
+    conversation = (await house.store.read(lambda uow: uow.conversations.letters_of(house.patient.id, 1)))[0]
     assert [reason for _, reason in conversation.filing] != ["matches"]
 
 
@@ -134,7 +134,7 @@ async def test_a_large_letter_with_documents_is_read_back_from_its_files(house: 
     assert len(files) >= 2
     account = await account_for(house.store, house.patient)
     [found] = await house.store.read(records.documents, account.id, house.patient.id, NOW)
-    opened = await house.store.write(records.open_document, account.id, house.patient.id, found.id, NOW)
+    opened = await house.store.read(records.open_document, account.id, house.patient.id, found.id, NOW)
     assert opened is not None
     assert reading.submission is not None
     assert opened.octets == reading.submission.documents[0].octets

@@ -230,7 +230,7 @@ class House(RuleBasedStateMachine):
     @invariant()
     def what_the_screen_offers_may_be_reached(self) -> None:
         for model in self.models:
-            listed = self._run(self._store.read(records.conversations, model.box.id, 0, 100, later()))
+            listed = self._run(self._store.read(records.conversations, model.account.id, model.box.id, 0, 100, later()))
             assert sum(one.letters for one in listed) >= len(model.letters)
             for one in listed:
                 args = (HOSTED, model.account.id, model.box.id, one.id, later())

@@ -14,11 +14,13 @@ from mss.model.delivery import DeliveryState
 from mss.model.document import Confidentiality, DocumentFormat, FiledBy
 from mss.model.mailbox import INBOX
 from mss.policy import rules
-from mss.services import accounts, mailbox, outbound, records
+from mss.services import accesses, accounts, filing, mailbox, outbound, records
+from mss.services.accesses import Look, Sight
 from mss.services.deliver import keep_document
+from mss.services.filing import FilingWish, OwnFile
 from mss.services.house import Hosted
 from mss.services.mailbox import Columns
-from mss.services.records import Draft, FilingWish
+from mss.services.records import Draft
 from mss.services.submit import Attachment
 from mss.store.store import Store
 from tests.services.services_world import (
@@ -72,7 +74,7 @@ async def patient(store: Store) -> Patient:
 
 
 async def conversation(patient: Patient) -> int:
-    found = await patient.store.read(records.conversations, patient.box.id, 0, 1, NOW)
+    found = await patient.store.read(records.conversations, patient.account.id, patient.box.id, 0, 1, NOW)
     return found[0].id
 
 
@@ -82,16 +84,17 @@ async def conversation(patient: Patient) -> int:
 async def test_conversations_are_listed_newest_first_in_pages(patient: Patient) -> None:
     for number in range(5):
         await arrive(patient.store, letter(f"Lettre {number}"), now=later(minutes=number))
-    listed = await patient.store.read(records.conversations, patient.box.id, 0, 3, NOW)
+    listed = await patient.store.read(records.conversations, patient.account.id, patient.box.id, 0, 3, NOW)
     assert [one.subject for one in listed] == ["Lettre 4", "Lettre 3", "Lettre 2"]
-    rest = await patient.store.read(records.conversations, patient.box.id, 3, 3, NOW)
+    rest = await patient.store.read(records.conversations, patient.account.id, patient.box.id, 3, 3, NOW)
     assert [one.subject for one in rest] == ["Lettre 1", "Lettre 0"]
     assert {(one.letters, one.unread, one.names, one.has_attachment) for one in listed} == {
         (1, 1, ("Dr Jean MARTIN",), False)
     }
-    assert await patient.store.read(records.unread, patient.box.id, NOW) == 5
+    assert await patient.store.read(records.unread, patient.account.id, patient.box.id, NOW) == 5
     other = await patient_box(patient.store, OTHER_MATRICULE)
-    assert await patient.store.read(records.conversations, other.id, 0, 3, NOW) == ()
+    assert await patient.store.read(records.conversations, patient.account.id, other.id, 0, 3, NOW) == ()
+    assert await patient.store.read(records.unread, patient.account.id, other.id, NOW) == 0
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -106,13 +109,13 @@ async def test_reading_sets_seen_once_and_is_written_down(patient: Patient) -> N
     where = await patient.store.read(mailbox.find, patient.box.id, INBOX, NOW)
     rows = await patient.store.read(mailbox.rows, where.id, ((1, 9),), Columns.PLAIN, NOW)
     assert [mailbox._names(where, row.flags) for row in rows] == [("\\Seen",)] * 2
-    assert await patient.store.read(records.unread, patient.box.id, NOW) == 0
+    assert await patient.store.read(records.unread, patient.account.id, patient.box.id, NOW) == 0
     thread = await open_thread(patient.store, patient.account, patient.box)
     assert [one.unread for one in thread.letters] == [False, False]
     assert await patient.store.write(records.mark_read, *args) == 0
     after = await patient.store.read(mailbox.find, patient.box.id, INBOX, NOW)
     assert after.modseq == where.modseq
-    assert await patient.actions("conversation.read") == ["conversation.read"]
+    assert await patient.actions("conversation.read") == ["conversation.read"] * 2, "also when it is read again"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +161,7 @@ async def test_others_mark_nothing_as_read(patient: Patient) -> None:
         assert await patient.store.write(records.mark_read, HOSTED, *args) == 0
         assert await patient.store.read(records.letter_octets, account_id, patient.box.id, 1, NOW) is None
         assert await patient.store.read(records.thread, HOSTED, *args) is None
-    assert await patient.store.read(records.unread, patient.box.id, NOW) == 1
+    assert await patient.store.read(records.unread, patient.account.id, patient.box.id, NOW) == 1
     helper = await patient.another(DelegationKind.CAREGIVER, later(hours=1))
     assert await patient.store.write(records.mark_read, HOSTED, helper.id, patient.box.id, number, NOW) == 1
 
@@ -166,9 +169,11 @@ async def test_others_mark_nothing_as_read(patient: Patient) -> None:
 async def test_a_letter_is_given_out_to_its_box_only(patient: Patient) -> None:
     reading = letter()
     await arrive(patient.store, reading)
-    [found] = await patient.store.read(lambda uow: uow.conversations.letters_of_box(patient.box.id))
+    [found] = await patient.store.read(lambda uow: uow.conversations.letters_of(patient.box.id, 1))
     args = (patient.account.id, patient.box.id)
-    assert await patient.store.read(records.letter_octets, *args, found.email_id, NOW) == reading.octets
+    held = await patient.store.read(records.letter_octets, *args, found.email_id, NOW)
+    assert held is not None
+    assert (held.octets, held.conversation_id) == (reading.octets, 1)
     assert await patient.store.read(records.letter_octets, *args, 999, NOW) is None
     other = await patient_box(patient.store, OTHER_MATRICULE)
     theirs = await account_for(patient.store, other, login="other")
@@ -182,7 +187,9 @@ async def test_a_letter_is_given_out_to_its_box_only(patient: Patient) -> None:
 async def test_a_conversation_has_one_draft_the_newest(patient: Patient, size: int) -> None:
     await arrive(patient.store, letter("Un"))
     await arrive(patient.store, letter("Deux"), now=later(seconds=1))
-    numbers = [one.id for one in await patient.store.read(records.conversations, patient.box.id, 0, 9, NOW)]
+    numbers = [
+        one.id for one in await patient.store.read(records.conversations, patient.account.id, patient.box.id, 0, 9, NOW)
+    ]
     file = Attachment("scan.pdf", "application/pdf", PDF + b"x" * size)
     args = (patient.account.id, patient.box.id)
     first, second = Draft("un", (1,), (), NOW), Draft("deux é", (2, 3), (file, replace(file, name="b.pdf")), NOW)
@@ -191,7 +198,7 @@ async def test_a_conversation_has_one_draft_the_newest(patient: Patient, size: i
     await patient.store.write(records.save_draft, *args, numbers[1], first, NOW)
     assert (await open_thread(patient.store, patient.account, patient.box, 0)).draft == second
     assert (await open_thread(patient.store, patient.account, patient.box, 1)).draft == first
-    listed = await patient.store.read(records.conversations, patient.box.id, 0, 9, NOW)
+    listed = await patient.store.read(records.conversations, patient.account.id, patient.box.id, 0, 9, NOW)
     assert [one.has_draft for one in listed] == [True, True]
     await patient.store.write(records.drop_draft, *args, numbers[0], NOW)
     await patient.store.write(records.drop_draft, *args, numbers[0], NOW)
@@ -255,7 +262,7 @@ async def test_documents_are_seen_by_those_whom_they_are_not_hidden_from(patient
         (stranger.id, by_id["1.2.250.1.1"]),
         (patient.account.id, 999),
     ):
-        assert await patient.store.write(records.open_document, account_id, patient.box.id, document_id, NOW) is None
+        assert await patient.store.read(records.open_document, account_id, patient.box.id, document_id, NOW) is None
     assert await patient.actions("document.read") == []
 
 
@@ -265,19 +272,28 @@ async def test_opening_a_document_gives_its_octets_and_is_written_down(patient: 
     helper = await patient.another(DelegationKind.CAREGIVER)
     [filed] = await patient.store.read(records.documents, helper.id, patient.box.id, NOW)
     assert (filed.filed_by, filed.size_octets) == (FiledBy.LETTER, len(found.octets))
-    opened = await patient.store.write(records.open_document, helper.id, patient.box.id, filed.id, later(seconds=9))
+    opened = await patient.store.read(records.open_document, helper.id, patient.box.id, filed.id, later(seconds=9))
     assert opened is not None
     assert (opened.octets, opened.companion_pdf) == (found.octets, found.companion_pdf)
-    [access, *_] = await patient.store.read(records.accesses, patient.box.id, 10, NOW)
-    assert (access.event.actor, access.event.action) == (f"account:{helper.id}", "document.read")
-    assert access.event.target == f"document:{filed.id}"
+    look = Look(Sight.DOCUMENT, filed.id)
+    assert (await patient.store.write(accesses.note, helper.id, patient.box.id, look, True, later(seconds=9))).accepted
+    [access, *_] = await patient.store.read(accesses.accesses, patient.account.id, patient.box.id, 0, 10, NOW)
+    event = access.record.event
+    assert (event.actor, event.action, event.target) == (
+        f"account:{helper.id}",
+        "document.read",
+        f"document:{filed.id}",
+    )
+    assert (event.decision, event.rule, event.facts) == ("accept", "document.own", {"kind": "caregiver"})
+    assert (access.name, access.title) == ("Somebody", filed.entry.title)
 
 
 async def _attach(
     patient: Patient, octets: bytes, name: str, account: int = 0, email_id: int = 1, hosted: Hosted = HOSTED
 ) -> Any:
-    args = (hosted, account or patient.account.id, patient.box.id, email_id, "2", octets, name, WISH)
-    return await patient.store.write(records.file_attachment, *args, NOW)
+    own = OwnFile(email_id, octets, name, WISH)
+    args = (hosted, account or patient.account.id, patient.box.id, own)
+    return await patient.store.write(filing.file_attachment, *args, NOW)
 
 
 @pytest.mark.parametrize(("octets", "filed"), [(99, True), (100, True), (101, False)])
@@ -301,7 +317,7 @@ async def test_an_attachment_is_filed_by_hand_once(patient: Patient) -> None:
     _, other = await _attach(patient, PDF + b"\n", "scan.pdf")
     assert other.id != first.id
     assert len(await patient.documents()) == 2
-    opened = await patient.store.write(records.open_document, patient.account.id, patient.box.id, first.id, NOW)
+    opened = await patient.store.read(records.open_document, patient.account.id, patient.box.id, first.id, NOW)
     assert opened is not None
     assert (opened.octets, opened.companion_pdf) == (PDF, None)
 

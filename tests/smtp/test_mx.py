@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from mss import pki
 from mss.config import Limits, PolicyConfig
 from mss.errors import Malformed, Unavailable
 from mss.model.address import Domain
@@ -24,7 +26,7 @@ from mss.smtp.readers import Readers
 from mss.tls import TlsMaterial
 from tests.smtp.smtp_letters import trust_list
 from tests.smtp.smtp_store import Scripted
-from tests.smtp.smtp_world import NOW, Pki, Talk, connected, now, serving
+from tests.smtp.smtp_world import NOW, Pki, Talk, connected, make_pki, now, serving
 
 pytestmark = pytest.mark.journey
 
@@ -87,7 +89,7 @@ def material_failing(error: Exception) -> TlsMaterial:
     """Return material that cannot tell who a peer is."""
 
     class Failing:
-        def peer(self, _end: object, **_facts: object) -> None:
+        async def met(self, _end: object, **_facts: object) -> None:
             raise error
 
     return cast(TlsMaterial, Failing())
@@ -208,6 +210,38 @@ async def test_a_list_that_changes_between_mail_and_data_is_asked_again(material
         await talk.say(b"DATA")
         door.listed[0] = trust_list(NOW, "gip")
         assert (await talk.say(LETTER + b".")).startswith("550 5.7.1")
+    assert not door.letters
+
+
+@pytest.mark.parametrize("when", ["before MAIL", "before DATA"])
+async def test_a_certificate_revoked_while_the_connection_lives_is_refused(tmp_path: Path, when: str) -> None:
+    own = make_pki(tmp_path)
+    material = TlsMaterial(own.config("patient"))
+
+    def revoke() -> None:
+        pki.revoke(pki.load_authority(tmp_path / "authority"), tmp_path / "chu" / "operator.pem", now=now())
+        assert material.reload() == []
+
+    async with mx(material) as door, peer(door, own) as talk:
+        assert (await talk.letter(LETTER)).startswith("250")
+        if when == "before MAIL":
+            revoke()
+        answer = await talk.say(b"MAIL FROM:<a@chu.example>")
+        if when == "before DATA":
+            await talk.say(b"RCPT TO:<b@patient.example>")
+            await talk.say(b"DATA")
+            revoke()
+            answer = await talk.say(LETTER + b".")
+        assert answer.startswith("550 5.7.1 Your client certificate is revoked")
+    assert len(door.letters) == 1
+    [(actor, _, decision, _)] = door.scripted.called("note_refusal")
+    assert (actor, decision.rule.name) == ("peer:mx.chu.example", "peer.revoked")
+
+
+async def test_a_clock_that_went_back_defers(material: TlsMaterial, pki_world: Pki) -> None:
+    ahead = trust_list(now() + timedelta(hours=2), "chu")
+    async with mx(material, trust=ahead) as door, peer(door, pki_world) as talk:
+        assert (await talk.letter(LETTER)).startswith("451 4.3.5 Our clock is wrong")
     assert not door.letters
 
 

@@ -7,23 +7,28 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mss import pki
 from mss.config import Limits, RelayConfig
 from mss.errors import Malformed, Unavailable
 from mss.model.address import Domain
 from mss.model.delivery import Delivery, DeliveryState, Outcome, OutcomeKind
-from mss.model.peer import TrustList
+from mss.model.peer import DN, TrustList
 from mss.services import outbound
 from mss.services.outbound import Plan
 from mss.smtp.relay import Relay, RelayHouse, split_route
 from mss.smtp.reply import Reply
+from mss.smtp.session import Session, Transaction
 from mss.tls import TlsMaterial
+from tests.certs.responder import Responder, leaf_of
 from tests.smtp.smtp_letters import delivery, trust_list
 from tests.smtp.smtp_store import Scripted
-from tests.smtp.smtp_world import Counts, Pki, Recorder, now, serving
+from tests.smtp.smtp_world import Counts, Pki, Recorder, make_pki, now, serving, subject
+from tests.support.web import web
 
 pytestmark = pytest.mark.journey
 
@@ -216,6 +221,7 @@ async def test_more_than_the_house_holds_is_claimed_later(material: TlsMaterial,
         (lambda: trust_list(now(), "chu"), "peer-not-listed"),
         (lambda: trust_list(now(), patient="gip"), "peer-not-listed"),
         (lambda: trust_list(now() - timedelta(hours=2), "patient"), "stale-trust-list"),
+        (lambda: trust_list(now() + timedelta(hours=2), "patient"), "clock-back"),
         (lambda: None, "no-trust-list"),
     ],
 )
@@ -232,6 +238,89 @@ async def test_only_the_listed_operator_gets_letters(
     assert (recorded[1].kind, recorded[1].enhanced) == (OutcomeKind.TEMPORARY, "4.7.5")
     assert reason in recorded[1].text
     assert not door.letters
+
+
+async def test_a_peer_that_loses_its_domain_gets_no_other_letter_on_the_open_connection(
+    material: TlsMaterial, pki_world: Pki
+) -> None:
+    lists = [trust_list(now(), "patient")]
+
+    class Losing(Recorder):
+        async def data(self, session: Session, transaction: Transaction, octets: bytes) -> Reply:
+            answer = await super().data(session, transaction, octets)
+            lists[0] = trust_list(now(), "chu")
+            return answer
+
+    door, queue = Losing(), Queue([to(1), to(2, object_id=9)])
+    async with (
+        serving(door, material) as (_, port),
+        relaying(
+            pki_world,
+            queue,
+            routes={"patient.example": f"127.0.0.1:{port}"},
+            trust=lambda: lists[0],
+            concurrency=1,
+        ),
+    ):
+        recorded = await queue.until(2)
+    assert recorded[1].kind is OutcomeKind.RELAYED
+    assert (recorded[2].kind, recorded[2].enhanced) == (OutcomeKind.TEMPORARY, "4.7.5")
+    assert "peer-not-listed" in recorded[2].text
+    assert len(door.letters) == 1
+
+
+async def test_a_peer_whose_responder_says_no_gets_nothing(tmp_path: Path) -> None:
+    own = make_pki(tmp_path)
+    authority = pki.load_authority(tmp_path / "authority")
+    with web() as served:
+        path, _ = pki.issue(
+            tmp_path / "patient", authority, subject("patient"), ["mx.patient.example"], now=now(),
+            ocsp_url=served.url("/ocsp"),
+        )  # fmt: skip
+        leaf = leaf_of(path)
+        served.pages["/ocsp"] = Responder(authority, [leaf], {leaf.serial_number}, clock=now)
+        door, queue = Recorder(), Queue([to(1)])
+        async with (
+            serving(door, TlsMaterial(own.config("patient"))) as (_, port),
+            relaying(own, queue, routes={"patient.example": f"127.0.0.1:{port}"}),
+        ):
+            recorded = await queue.until(1)
+    assert (recorded[1].kind, recorded[1].enhanced) == (OutcomeKind.TEMPORARY, "4.7.5")
+    assert "peer-revocation-revoked" in recorded[1].text
+    assert not door.letters
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "reason"),
+    [
+        # The name that MX records or a route give is the name that the certificate must show.
+        pytest.param("patient", "127.1", "Hostname mismatch", id="another name"),
+        pytest.param("expired", "127.0.0.1", "certificate has expired", id="expired"),
+        pytest.param("rogue", "127.0.0.1", "unable to get local issuer", id="foreign authority"),
+        pytest.param("revoked", "127.0.0.1", "peer-revocation-revoked", id="revoked"),
+        pytest.param("gip", "127.0.0.1", "peer-not-listed", id="listed for another domain"),
+    ],
+)
+async def test_a_letter_waits_rather_than_go_to_another(pki_world: Pki, name: str, host: str, reason: str) -> None:
+    door, queue = Recorder(), Queue([to(1)])
+    listed = trust_list(now(), "patient", "revoked", "gip", "chu")
+    listed = replace(listed, domains={**listed.domains, Domain("patient.example"): _all_but_gip(listed)})
+    async with (
+        serving(door, TlsMaterial(pki_world.config(name))) as (_, port),
+        relaying(pki_world, queue, routes={"patient.example": f"{host}:{port}"}, trust=lambda: listed),
+    ):
+        recorded = await queue.until(1)
+    assert (recorded[1].kind, recorded[1].enhanced) == (OutcomeKind.TEMPORARY, "4.7.5")
+    assert reason in recorded[1].text
+    assert not door.letters
+
+
+def _all_but_gip(listed: TrustList) -> frozenset[DN]:
+    return frozenset(
+        subject
+        for domain in ("patient", "revoked", "chu")
+        for subject in listed.subjects_of(Domain(f"{domain}.example"))
+    )
 
 
 async def test_a_domain_listed_for_another_subject_is_pinned_to_it(material: TlsMaterial, pki_world: Pki) -> None:

@@ -33,6 +33,7 @@ from mss.model.address import Address
 from mss.model.audit import AuditRecord
 from mss.model.party import BoxKind
 from mss.revocation import read_certificates
+from mss.robots import fingerprint_of
 from mss.services import accounts, proofs
 from mss.services.accounts import NewBox
 from mss.store import store as stores
@@ -171,7 +172,7 @@ class Signing:
         """Bind a robot's certificate."""
         [leaf, *_] = read_certificates(self.root / certificate / "operator.pem")
         subject = str(tls.dn_of(leaf)) if "subject" in by else ""
-        fingerprint = tls.fingerprint_of(leaf) if "fingerprint" in by else ""
+        fingerprint = fingerprint_of(leaf) if "fingerprint" in by else ""
         await self.store.write(proofs.bind_certificate, self.people[login].id, subject, fingerprint, "t", now())
 
     async def journal(self, action: str) -> list[AuditRecord]:

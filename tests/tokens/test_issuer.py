@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from mss.config import Limits
-from mss.errors import Unavailable
+from mss.errors import Misconfigured, Unavailable
+from mss.tokens.issuer import context_of, may_ask
 from mss.tokens.verify import Fault, Token
 from tests.tokens.tokens_world import (
     DISCOVERY,
@@ -114,7 +117,6 @@ async def test_cached_keys_go_on_while_the_issuer_is_down(hours: int, goes_on: b
     else:
         with pytest.raises(Unavailable):
             await ours.judge(fresh(hands))
-    await ours.close()
 
 
 async def test_an_unknown_key_while_the_issuer_is_down_is_temporary() -> None:
@@ -177,10 +179,37 @@ async def test_a_bad_key_set_does_not_replace_what_works() -> None:
         web.pages[KEYS_URL] = page
         hands.now += timedelta(hours=2)
         assert isinstance(await ours.judge(fresh(hands)), Token)
-        await ours.close()
 
 
 async def test_the_size_of_a_token_is_limited() -> None:
     token = signed()
     ours = issuer(Web(), Hands(), Limits(token_max_octets=len(token) - 1))
     assert await ours.judge(token) is Fault.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("https://id.example/realms/staff", True),
+        ("http://127.0.0.1:8080/", True),
+        ("http://[::1]:8080/", True),
+        ("http://id.example/", False),
+        ("http://127.0.0.1.id.example/", False),
+        ("http://localhost/", False),
+        ("https://user:word@id.example/", False),
+        ("file:///etc/passwd", False),
+        ("https://id.example/a b", False),
+        ("//id.example/", False),
+        ("", False),
+    ],
+)
+def test_what_may_be_asked(url: str, asked: bool) -> None:
+    assert may_ask(url) is asked
+
+
+def test_authorities_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("")
+    for name in ("missing.pem", "empty.pem"):
+        with pytest.raises(Misconfigured):
+            context_of(tmp_path / name)
+    assert context_of(None).verify_mode is ssl.CERT_REQUIRED

@@ -17,8 +17,8 @@ from mss.model.account import DelegationKind
 from mss.model.party import BoxKind
 from mss.model.peer import ClientCertificate
 from mss.revocation import read_certificates
+from mss.robots import dn_of, fingerprint_of
 from mss.services import accounts, proofs
-from mss.tls import dn_of, fingerprint_of
 from tests.smtp.smtp_world import Talk
 from tests.tokens.signing_world import (
     DESK,

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -107,6 +108,29 @@ async def test_a_body_without_a_length_has_the_same_limit_and_is_not_read_for_ev
     response = await post(app(max_octets=1000), endless())
     assert response.status_code == 413
     assert given < 10_000
+
+
+async def test_the_fields_before_a_file_that_is_too_large_are_whole() -> None:
+    parts: list[tuple[str, str | None, bytes]] = [("csrf", None, TOKEN.encode()), ("text", None, b"typed")]
+    body = multipart(*parts, ("f", "a.txt", b"x" * 5000))
+    for token, kept in ((TOKEN, (("csrf", TOKEN), ("text", "typed"))), ("another", None)):
+        with pytest.raises(HTTPException) as caught:
+            await forms.read(request_of(body), token, max_octets=1000, files_max=1)
+        assert caught.value.status_code == 413
+        assert (caught.value.form.fields if isinstance(caught.value, forms.TooLarge) else None) == kept
+
+
+def request_of(body: bytes) -> Request:
+    """A POST of ours whose body comes in blocks."""
+    blocks = [body[at : at + 300] for at in range(0, len(body), 300)]
+    headers = [(b"content-type", b"multipart/form-data; boundary=x"), (b"sec-fetch-site", b"same-origin")]
+
+    async def receive() -> dict[str, Any]:
+        block = blocks.pop(0) if blocks else b""
+        return {"type": "http.request", "body": block, "more_body": bool(blocks)}
+
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers, "scheme": "https"}
+    return Request(scope, receive)
 
 
 def multipart(*parts: tuple[str, str | None, bytes]) -> bytes:

@@ -292,11 +292,47 @@ def room_of(browser: Browser) -> Room:
     return found
 
 
-async def test_a_body_past_the_limit_is_told_on_a_page(thread: Browser) -> None:
-    room_of(thread).files_max_octets = 0
-    page = await thread.press("Envoyer", text="x", files=(("a.pdf", PDF + b"%" * 600_000),))
+async def test_a_body_past_the_limit_loses_nothing_that_was_typed(world: World, paul: Box, thread: Browser) -> None:
+    await thread.press("Enregistrer le brouillon", text="avant", files=(("photo.png", PNG),))
+    room_of(thread).files_max_octets = 100_000
+    page = await thread.press("Envoyer", text=TYPED, to=[], files=(("a.pdf", PDF + b"%" * 700_000),))
     assert page.status == 413
-    assert "C’est trop volumineux" in page.text
+    assert "ensemble, ils dépassent 100 ko" in page.text.replace("\u00a0", " ")
+    assert page.tree.find_class("problems")[0].find(".//a").get("href") == "#files"
+    assert page.tree.get_element_by_id("text").text.strip() == TYPED
+    assert "photo.png" in page.text
+    assert not page.tree.xpath("//input[@name='to'][@checked]")
+    assert await _sent(world, paul) == []
+    assert TYPED.splitlines()[0] in (await thread.get("/conversations/1")).text
+
+
+@pytest.mark.parametrize("cut", ["text", "csrf", "box"])
+async def test_a_body_past_the_limit_without_its_first_fields_changes_nothing(thread: Browser, cut: str) -> None:
+    await thread.press("Enregistrer le brouillon", text="avant")
+    room_of(thread).files_max_octets = 0
+    fields = [(name, value) for name, value in thread.fields_of("Envoyer") if name != cut]
+    files = (("a.pdf", PDF + b"%" * 700_000),)
+    page = await thread.send("post", "/conversations/1", fields, files, enctype="multipart/form-data")
+    assert page.status == (409 if cut == "box" else 413)
+    assert ("C’est trop volumineux" in page.text) is (cut != "box")
+    assert "avant" in (await thread.get("/conversations/1")).text
+
+
+async def test_more_files_than_may_be_sent_are_named(thread: Browser) -> None:
+    page = await thread.press("Envoyer", text=TYPED, files=tuple((f"f{n}.png", PNG) for n in range(12)))
+    assert page.status == 422
+    left_out = [one.text_content() for one in page.tree.find_class("problems")[0].iter("a")]
+    assert [name for name in ("f9.png", "f10.png", "f11.png") if any(name in one for one in left_out)] == [
+        "f10.png",
+        "f11.png",
+    ]
+    assert page.tree.get_element_by_id("text").text.strip() == TYPED
+
+
+async def test_whom_one_unticked_stays_unticked(thread: Browser) -> None:
+    page = await thread.press("Envoyer", text=TYPED, to=[])
+    assert page.status == 422
+    assert not page.tree.xpath("//input[@name='to'][@checked]")
 
 
 async def test_a_button_pressed_twice_sends_once(world: World, paul: Box, thread: Browser) -> None:

@@ -38,10 +38,12 @@ PAGES = (
     "/conversations/4",
     "/letters/1/documents/1",
     "/letters/1/files/3/file",
+    "/letters/1/documents/0/file",
     "/documents",
     "/documents/1",
     "/directory?name=martin",
     "/accesses",
+    "/accesses?by=others",
     "/sessions",
     "/sessions/password",
     "/sessions/application",
@@ -98,14 +100,14 @@ async def _tab_to(page: Page, name: str, tabs_max: int = 60) -> None:
 _FOCUSED = """() => {
   const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
   const label = one.labels && one.labels.length ? one.labels[0].innerText : one.innerText;
-  return {name: (label || one.getAttribute('aria-label') || one.tagName).trim(),
+  return {name: (label || one.getAttribute('aria-label') || one.tagName).replace(/\\s+/g, ' ').trim(),
           shows: one === document.body || one.tagName === 'IFRAME'
                  || (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2 && box.width > 0)};
 }"""
 
 
-async def test_by_keyboard_alone(site: Site, browser: Chromium) -> None:
-    _, page = await window(browser, DESKTOP, scripts=True)
+async def _signed_in_by_keyboard(site: Site, page: Page) -> None:
+    """Sign in without a mouse; the first password is wrong."""
     await page.goto(f"{site.url}/")
     await _tab_to(page, "Aller au contenu")
     await page.keyboard.press("Enter")
@@ -121,6 +123,11 @@ async def test_by_keyboard_alone(site: Site, browser: Chromium) -> None:
     await _tab_to(page, "Code à six chiffres")
     await page.keyboard.type(next_code(site.world))
     await _enter(page)
+
+
+async def test_by_keyboard_alone(site: Site, browser: Chromium) -> None:
+    _, page = await window(browser, DESKTOP, scripts=True)
+    await _signed_in_by_keyboard(site, page)
     await _tab_to(page, "Compte rendu de votre consultation")
     await _enter(page)
     await _tab_to(page, "Service de cardiologie")
@@ -137,17 +144,83 @@ async def test_by_keyboard_alone(site: Site, browser: Chromium) -> None:
     await expect(page.get_by_role("heading", name="Connectez-vous")).to_be_visible()
 
 
+async def _attach(page: Page, *files: FilePayload) -> None:
+    """Open the file chooser with a key and choose."""
+    await page.wait_for_load_state("networkidle")
+    await _tab_to(page, "Ajouter des fichiers")
+    async with page.expect_file_chooser() as chooser:
+        await page.keyboard.press("Space")
+    await (await chooser.value).set_files(files)
+
+
+async def test_draft_files_and_filing_by_keyboard_alone(site: Site, browser: Chromium) -> None:
+    _, page = await window(browser, DESKTOP, scripts=True)
+    await _signed_in_by_keyboard(site, page)
+    await _tab_to(page, "Compte rendu de votre consultation")
+    await _enter(page)
+    await _tab_to(page, "Votre message")
+    await page.keyboard.type("Voici la photo.")
+    await _attach(
+        page,
+        {"name": "photo.png", "mimeType": "image/png", "buffer": PNG},
+        {"name": "virus.exe", "mimeType": "application/octet-stream", "buffer": b"MZ\x90\0"},
+    )
+    await _tab_to(page, "Enregistrer le brouillon")
+    await _enter(page)
+    await expect(page.get_by_role("alert")).to_be_focused()
+    await _tab_to(page, "« virus.exe")
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(f"{site.url}/conversations/1#files")
+    await _tab_to(page, "Enregistrer le brouillon")
+    await _enter(page)
+    await expect(page.get_by_role("status")).to_have_text("Votre brouillon a été enregistré, avec ses fichiers.")
+    await _attach(page, {"name": "seconde.png", "mimeType": "image/png", "buffer": PNG + b"\0"})
+    await _tab_to(page, "Enregistrer le brouillon")
+    await _enter(page)
+    await _tab_to(page, "Retirer photo.png")
+    await _enter(page)
+    await expect(page.get_by_role("status")).to_have_text("Le fichier a été retiré de votre brouillon.")
+    await _tab_to(page, "Envoyer")
+    await _enter(page)
+    await expect(page.get_by_role("article").last).to_contain_text("seconde.png")
+    await expect(page.get_by_role("article").last).not_to_contain_text("photo.png")
+    await _tab_to(page, "Classer dans mes documents radio.png")
+    await _enter(page)
+    await _tab_to(page, "Titre")
+    await page.keyboard.press("ControlOrMeta+a")
+    await page.keyboard.type("Ma radio")
+    await _tab_to(page, "Catégorie")
+    await page.keyboard.type("Ima")
+    await _tab_to(page, "Dossier")
+    await page.keyboard.type("Cœur")
+    await _enter(page)
+    await expect(page.get_by_role("status")).to_have_text("Le document a été ajouté à vos documents.")
+    await expect(page.get_by_role("heading", name="Ma radio")).to_be_visible()
+    await expect(page.get_by_role("main")).to_contain_text("Imagerie")
+    await _tab_to(page, "Qui a vu quoi")
+    await _enter(page)
+    await _tab_to(page, "Seulement ce que d’autres ont fait")
+    await _enter(page)
+    await _tab_to(page, "Se déconnecter")
+    await _enter(page)
+    await expect(page.get_by_role("status")).to_have_text("Vous êtes déconnecté.")
+
+
 async def _enter(page: Page) -> None:
     """Press Enter on something that leads to another page."""
     async with page.expect_navigation():
         await page.keyboard.press("Enter")
 
 
+# A link inside a sentence is as high as its line (WCAG 2.5.8); a box to tick is as large as its label's line.
 _TOO_SMALL = """() => [...document.querySelectorAll('a, button, input:not([type=hidden]), select, textarea, summary')]
-  .filter(one => one.offsetParent && !one.closest('.skip, .text, p:not([class]), .problems, h2, .reason'))
-  .map(one => [one.innerText || one.id, one.getBoundingClientRect()])
-  .filter(([name, box]) => box.width < 24 || box.height < 24)
+  .filter(one => one.offsetParent && !one.closest('.skip, .text, p:not([class]), .problems, .reason'))
+  .map(one => [one.innerText || one.id, (one.closest('.check') || one).getBoundingClientRect()])
+  .filter(([name, box]) => box.width < 24 || box.height < 44)
   .map(([name, box]) => `${name}: ${box.width}x${box.height}`)"""
+_TORN = """() => [...document.querySelectorAll('td, th, dd, h1, h2, .mark, button')]
+  .filter(one => one.offsetParent && one.getBoundingClientRect().width < 60 && one.innerText.trim().length > 8)
+  .map(one => one.innerText)"""
 _WIDER = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -162,6 +235,7 @@ async def test_every_page_fits_its_window_and_fingers(site: Site, browser: Chrom
         await page.goto(f"{site.url}{path}")
         assert await page.evaluate(_WIDER) <= 0, path
         assert await page.evaluate(_TOO_SMALL) == [], path
+        assert await page.evaluate(_TORN) == [], path
     assert [one for one in complaints if "404" not in one] == [], "the browser complains, of the policy for instance"
     await context.close()
 

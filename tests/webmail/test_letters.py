@@ -10,6 +10,7 @@ import pytest
 from mss.mail.compose import Attachment
 from mss.model.account import Box
 from mss.webmail import letters
+from mss.webmail.filing import Wish, read_wish
 from tests.webmail.webmail_world import (
     CHILD,
     DOCTOR,
@@ -294,8 +295,8 @@ async def test_a_pdf_is_no_page(filing: Browser) -> None:
 
 
 def test_the_wish_of_a_leap_day_is_read() -> None:
-    typed = letters.Wish("t", "2024-02-29", "", "ORD_SOIN")
-    read = letters._read_wish(typed, date(2026, 1, 1))
+    typed = Wish("t", "2024-02-29", "", "ORD_SOIN")
+    read = read_wish(typed, date(2026, 1, 1))
     assert not isinstance(read, tuple)
     assert read.date == date(2024, 2, 29)
-    assert isinstance(letters._read_wish(replace(typed, day="2023-02-29"), date(2026, 1, 1)), tuple)
+    assert isinstance(read_wish(replace(typed, day="2023-02-29"), date(2026, 1, 1)), tuple)

@@ -284,3 +284,23 @@ async def test_the_language_link_stays_on_this_site(world: World, back: str, goe
     mine = world.browser()
     response = await mine.client.get("/language/en", params={"back": back}, follow_redirects=False)
     assert response.headers["location"] == goes_to
+
+
+async def test_from_the_password_on_every_page_speaks_the_accounts_language(world: World, paul: Box) -> None:
+    mine = world.browser(**{"Accept-Language": "en"})
+    assert (await mine.get("/sign-in")).tree.get("lang") == "en"
+    await mine.press("Continue", login="paul", password=PASSWORD)
+    page = await mine.press("Se connecter", code="000000")
+    assert page.tree.get("lang") == "fr"
+    assert "Ce code est incorrect" in page.tree.find_class("problems")[0].text_content()
+    await mine.press("Se connecter", code=mine.code())
+    assert (await mine.get("/nothing")).tree.get("lang") == "fr"
+
+
+async def test_a_language_that_was_chosen_stays_chosen(world: World, paul: Box) -> None:
+    mine = world.browser()
+    await mine.get("/sign-in")
+    await mine.follow("English")
+    await mine.press("Continue", login="paul", password=PASSWORD)
+    page = await mine.press("Sign in", code=mine.code())
+    assert page.tree.get("lang") == "en"

@@ -19,9 +19,11 @@ SIGNED_IN = (
     "/conversations/1",
     "/letters/1/files/2/file",
     "/letters/1/documents/0",
+    "/letters/1/documents/0/file",
     "/documents",
     "/documents/1",
     "/accesses",
+    "/accesses?by=others",
     "/sessions",
     "/sessions/password",
     "/sessions/application",
@@ -93,6 +95,8 @@ def _check_structure(page: Page) -> None:
         for one in tree.xpath(f"//*[@{name}]"):
             assert set(one.get(name).split()) <= set(ids), (where, one.get(name))
     _check_fields(tree, where)
+    _check_landmarks(tree, where)
+    _check_messages(tree, where, set(ids))
     for one in tree.iter("button", "a"):
         assert one.text_content().strip() or one.get("aria-label"), where
     for one in tree.iter("iframe", "img"):
@@ -101,6 +105,37 @@ def _check_structure(page: Page) -> None:
     assert tree.find_class("skip")[0].get("href") == "#main", where
     assert not tree.xpath("//*[@onclick or @style]"), where
     assert not tree.xpath("//div[@role='button'] | //a[not(@href)]"), where
+
+
+def _check_landmarks(tree: Any, where: str) -> None:
+    body = tree.find("body")
+    assert [one.tag for one in body if one.tag in ("header", "main", "footer")] == ["header", "main", "footer"], where
+    names = [one.get("aria-label") for one in tree.iter("nav")]
+    assert all(names), where
+    assert len(names) == len(set(names)), where
+    outside = [one.tag for one in body if one.tag not in ("header", "main", "footer", "a")]
+    assert outside == [], (where, "everything stands in a landmark")
+    for one in tree.iter("th"):
+        assert one.get("scope") in ("col", "row"), where
+    for one in tree.iter("table"):
+        assert one.find("caption") is not None, where
+
+
+def _check_messages(tree: Any, where: str, ids: set[str]) -> None:
+    """What happened is told to those who do not see it, and each problem leads to its field."""
+    for one in tree.find_class("done"):
+        assert one.get("role") == "status", where
+    for one in tree.find_class("problems"):
+        assert (one.get("role"), one.get("tabindex")) == ("alert", "-1"), where
+        assert all((a.get("href") or "")[1:] in ids for a in one.iter("a")), where
+        assert tree.findtext(".//title").strip().startswith("Erreur"), where
+    for one in tree.xpath("//*[@aria-invalid='true']"):
+        described = (one.get("aria-describedby") or "").split()
+        assert described, where
+        assert set(described) <= ids, where
+    for one in tree.iter("a"):
+        if one.get("target") == "_blank":
+            assert "nouvel onglet" in one.text_content(), (where, one.get("href"))
 
 
 def _in_alert(element: Any) -> bool:

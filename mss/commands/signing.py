@@ -1,52 +1,36 @@
-"""The words of the command line for who may act for whom, and for signing in without a password.
+"""`mss account certificate | subject | delegate`: who may act for whom, and signing in without a password.
 
-`mss.cli` hangs these groups below `mss account`. What they do is in `mss.commands.proofs`, imported when it is done.
+Like `cli`, it knows typer; what is done is in `proofs`, brought in when a command runs.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from mss.clock import system_clock
+from mss.commands.options import HERE, ConfigFile, group, settings
 from mss.commands.words import By
-from mss.config import Config, load
 from mss.model.account import DelegationKind
 
-_HERE: Final = Path("mss.toml")
-ConfigFile = Annotated[
-    Path, typer.Option("-c", "--config", envvar="MSS_CONFIG", help="The operator's settings.", show_default="mss.toml")
-]
 Login = Annotated[str, typer.Argument(metavar="LOGIN", help="Who signs in.")]
 Box = Annotated[str, typer.Argument(metavar="BOX", help="The box's mail address.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What stands in the token, in the configured claim.")]
 
 
-def _group(text: str) -> typer.Typer:
-    return typer.Typer(help=text, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-
-
-certificate_app = _group("Say which client certificates sign a robot in.")
-subject_app = _group("Say what the issuer of tokens calls an account.")
-delegate_app = _group("Say who may act for a box: send in its name, read it.")
-
-
-def _settings(path: Path) -> Config:
-    from mss.log import configure
-
-    config = load(path)
-    configure(level="ERROR", json=config.log.json)
-    return config
+certificate_app = group("Say which client certificates sign a robot in.")
+subject_app = group("Say what the issuer of tokens calls an account.")
+delegate_app = group("Say who may act for a box: send in its name, read it.")
 
 
 @certificate_app.command("add", epilog="Example: mss account certificate add robot@hopital.example robot.pem")
 def certificate_add(
     login: Login,
     file: Annotated[Path | None, typer.Argument(metavar="[PEM]", help="The certificate's file.")] = None,
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     by: Annotated[By, typer.Option(help="What of the file's certificate has to fit.")] = By.BOTH,
     subject: Annotated[str, typer.Option(metavar="DN", help="Without a file: the subject, as RFC 4514 has it.")] = "",
     fingerprint: Annotated[str, typer.Option(metavar="HEX", help="Without a file: the SHA-256 fingerprint.")] = "",
@@ -56,20 +40,20 @@ def certificate_add(
     from mss.commands.output import say
 
     fit = proofs.fit_of_file(file, by) if file else proofs.fit_of_words(subject, fingerprint)
-    settings = _settings(config)
-    made = proofs.add_certificate(settings, system_clock, login, fit)
+    found = settings(config)
+    made = proofs.add_certificate(found, system_clock, login, fit)
     say(f"Binding {made.id}: such a certificate signs the account in (EXTERNAL).")
-    if settings.tls.client_ca_file is None:
+    if found.tls.client_ca_file is None:
         say("No certificate is asked for yet: set client_ca_file in [tls].")
 
 
 @certificate_app.command("list", epilog="Example: mss account certificate list robot@hopital.example")
-def certificate_list(login: Login, config: ConfigFile = _HERE) -> None:
+def certificate_list(login: Login, config: ConfigFile = HERE) -> None:
     """List the certificates that sign a robot in."""
     from mss.commands import proofs
     from mss.commands.output import table
 
-    found = proofs.certificates(_settings(config), system_clock, login)
+    found = proofs.certificates(settings(config), system_clock, login)
     rows = [(str(one.id), one.subject or "any", one.fingerprint or "any") for one in found]
     table(("NUMBER", "SUBJECT", "FINGERPRINT"), rows, nothing="No certificate signs this account in.")
 
@@ -78,43 +62,43 @@ def certificate_list(login: Login, config: ConfigFile = _HERE) -> None:
 def certificate_remove(
     login: Login,
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="As listed.")],
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
 ) -> None:
     """Let a certificate sign a robot in no longer; connections that are open stay so."""
     from mss.commands import proofs
     from mss.commands.output import say
 
-    proofs.remove_certificate(_settings(config), system_clock, login, number)
+    proofs.remove_certificate(settings(config), system_clock, login, number)
     say(f"Binding {number} is gone.")
 
 
 @subject_app.command("add", epilog="Example: mss account subject add marie@hopital.example 899700218896")
-def subject_add(login: Login, name: Name, config: ConfigFile = _HERE) -> None:
+def subject_add(login: Login, name: Name, config: ConfigFile = HERE) -> None:
     """Let what the issuer calls somebody mean an account (account_by = "subject")."""
     from mss.commands import proofs
     from mss.commands.output import say
 
-    proofs.add_subject(_settings(config), system_clock, login, name)
+    proofs.add_subject(settings(config), system_clock, login, name)
     say("Tokens with this name sign the account in.")
 
 
 @subject_app.command("list", epilog="Example: mss account subject list marie@hopital.example")
-def subject_list(login: Login, config: ConfigFile = _HERE) -> None:
+def subject_list(login: Login, config: ConfigFile = HERE) -> None:
     """List what issuers call an account."""
     from mss.commands import proofs
     from mss.commands.output import table
 
-    found = proofs.subjects(_settings(config), system_clock, login)
+    found = proofs.subjects(settings(config), system_clock, login)
     table(("ISSUER", "NAME"), found, nothing="No name in a token means this account.")
 
 
 @subject_app.command("remove", epilog="Example: mss account subject remove marie@hopital.example 899700218896")
-def subject_remove(login: Login, name: Name, config: ConfigFile = _HERE) -> None:
+def subject_remove(login: Login, name: Name, config: ConfigFile = HERE) -> None:
     """Let a name in tokens mean an account no longer."""
     from mss.commands import proofs
     from mss.commands.output import say
 
-    proofs.remove_subject(_settings(config), system_clock, login, name)
+    proofs.remove_subject(settings(config), system_clock, login, name)
     say("Tokens with this name sign nobody in.")
 
 
@@ -122,7 +106,7 @@ def subject_remove(login: Login, name: Name, config: ConfigFile = _HERE) -> None
 def delegate_add(
     login: Login,
     box: Box,
-    config: ConfigFile = _HERE,
+    config: ConfigFile = HERE,
     kind: Annotated[DelegationKind, typer.Option("--as", help="On what ground.")] = DelegationKind.MEMBER,
     until: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The last day; for ever when left out.")] = "",
 ) -> None:
@@ -131,18 +115,18 @@ def delegate_add(
     from mss.commands.output import say, when
 
     ends_at = proofs.end_of(until)
-    granted = accounts.grant(_settings(config), system_clock, login, box, kind, ends_at)
+    granted = accounts.grant(settings(config), system_clock, login, box, kind, ends_at)
     last = f" until {when(ends_at)}" if ends_at else ""
     say(f"The account may now act for the {granted.kind} box, as {kind}{last}.")
 
 
 @delegate_app.command("list", epilog="Example: mss account delegate list accueil@hopital.example")
-def delegate_list(box: Box, config: ConfigFile = _HERE) -> None:
+def delegate_list(box: Box, config: ConfigFile = HERE) -> None:
     """List who may act for a box."""
     from mss.commands import proofs
     from mss.commands.output import table
 
-    found = proofs.delegations(_settings(config), box)
+    found = proofs.delegations(settings(config), box)
     rows = [(account.login, right.kind.value, _until(right.ends_at)) for account, right in found]
     table(("LOGIN", "AS", "UNTIL"), rows, nothing="Nobody may act for this box.")
 
@@ -158,10 +142,10 @@ def _until(ends_at: datetime | None) -> str:
 @delegate_app.command(
     "remove", epilog="Example: mss account delegate remove marie@hopital.example accueil@hopital.example"
 )
-def delegate_remove(login: Login, box: Box, config: ConfigFile = _HERE) -> None:
+def delegate_remove(login: Login, box: Box, config: ConfigFile = HERE) -> None:
     """Let an account act for a box no longer."""
     from mss.commands import proofs
     from mss.commands.output import say
 
-    proofs.end_delegation(_settings(config), system_clock, login, box)
+    proofs.end_delegation(settings(config), system_clock, login, box)
     say("The account may no longer act for the box; its open connections to it end within a minute.")
