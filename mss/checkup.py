@@ -25,9 +25,11 @@ from mss.config import MIB, Config
 from mss.errors import Malformed, MssError, Unavailable
 from mss.model.address import Address, parse_domain
 from mss.services import operators
+from mss.smtp.signing import KeyRing
 from mss.store import Store, Uow
 from mss.store.engine import fault_of
 from mss.store.keys import OPERATOR
+from mss.tokens.issuer import issuer_of
 
 DISK_WARNING_OCTETS: Final = 1024 * MIB
 DISK_WRONG_OCTETS: Final = 100 * MIB
@@ -46,7 +48,9 @@ def run(config: Config, clock: Clock = system_clock) -> tuple[Finding, ...]:
         ("domains", _domains),
         ("certificate", checkpeers.certificates),
         ("handshake", checkpeers.handshake),
+        ("tokens", _tokens),
         ("revocation lists", checkpeers.revocation),
+        ("signatures", _signatures),
         ("trust list file", checkpeers.trust_list_file),
         ("master key", _master_key),
         ("store", _store),
@@ -109,6 +113,37 @@ def _postmaster(config: Config) -> Finding:
 
 def _postmaster_address(config: Config) -> Address:
     return Address.parse(config.operator.postmaster or f"postmaster@{config.domains[0].name}")
+
+
+# Signatures -------------------------------------------------------------------------------------------------------
+
+
+def _signatures(config: Config, now: datetime) -> Iterator[Finding]:
+    ring = KeyRing(config)
+    ring.check()
+    for domain in ring.domains:
+        key = ring.current(domain, now.date())
+        if key is None:
+            remedy = "add a key to [dkim] keys, or take the old ones out"
+            yield Finding("signatures", "warning", f"no DKIM key of {domain} is in force today", remedy)
+        else:
+            yield Finding("signatures", "ok", f"letters from {domain} are signed with {key.selector}")
+
+
+# Tokens -----------------------------------------------------------------------------------------------------------
+
+
+def _tokens(config: Config, now: datetime) -> Iterator[Finding]:
+    """Ask the issuer of tokens for its keys, where there is one."""
+    issuer = issuer_of(config, lambda: now)
+    if issuer is None:
+        return
+    keys = asyncio.run(issuer.read_keys())
+    if keys:
+        yield Finding("tokens", "ok", f"{keys} keys of {config.tokens.issuer}")
+    else:
+        remedy = "check [tokens] issuer, jwks_url and ca_file, and whether it can be reached from here"
+        yield Finding("tokens", "warning", f"no keys can be had of {config.tokens.issuer}", remedy)
 
 
 # Store ------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import smtplib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -112,8 +113,7 @@ class _Session:
             remedy = "the other side ended the session: ask its operator, with the time of this test"
             yield Step("session", False, f"it broke: {_words(error)}", remedy)
         finally:
-            if self._smtp is not None:
-                self._smtp.close()
+            self._close()
 
     def _connected(self) -> Iterator[Step]:
         try:
@@ -171,6 +171,8 @@ class _Session:
 
     def _close(self) -> None:
         if self._smtp is not None:
+            with suppress(OSError, smtplib.SMTPException):
+                self._smtp.quit()
             self._smtp.close()
 
     def _dates(self, leaf: x509.Certificate) -> Step:
@@ -214,7 +216,6 @@ class _Session:
         code, said = smtp.mail(f"postmaster@{own}")
         remedy = f"its operator must read the trust list that names our certificate for {own}; see mss check"
         yield Step("our certificate", code < 300, f"MAIL FROM for {own}: {code} {_printed(said)}", remedy)
-        smtp.quit()
 
 
 def _by_lists(peer: Peer) -> Step:

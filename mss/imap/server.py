@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from mss.imap.session import Session
 from mss.imap.stream import HANDSHAKE_TIMEOUT_S, Stream
 from mss.imap.wire import WireLimits
 from mss.log import get_logger
+from mss.model.peer import ClientCertificate
 from mss.services.reading import Reading, read_letter
 from mss.signin import SignIn
 from mss.store import Store
@@ -43,6 +45,7 @@ class Server:
         self.house = house
         self._share = share or Share()
         self._sessions: dict[Session, asyncio.Task[None]] = {}
+        self._bound: list[socket.socket] = []
         self._acceptors: set[asyncio.Task[None]] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
         self._beginnings: set[asyncio.Task[None]] = set()
@@ -54,6 +57,7 @@ class Server:
             bound.setblocking(False)
             bound.listen(_BACKLOG)
             take = self._take_secured if implicit_tls else self._take
+            self._bound.append(bound)
             self._acceptors.add(loop.create_task(accept(bound, self._share, self._held, take, _accept_failed)))
 
     def _held(self) -> int:
@@ -134,6 +138,10 @@ class Server:
         """Stop listening, let commands under way be answered, say BYE; past the grace, cut."""
         for task in (*self._acceptors, *self._handshakes):
             task.cancel()
+        # One that was cancelled before its first step never held its socket.
+        await asyncio.gather(*self._acceptors, return_exceptions=True)
+        for bound in self._bound:
+            bound.close()
         for session in self._sessions:
             session.leave()
         if self._sessions:
@@ -155,11 +163,13 @@ async def serve(
     starttls_sockets: Iterable[socket.socket] = (),
     implicit_tls_sockets: Iterable[socket.socket] = (),
     read: Callable[[bytes], Awaitable[Reading]] | None = None,
+    certificate: Callable[[object, datetime], ClientCertificate | None] = lambda _end, _now: None,
     share: Share | None = None,
 ) -> Server:
     """Serve IMAP on bound sockets; returns the handle to close it with. `share`: with workers on the same sockets.
 
     `read` reads a letter that comes by APPEND, perhaps in another process; the default does so in a thread.
+    `certificate` says what a TLS session's client showed.
     """
     house = House(
         store=store,
@@ -170,6 +180,7 @@ async def serve(
         tls_context=tls_context,
         read_letter=read or partial(_read_here, limits),
         memory=Memory(_LARGE_LETTERS * limits.message_max_octets),
+        certificate=certificate,
     )
     server = Server(house, share)
     await server.listen(starttls_sockets, implicit_tls=False)

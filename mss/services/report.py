@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -50,8 +51,11 @@ def _frame(reporter: Correspondent, to: Address, original: Reading, now: datetim
     return reports.Frame(reporter, to, now, own_id, original.message)
 
 
-def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime) -> None:
-    """Put a report into a box of ours, or queue it; a report to an unknown box of ours is dropped and noted."""
+def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime, *, require_tls: bool = False) -> None:
+    """Put a report into a box of ours, or queue it; a report to an unknown box of ours is dropped and noted.
+
+    `require_tls`: the letter it tells of required TLS, and so does the report (RFC 8689 §5).
+    """
     reading = read_letter(octets, house.limits, documents=False)
     stored = uow.objects.put(octets, now)
     if to.domain in house.domains:
@@ -64,7 +68,7 @@ def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime) -> N
         deliver.deliver(uow, box, _incoming(reading, stored, to), FilingVerdict(), size_max_octets, now)
         return
     uow.objects.hold(OPERATOR, stored)
-    uow.queue.add(_delivery(to, reading, stored.id, now), OPERATOR)
+    uow.queue.add(replace(_delivery(to, reading, stored.id, now), require_tls=require_tls), OPERATOR)
     uow.wake("queue")
 
 
@@ -134,12 +138,12 @@ def about_delivery(
         _frame(_reporter(house), to, original, now),
         [item],
         reporting_mta=house.hostname,
-        ret=delivery.ret,
+        ret=Ret.HDRS if delivery.require_tls else delivery.ret,
         envid=delivery.envid,
         arrival=delivery.created_at,
         discreet=discreet,
     )
-    send(uow, house, to, octets, now)
+    send(uow, house, to, octets, now, require_tls=delivery.require_tls)
     mark = message_mark(uow, delivery.message_id)
     _sent(uow, kind.value, f"delivery:{delivery.id}", delivery.source_box_id, mark, now)
 
@@ -197,12 +201,12 @@ def after_acceptance(
         _frame(_reporter(house), to, reading, now),
         items,
         reporting_mta=house.hostname,
-        ret=envelope.ret,
+        ret=Ret.HDRS if envelope.require_tls else envelope.ret,
         envid=envelope.envid,
         arrival=now,
         discreet=patient is not None,
     )
-    send(uow, house, to, octets, now)
+    send(uow, house, to, octets, now, require_tls=envelope.require_tls)
     mark = message_mark(uow, reading.message_id)
     for kind in sorted({item.action.value for item in items}):
         _sent(uow, kind, f"recipients:{len(items)}", None, mark, now)

@@ -3,7 +3,8 @@
 aiosmtpd keeps the connection (streams, timer, task); the command loop, TLS and answers are ours. The verbs of
 letters stand in `verbs`. The rules:
 
-- Nothing but EHLO, STARTTLS, NOOP, RSET and QUIT is answered before TLS; what arrived before TLS is forgotten.
+- Nothing but EHLO, STARTTLS, NOOP, RSET and QUIT is answered before TLS (BDAT ends the connection); what arrived
+  before TLS is forgotten.
 - A reply never holds what the peer sent; an exception becomes an incident number in the log and 451 4.3.0.
 - Errors and commands are counted since the last accepted letter: a peer that works is never cut off.
 """
@@ -16,6 +17,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
@@ -43,7 +45,7 @@ _ABORT_AFTER_S: Final = 5
 _QUIET_S: Final = 0.25
 _LINGER_S: Final = 5
 _LINGER_MAX_OCTETS: Final = 16 * 1024 * 1024
-_BEFORE_TLS: Final = frozenset({"EHLO", "STARTTLS", "NOOP", "RSET", "QUIT"})
+_BEFORE_TLS: Final = frozenset({"EHLO", "STARTTLS", "NOOP", "RSET", "QUIT", "BDAT"})
 
 _FAREWELLS: Final = frozenset({221, 421})
 _FAULTS: Final = frozenset({500, 501, 502, 503, 504, 530, 535, 555})
@@ -158,7 +160,8 @@ class Connection(SMTP):
         self._reader._maybe_resume_transport()  # type: ignore[attr-defined]
         self._reader.feed_eof()
         if self._writer.can_write_eof():
-            self._writer.write_eof()
+            with suppress(OSError):  # The client is gone, and asyncio has not noticed yet.
+                self._writer.write_eof()
         self._heard_at = self.loop.time()
         self._linger_until = self._heard_at + _LINGER_S
         self._abort_handle = self.loop.call_later(_QUIET_S, self._close_if_quiet)
@@ -212,7 +215,7 @@ class Connection(SMTP):
     async def _next_line(self) -> bytes | Fault | None:
         """Return a line; None when the client stopped writing, or when it is time to go."""
         length_max = self._house.limits.smtp_line_max_octets
-        framing_max = max(length_max, _AUTH_LINE_MAX_OCTETS) if self._house.door.mechanisms else length_max
+        framing_max = max(length_max, _AUTH_LINE_MAX_OCTETS) if self._mechanisms() else length_max
         while (line := self._lines.next(framing_max)) is None:
             await self._flush()
             if self._lines.skipped_octets > _OVERLONG_MAX_OCTETS:
@@ -322,9 +325,13 @@ class Connection(SMTP):
         extensions = ["PIPELINING", f"SIZE {size_max}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"]
         if not self.facts.tls:
             extensions.append("STARTTLS")
-        elif self._house.door.mechanisms:
-            extensions.append("AUTH " + " ".join(self._house.door.mechanisms))
+        elif mechanisms := self._mechanisms():
+            extensions.append("AUTH " + " ".join(mechanisms))
         return extensions
+
+    def _mechanisms(self) -> tuple[str, ...]:
+        """Return how this client may sign in."""
+        return self._house.door.mechanisms if self.facts.mechanisms is None else self.facts.mechanisms
 
     async def _starttls(self, argument: str) -> Reply | None:
         """Change to TLS; whatever was known or sent before is forgotten (RFC 3207 §4.2)."""

@@ -18,13 +18,15 @@ from mss.model.account import Account, AccountKind
 from mss.model.address import Domain
 from mss.model.envelope import Envelope, Recipient
 from mss.model.secret import Secret
+from mss.policy.decision import Decision
 from mss.smtp import reply
-from mss.smtp.commands import Credentials
+from mss.smtp.commands import Credentials, Given
 from mss.smtp.door import Door
 from mss.smtp.metrics import Silence
 from mss.smtp.reply import Reply
 from mss.smtp.server import Server, serve
 from mss.smtp.session import Listener, Session, Transaction
+from mss.smtp.spool import Spool
 from mss.tls import TlsMaterial
 
 HOME = Domain("patient.example")
@@ -92,6 +94,7 @@ class Recorder:
     failures: list[str] = field(default_factory=list)
     given: list[Credentials] = field(default_factory=list)
     answers: dict[str, Reply | Exception] = field(default_factory=dict)
+    unfits: list[Decision] = field(default_factory=list)
     hold: asyncio.Event | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -110,7 +113,9 @@ class Recorder:
         self.failures.append(reason)
         self._answer("insecure", reply.OK)
 
-    async def sign_in(self, session: Session, mechanism: str, given: Credentials) -> Session | Reply:
+    async def sign_in(self, session: Session, mechanism: str, given: Given) -> Session | Reply:
+        if not isinstance(given, Credentials):
+            return reply.Challenged(535, "5.7.8", "No", (), b'{"status":"401"}')
         self.given.append(given)
         if given.password == Secret(b"right"):
             return replace(session, account=Account(7, given.login, AccountKind.PROFESSIONAL, "", ""))
@@ -130,6 +135,11 @@ class Recorder:
         if answer.positive:
             self.letters.append((transaction.envelope(), octets))
         return answer
+
+    async def unfit(self, session: Session, transaction: Transaction, decision: Decision) -> Reply:
+        transaction.note(decision)
+        self.unfits.append(decision)
+        return self._answer("unfit", reply.of_decision(decision))
 
 
 class Counts(Silence):
@@ -234,6 +244,7 @@ async def serving(
     *,
     limits: Limits | None = None,
     metrics: Silence | None = None,
+    spool: Spool | None = None,
     implicit_tls: bool = False,
     clock: Callable[[], datetime] = now,
 ) -> AsyncIterator[tuple[Server, int]]:
@@ -250,6 +261,7 @@ async def serving(
         limits=limits or Limits(),
         clock=clock,
         metrics=metrics or Silence(),
+        spool=spool or Spool(limits or Limits()),
         implicit_tls=implicit_tls,
     )
     try:
