@@ -84,7 +84,8 @@ def main() -> int:
         asyncio.run(_fill(operator))
         sides: dict[str, Side] = {
             "Postfix": lambda: _postfix_round(folder / "relaying", files, load),
-            "mss, 1 worker": lambda: _mss_round(operator, folder / "round"),
+            "mss, 1 worker": lambda: _mss_round(operator, folder / "round", 1),
+            "mss, 2 workers": lambda: _mss_round(operator, folder / "round", 2),
         }
         return _report(_rounds(sides))
 
@@ -93,7 +94,7 @@ def _rounds(sides: dict[str, Side]) -> dict[str, list[Result]]:
     results: dict[str, list[Result]] = {label: [] for label in sides}
     order = list(sides)
     for number in range(ROUNDS):
-        for label in order[number % 2 :] + order[: number % 2]:
+        for label in order[number % len(order) :] + order[: number % len(order)]:
             _wait_until_quiet()
             one = sides[label]()
             print(f"  round {number + 1}: {label}: {one.letters_s:.0f} letters/s, {one.cpu_ms:.2f} ms", file=sys.stderr)
@@ -102,21 +103,24 @@ def _rounds(sides: dict[str, Side]) -> dict[str, list[Result]]:
 
 
 def _report(results: dict[str, list[Result]]) -> int:
-    base, ours = results.values()
+    base = next(iter(results.values()))
     print(
         f"\n### Relaying {LETTERS} letters of {SIZE_OCTETS // 1024} KiB to one Postfix, mutual TLS, reused connections"
     )
-    print("| side | letters/s | CPU of the sender, ms a letter | ratio of speed (range) |\n|---|---|---|---|")
-    middle = 0.0
+    print("| side | letters/s | ratio of speed (range) | CPU of the sender, ms a letter | ratio of CPU |")
+    print("|---|---|---|---|---|")
+    best = 0.0
     for label, runs in results.items():
         ratios = [theirs.seconds / run.seconds for theirs, run in zip(base, runs, strict=True)]
         middle = statistics.median(ratios)
-        speed = statistics.median(run.letters_s for run in runs)
-        cpu = statistics.median(run.cpu_ms for run in runs)
-        print(f"| {label} | {speed:.0f} | {cpu:.2f} | {middle:.2f} ({min(ratios):.2f}–{max(ratios):.2f}) |")
-    cpu_ratio = statistics.median(theirs.cpu_s / run.cpu_s for theirs, run in zip(base, ours, strict=True))
-    print(f"\nratio {middle:.2f}, wanted at least {WANTED_RATIO:.2f}; Postfix's CPU is {cpu_ratio:.2f} times ours")
-    return 0 if middle >= WANTED_RATIO else 1
+        best = max(best, middle) if runs is not base else best
+        speed, cpu = (statistics.median(getattr(run, name) for run in runs) for name in ("letters_s", "cpu_ms"))
+        saved = statistics.median(theirs.cpu_s / run.cpu_s for theirs, run in zip(base, runs, strict=True))
+        print(
+            f"| {label} | {speed:.0f} | {middle:.2f} ({min(ratios):.2f}–{max(ratios):.2f}) | {cpu:.2f} | {saved:.2f} |"
+        )
+    print(f"\nbest ratio {best:.2f}, wanted at least {WANTED_RATIO:.2f}")
+    return 0 if best >= WANTED_RATIO else 1
 
 
 # -- CPU of a tree of processes ----------------------------------------------------------------------------------------
@@ -263,12 +267,12 @@ def _let_go(uow: Uow) -> None:
     uow.wake("queue")
 
 
-def _mss_round(made: Operator, folder: Path) -> Result:
+def _mss_round(made: Operator, folder: Path, workers: int) -> Result:
     """Relay from a copy of the operator's folder, so that each round begins with the same queue."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(made.folder, folder)
     operator = replace(made, folder=folder, config_file=folder / made.config_file.name)
-    operator.start()
+    operator.start(workers=workers)
     try:
         operator.wait_until_ready()
         _wait_until_quiet()

@@ -30,6 +30,7 @@ _WORD = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.:@-]{1,200}\Z")
 _FIELD = re.compile(rb"[!-9;-~]+:(?:[^\r\n\x00]++|\r\n[ \t])*+\r\n\Z")
 _BLANK_LINE = re.compile(rb"\r\n[ \t]+\r\n")
 _COMMENT = re.compile(rb"\([^()]*+\)")
+_SIGNATURES = re.compile(rb"(?:dkim-signature[ \t]*:[^\n]*+\n(?:[ \t][^\n]*+\n)*+)++", re.IGNORECASE)
 _BY = re.compile(rb"\bby\s+([^\s;()]+)", re.IGNORECASE)
 
 
@@ -100,6 +101,13 @@ class AuthenticationResult:
     result: str
     properties: tuple[tuple[str, str], ...] = ()
     reason: str = ""
+
+
+def below_signatures(octets: bytes) -> memoryview:
+    """Return the letter from below the DKIM signatures on its top: what is sent again is signed again, at another
+    time, and is the same letter all the same."""
+    signed = _SIGNATURES.match(octets)
+    return memoryview(octets)[signed.end() if signed else 0 :]
 
 
 def authentication_results(authserv_id: str, results: Iterable[AuthenticationResult]) -> bytes:

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from mss.config import PolicyConfig
 from mss.dossier import filing
+from mss.mail import trace
 from mss.model.account import Box
 from mss.model.address import Address, Domain
 from mss.model.audit import AuditEvent
@@ -133,7 +134,7 @@ def accept(uow: Uow, hosted: Hosted, origin: Origin, envelope: Envelope, reading
         reply_to_foreign=hosted.policy.reply_to_foreign,
         actor=origin.actor,
     )
-    known = hashlib.sha256(origin.octets).digest() if origin.octets else digest
+    known = hashlib.sha256(trace.below_signatures(origin.octets)).digest() if origin.octets else digest
     earlier: dict[str, str] = {}
 
     def one(recipient: Recipient) -> RecipientOutcome:

@@ -191,3 +191,18 @@ def test_whatever_a_peer_says_makes_one_field_or_is_refused(helo: str, tls: str,
     assert scan.smtp_safe(line) is None
     assert line.isascii()
     assert [field.name for field in mime.index(line + b"\r\n", LIMITS).structure.root.fields] == ["received"]
+
+
+@pytest.mark.parametrize(
+    ("signatures", "rest"),
+    [
+        (b"", b"From: a\r\n\r\nx\r\n"),
+        (b"DKIM-Signature: v=1; t=1;\r\n b=abc\r\n\tdef\r\n", b"From: a\r\n\r\nx\r\n"),
+        (b"dkim-signature : a\r\nDKIM-Signature:b\r\n", b"From: a\r\nDKIM-Signature: not on top\r\n\r\nx\r\n"),
+        (b"", b"\r\nDKIM-Signature: text\r\n"),
+        (b"", b"DKIM-Signature: without an end"),
+        (b"", b""),
+    ],
+)
+def test_what_stands_below_the_signatures(signatures: bytes, rest: bytes) -> None:
+    assert trace.below_signatures(signatures + rest) == rest

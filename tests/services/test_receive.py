@@ -22,11 +22,13 @@ from mss.model.mailbox import INBOX
 from mss.policy import rules
 from mss.services import accounts, mailbox, receive
 from mss.services.mailbox import Columns
+from mss.services.reading import read_letter
 from mss.store.store import Store
 from tests.services.services_world import (
     CLINICIAN,
     DOCTOR,
     HOSTED,
+    LIMITS,
     ORIGIN,
     PATIENT,
     REGIONAL,
@@ -359,3 +361,18 @@ async def test_what_is_hidden_from_representatives_is_refused_where_there_are_so
     assert receipt.outcomes[0].decision.rule is expected
     plain = await arrive(house.store, letter(attachments=(archive(document("1.2.250.1.999.2")),)))
     assert plain.accepted
+
+
+async def test_a_letter_that_was_signed_again_is_the_same_letter(house: House) -> None:
+    """Its sender lost our receipt, and signs at each try: the signature tells the time (RFC 6376 §3.5, t=)."""
+    reading = letter()
+    receipts = []
+    for stamp in (b"1", b"2"):
+        signed = b"DKIM-Signature: v=1; t=" + stamp + b";\r\n b=" + stamp * 40 + b"\r\n" + reading.octets
+        origin = replace(ORIGIN, octets=signed)
+        receipts.append(await arrive(house.store, read_letter(signed, LIMITS, documents=False), origin=origin))
+    assert [one.duplicate for one in receipts] == [False, True]
+    assert receipts[0].number == receipts[1].number
+    assert len(await house.inbox(house.patient)) == 1
+    other = replace(ORIGIN, octets=b"DKIM-Signature: v=1\r\n" + reading.octets + b"another end\r\n")
+    assert not (await arrive(house.store, reading, origin=other)).duplicate
