@@ -3,7 +3,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# Without compiled modules each run of the tests reads and rewrites all of them again: 17 of its seconds.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 PYTHON_FOLDERS := $(sort $(dir $(wildcard mss/*.py tests/*.py demo/*.py bench/*.py certs/*.py)))
 READY := .venv/.ready
@@ -30,8 +31,8 @@ test: $(READY) packages ## All set-up, `check`, then everything else; T=tests/im
 else
 test: $(READY) packages
 	@$(MAKE) check
-	@echo "== servers, databases and slow tests"
-	@$(PYTEST) $(PARALLEL) -m "(journey or postgres or slow) and not soak"
+	@echo "== servers, databases, slow tests, and every property again with more examples"
+	@$(PYTEST) $(PARALLEL) -m "(journey or postgres or slow or hypothesis) and not soak" --hypothesis-profile=full
 endif
 
 soak: $(READY) packages ## Long runs: kills, power cuts, fail-over; T= for a part
