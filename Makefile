@@ -12,6 +12,7 @@ RUN := .venv/bin/python -m
 PYTEST := $(RUN) pytest -q
 # Work is stolen, not dealt out: with thousands of short tests that takes half the time.
 PARALLEL := -n 2 --dist worksteal
+SECONDS := 300
 
 .PHONY: help demo check test soak bench fuzz cover lock format clean
 .PHONY: check-style check-types check-floors check-fast packages
@@ -38,7 +39,8 @@ endif
 soak: $(READY) packages ## Long runs: kills, power cuts, fail-over; T= for a part
 	@MSS_TESTS_ON_DISK=1 $(PYTEST) -s -m soak --timeout=7200 --hypothesis-profile=soak $(T)
 
-fuzz: $(READY) ## Every property with far more examples than usual; T= for a part
+fuzz: $(READY) ## Fuzzers guided by coverage (SECONDS each), then every property with far more examples; T= for a part
+	@$(if $(T),,tools/fuzz $(SECONDS))
 	@$(PYTEST) $(PARALLEL) -m "hypothesis and not soak" --timeout=3600 --hypothesis-profile=soak $(T)
 
 bench: $(READY) ## Ratios against named peers, measured in the same run

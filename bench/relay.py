@@ -221,7 +221,9 @@ async def _fill(operator: Operator) -> None:
     """Hand the letters in as submission does; they are held until a round lets them go."""
     store, now = Store(operator.config), system_clock()
     sender = Address("bench", parse_domain(OURS))
-    hosted = Hosted({parse_domain(OURS): "professional"}, "mx.hospital.test", operator.config.policy, 25 * 2**20)
+    hosted = Hosted(
+        {parse_domain(OURS): "professional"}, "mx.hospital.test", operator.config.policy, operator.config.limits
+    )
     beyond = Outside(frozenset({PEER}), 86_400)
     try:
         file = operator.config.trust_list.file

@@ -7,15 +7,13 @@ holds no rule of the domain.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import os
 import signal
 import socket
 import ssl
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from functools import partial
 
 import uvloop
 
@@ -32,19 +30,23 @@ from mss.log import configure, get_logger
 from mss.memory import give_large_blocks_back
 from mss.model.address import Domain, parse_domain
 from mss.model.peer import TrustList
+from mss.parent import STOP_SIGNALS, Parent
 from mss.policy.routing import reachable_domains
 from mss.services import operators
 from mss.services.house import hosted
 from mss.services.outbound import Plan
 from mss.services.submit import Outside
 from mss.signin import SignIn
-from mss.smtp import relay
+from mss.smtp import relay, signing
 from mss.smtp import server as smtp
+from mss.smtp.aside import Aside
 from mss.smtp.door import Door
 from mss.smtp.mx import MxDoor, MxHouse
 from mss.smtp.readers import Readers
 from mss.smtp.session import Listener
+from mss.smtp.spool import Spool
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
+from mss.sockets import Sockets, bind, bind_one
 from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
 from mss.upkeep import Upkeep
@@ -56,75 +58,8 @@ ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "ops")
 _TRUST_POLL_S = 5
 # What stays for a worker's life is never looked at again; a letter's own objects rarely form cycles.
 _GC_THRESHOLDS = (20_000, 20, 50)
-_RESTART_PAUSE_S = 1.0
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = get_logger("app")
-
-
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """How the connections of each door are shared among workers."""
-
-    mx: Share = field(default_factory=Share)
-    submission: Share = field(default_factory=Share)
-    submissions: Share = field(default_factory=Share)
-    imap: Share = field(default_factory=Share)
-
-    @classmethod
-    def among(cls, workers: int) -> Shares:
-        """Make the shares of so many workers, before any of them is there."""
-        return cls(*(Share(workers) for _ in fields(cls)))
-
-    def of(self, index: int) -> Shares:
-        """Return one worker's shares."""
-        return Shares(*(getattr(self, one.name).of(index) for one in fields(self)))
-
-
-@dataclass(frozen=True, slots=True)
-class Sockets:
-    """The bound sockets of each door, and how workers share what comes in there."""
-
-    mx: tuple[socket.socket, ...] = ()
-    submission: tuple[socket.socket, ...] = ()
-    submissions: tuple[socket.socket, ...] = ()
-    imap: tuple[socket.socket, ...] = ()
-    imaps: tuple[socket.socket, ...] = ()
-    webmail: tuple[socket.socket, ...] = ()
-    shares: Shares = field(default_factory=Shares)
-
-
-def bind(config: Config, roles: frozenset[str], workers: int = 1) -> Sockets:
-    """Bind all listening sockets of the roles; Misconfigured names the address that is taken."""
-    smtp_config, imap_config = config.smtp, config.imap
-    return Sockets(
-        mx=_bound(smtp_config.mx_listen if "mx" in roles else ()),
-        submission=_bound(smtp_config.submission_listen if "submission" in roles else ()),
-        submissions=_bound(smtp_config.submissions_listen if "submission" in roles else ()),
-        imap=_bound(imap_config.listen if "imap" in roles else ()),
-        imaps=_bound(imap_config.imaps_listen if "imap" in roles else ()),
-        webmail=_bound(config.webmail.listen if "webmail" in roles else ()),
-        shares=Shares.among(workers),
-    )
-
-
-def _bound(addresses: tuple[str, ...]) -> tuple[socket.socket, ...]:
-    return tuple(bind_one(address) for address in addresses)
-
-
-def bind_one(address: str, offset: int = 0) -> socket.socket:
-    """Bind one `host:port` (IPv6 in brackets), the port moved by `offset`."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, int(port) + offset))
-        bound.listen(512)
-    except (OSError, ValueError) as error:
-        raise Misconfigured(f"cannot listen on {address}: {getattr(error, 'strerror', None) or error}") from error
-    return bound
 
 
 class TrustHolder:
@@ -218,6 +153,8 @@ class Worker:
         self._trust = TrustHolder(self._store, config, clock)
         self._sign_in = SignIn(self._store, clock, config.limits, self._metrics)
         self._readers = Readers(config.limits)
+        self._spool = Spool(config.limits, config.path(config.store.blobs_dir).parent / "spool")
+        self._signatures = Aside(patience_s=config.dkim.timeout_s)
         self._hosted = hosted(config)
         self._home = parse_domain(config.domains[0].name)
         self._running = Running()
@@ -251,6 +188,8 @@ class Worker:
         """End everything; letters under way are answered first."""
         await self._running.end()
         self._readers.close()
+        self._spool.close()
+        self._signatures.close()
         self._sign_in.close()
         await self._store.close()
         _log.info("worker.stopped", index=self._index)
@@ -272,6 +211,7 @@ class Worker:
                 limits=config.limits,
                 clock=clock,
                 readers=self._readers,
+                verifier=signing.verifier(config, self._signatures),
             )
         )
         await self._serve_smtp(self._sockets.mx, mx, lambda: self._material.mx_server, self._shares.mx)
@@ -311,6 +251,7 @@ class Worker:
             limits=self._config.limits,
             clock=self._clock,
             metrics=self._metrics.smtp,
+            spool=self._spool,
             implicit_tls=implicit_tls,
             share=share,
         )
@@ -360,6 +301,7 @@ class Worker:
             clock=self._clock,
             metrics=self._metrics.smtp,
             worker=self._store.name,
+            sign=signing.signer(config, self._signatures, self._clock),
         )
         running = relay.Relay(house)
         self._running.loop(running.run(), "relay")
@@ -383,7 +325,7 @@ async def _work(config: Config, roles: frozenset[str], sockets: Sockets, index: 
     worker = Worker(config, roles, sockets, index, system_clock)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in _STOP_SIGNALS:
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, worker.look_now)
     if parent is not None:
@@ -426,70 +368,4 @@ def serve(config: Config, *, roles: frozenset[str] = frozenset(ROLES), workers: 
     sockets = bind(config, roles, workers)
     if workers <= 1:
         return _run_worker(config, roles, sockets, 0)
-    return _Parent(config, roles, sockets, workers).run()
-
-
-class _Parent:
-    """The parent of several workers: starts them, starts dead ones again, ends them all."""
-
-    def __init__(self, config: Config, roles: frozenset[str], sockets: Sockets, workers: int) -> None:
-        self._config = config
-        self._roles = roles
-        self._sockets = sockets
-        self._workers = workers
-        self._children: dict[int, int] = {}
-        self._stopping = False
-        # Nothing is ever written: workers read the end when nobody holds the other side any more. Without it they
-        # would outlive a parent that was killed, unwatched, and keep its ports from the next one.
-        self._life_read, self._life_write = os.pipe()
-
-    def run(self) -> int:
-        """Run until told to stop and all workers are gone."""
-        for number in _STOP_SIGNALS:
-            signal.signal(number, self._stop)
-        signal.signal(signal.SIGHUP, self._look_now)
-        for index in range(self._workers):
-            self._start(index)
-        code = 0
-        while self._children:
-            pid, status = os.waitpid(-1, 0)
-            index = self._children.pop(pid, -1)
-            exit_code = os.waitstatus_to_exitcode(status)
-            if self._stopping or exit_code == 2:
-                # A misconfigured worker would only fail again; one that was told to stop before it could listen ends by
-                # the signal itself.
-                code = max(code, 0 if exit_code == -signal.SIGTERM else abs(exit_code))
-                continue
-            _log.error("worker.died", index=index, code=exit_code)
-            time.sleep(_RESTART_PAUSE_S)
-            self._start(index)
-        return code
-
-    def _start(self, index: int) -> None:
-        """Start a worker, unless told to stop; a signal that comes meanwhile waits until the worker is known."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-        try:
-            if self._stopping:
-                return
-            pid = os.fork()
-            if pid == 0:
-                for number in _STOP_SIGNALS:
-                    signal.signal(number, signal.SIG_DFL)
-                signal.signal(signal.SIGHUP, signal.SIG_IGN)
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-                os.close(self._life_write)
-                os._exit(_run_worker(self._config, self._roles, self._sockets, index, self._life_read))
-            self._children[pid] = index
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def _stop(self, _number: int, _frame: object) -> None:
-        self._stopping = True
-        for pid in self._children:
-            with contextlib.suppress(ProcessLookupError):  # It has just ended by itself.
-                os.kill(pid, signal.SIGTERM)
-
-    def _look_now(self, _number: int, _frame: object) -> None:
-        for pid in list(self._children):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGHUP)
+    return Parent(partial(_run_worker, config, roles, sockets), workers).run()

@@ -25,6 +25,7 @@ from mss.config import MIB, Config
 from mss.errors import Malformed, MssError, Unavailable
 from mss.model.address import Address, parse_domain
 from mss.services import operators
+from mss.smtp.signing import KeyRing
 from mss.store import Store, Uow
 from mss.store.engine import fault_of
 from mss.store.keys import OPERATOR
@@ -47,6 +48,7 @@ def run(config: Config, clock: Clock = system_clock) -> tuple[Finding, ...]:
         ("certificate", checkpeers.certificates),
         ("handshake", checkpeers.handshake),
         ("revocation lists", checkpeers.revocation),
+        ("signatures", _signatures),
         ("trust list file", checkpeers.trust_list_file),
         ("master key", _master_key),
         ("store", _store),
@@ -109,6 +111,21 @@ def _postmaster(config: Config) -> Finding:
 
 def _postmaster_address(config: Config) -> Address:
     return Address.parse(config.operator.postmaster or f"postmaster@{config.domains[0].name}")
+
+
+# Signatures -------------------------------------------------------------------------------------------------------
+
+
+def _signatures(config: Config, now: datetime) -> Iterator[Finding]:
+    ring = KeyRing(config)
+    ring.check()
+    for domain in ring.domains:
+        key = ring.current(domain, now.date())
+        if key is None:
+            remedy = "add a key to [dkim] keys, or take the old ones out"
+            yield Finding("signatures", "warning", f"no DKIM key of {domain} is in force today", remedy)
+        else:
+            yield Finding("signatures", "ok", f"letters from {domain} are signed with {key.selector}")
 
 
 # Store ------------------------------------------------------------------------------------------------------------

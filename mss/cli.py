@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from mss.clock import system_clock
+from mss.commands.dkim import dkim_app
 from mss.commands.mishaps import surprise
 from mss.commands.operator import operator_app
 from mss.commands.options import HERE, Addresses, ConfigFile, Limit, group, settings
@@ -83,6 +84,7 @@ for _name, _sub in {
     "policy": policy_app,
     "directory": directory_app,
     "operator": operator_app,
+    "dkim": dkim_app,
     "audit": audit_app,
 }.items():
     app.add_typer(_sub, name=_name)

@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -165,6 +166,26 @@ class RelayConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DkimKeyConfig:
+    """A key that a domain of ours signs with, on the days from `since` up to, not including, `until` (UTC)."""
+
+    domain: str
+    selector: str
+    key_file: Path
+    since: date | None = None
+    until: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DkimConfig:
+    """Signatures: `keys` for outgoing letters; `resolvers` are asked for the keys of incoming ones, none: no check."""
+
+    keys: tuple[DkimKeyConfig, ...] = ()
+    resolvers: tuple[str, ...] = ()
+    timeout_s: int = 5
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyConfig:
     """`test_identities` lets test and demonstration OIDs through; never in production. `patient_domains` are those
     of other operators' patients: who writes from there is a patient."""
@@ -196,6 +217,13 @@ class Limits:
     smtp_connections_max: int = 500
     smtp_connections_per_peer_max: int = 50
     smtp_timeout_s: int = 300
+    smtp_receive_buffer_max_octets: int = 64 * KIB
+    smtp_memory_max_octets: int = 16 * MIB
+    smtp_spool_max_octets: int = 4096 * MIB
+    smtp_slowest_octets_per_s: int = 4 * KIB
+    peer_letters_per_minute_max: int = 100_000
+    sender_letters_per_minute_max: int = 60_000
+    unknown_recipients_per_hour_max: int = 1000
     imap_line_max_octets: int = 64 * KIB
     imap_literal_before_login_max_octets: int = 4 * KIB
     imap_nesting_max: int = 20
@@ -259,6 +287,7 @@ class Config:
     trust_list: TrustListConfig = TrustListConfig()
     directory: DirectoryConfig = DirectoryConfig()
     relay: RelayConfig = RelayConfig()
+    dkim: DkimConfig = DkimConfig()
     policy: PolicyConfig = PolicyConfig()
     limits: Limits = Limits()
     log: LogConfig = LogConfig()
@@ -349,6 +378,10 @@ def _convert(hint: Any, value: Any, path: _Path) -> Any:
         return value
     if origin is not None:  # Mapping[str, str]
         return {key: _expect(args[1], item, (*path, key)) for key, item in _expect(dict, value, path).items()}
+    if hint is date:
+        if type(value) is not date:  # A moment is a date to Python, and another thing to us.
+            raise _bad(path, "must be a day, such as 2027-01-31")
+        return value
     if hint is Path:
         return value if isinstance(value, Path) else Path(_expect(str, value, path))
     return _number(hint, value, path) if hint in (int, float) else _expect(hint, value, path)
@@ -406,6 +439,9 @@ def _keys(dotted: str) -> _Path:
     return tuple(part.strip("\"'") for part in _KEY_PART.findall(dotted))
 
 
+_SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?\Z")
+
+
 def _check(config: Config, name: str) -> None:
     if not config.domains:
         raise Misconfigured(f"{name}: no [[domains]]: say which domains this operator hosts")
@@ -413,6 +449,13 @@ def _check(config: Config, name: str) -> None:
     for domain in sorted(set(seen)):
         if seen.count(domain) > 1:
             raise Misconfigured(f"{name}: the domain {domain} stands twice")
+    for key in config.dkim.keys:
+        if key.domain.lower() not in seen:
+            raise Misconfigured(f"{name}: [[dkim.keys]] names {key.domain}, which is no domain of [[domains]]")
+        if not _SELECTOR.match(key.selector):
+            raise Misconfigured(f"{name}: “{key.selector}” can be no DKIM selector: letters, digits, hyphens and dots")
+        if key.since and key.until and key.since >= key.until:
+            raise Misconfigured(f"{name}: the DKIM key {key.selector} of {key.domain} ends before it begins")
     listed = config.trust_list
     if listed.url and not listed.url.startswith("https://"):
         raise Misconfigured(f"{name}: “trust_list.url” must begin with https://: the list says who may enter")

@@ -7,6 +7,7 @@ when there is no resolver to ask.
 
 from __future__ import annotations
 
+import ipaddress
 import random
 from collections.abc import Iterable, Sequence
 
@@ -14,6 +15,7 @@ import dns.asyncresolver
 import dns.exception
 import dns.name
 import dns.resolver
+from dns.nameserver import Do53Nameserver
 from dns.rdata import Rdata
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.MX import MX
@@ -26,6 +28,7 @@ TIMEOUT_S = 10.0
 HOSTS_MAX = 20
 TXT_RECORDS_MAX = 20
 _CACHED_ANSWERS = 1000
+_PORT = 53
 
 NULL_MX: list[tuple[int, str]] = [(0, "")]
 """What `mx` returns for a domain that declares to take no letters (RFC 7505)."""
@@ -49,6 +52,28 @@ def make_resolver(nameservers: Sequence[str] = (), *, port: int = 53, timeout_s:
     resolver.timeout = timeout_s / 3
     resolver.cache = dns.resolver.LRUCache(_CACHED_ANSWERS)
     return resolver
+
+
+def resolver_of(servers: Sequence[str], *, timeout_s: float = TIMEOUT_S) -> Resolver:
+    """Return a resolver of configured servers, each an `address` or `address:port`; "system" is resolv.conf's."""
+    if "system" in servers:
+        return make_resolver(timeout_s=timeout_s)
+    asked = [_server(server) for server in servers]
+    resolver = make_resolver([one.address for one in asked], timeout_s=timeout_s)
+    resolver.nameservers = list(asked)
+    return resolver
+
+
+def _server(text: str) -> Do53Nameserver:
+    """Read one name server; an IPv6 address with a port stands in brackets."""
+    host, _, port = text.rpartition(":")
+    with_port = host.endswith("]") or (bool(host) and ":" not in host)
+    name = host if with_port else text
+    try:
+        address = ipaddress.ip_address(name[1:-1] if name.startswith("[") and name.endswith("]") else name)
+        return Do53Nameserver(str(address), int(port) if with_port else _PORT)
+    except ValueError as error:
+        raise Misconfigured(f"“{text}” is no name server: write its IP address, or “system”") from error
 
 
 async def mx(domain: Domain, resolver: Resolver) -> list[tuple[int, str]]:

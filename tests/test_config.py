@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mss import config
-from mss.config import Config, DomainConfig, Limits, load, parse
+from mss.config import Config, DkimKeyConfig, DomainConfig, Limits, load, parse
 from mss.errors import Misconfigured
 
 MINIMAL = """
@@ -25,6 +26,7 @@ hostname = "mx.chu.test"
 name = "chu.test"
 kind = "professional"
 """
+DKIM_KEY = "[[dkim.keys]]\ndomain = 'chu.test'\nselector = 's'\nkey_file = 'k'\n"
 EXPLAINED = Path(__file__).parent.parent / "config" / "mss.toml"
 
 
@@ -37,6 +39,25 @@ def test_operator_and_domains_are_enough() -> None:
     assert made.operator.name == "CHU"
     assert made.domains == (DomainConfig("chu.test", "professional"),)
     assert made == Config(made.operator, made.domains, root=Path("/srv/mss"))
+
+
+def test_dkim_keys_are_read_with_their_days() -> None:
+    [key] = _parse(DKIM_KEY + "since = 2027-01-01\nuntil = 2027-01-02\n").dkim.keys
+    assert key == DkimKeyConfig("chu.test", "s", Path("k"), date(2027, 1, 1), date(2027, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("chu.test", "other.test", "names other.test, which is no domain of"),
+        ("'s'", "'a b'", "“a b” can be no DKIM selector"),
+        ("'s'", "'-s'", "“-s” can be no DKIM selector"),
+        ("'k'", "'k'\nsince = 2027-01-02\nuntil = 2027-01-02", "the DKIM key s of chu.test ends before it begins"),
+    ],
+)
+def test_a_dkim_key_that_cannot_be_used_is_refused(old: str, new: str, said: str) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        _parse(DKIM_KEY.replace(old, new))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +134,10 @@ level = "DEBUG"
         ("[[domains]]\nname = 'b'\n\n[log]\nlevel = 'INFO'\n", 9, "“domains.kind” is missing"),
         ("[[domains]]\nname = 'b'\nkind = 'patient'\nsort = 1\n", 12, "unknown key “domains.sort”"),
         ("[operator.extra]\na = 1\n", 9, "unknown key “operator.extra”"),
+        ("[dkim]\nkeys = 3\n", 10, "“dkim.keys” must be a list"),
+        ("[[dkim.keys]]\ndomain = 'chu.test'\nselector = 's'\n", 9, "“dkim.keys.key_file” is missing"),
+        (DKIM_KEY + "since = 'now'\n", 13, "“dkim.keys.since” must be a day, such as 2027-01-31"),
+        (DKIM_KEY + "until = 2027-01-31T00:00:00Z\n", 13, "“dkim.keys.until” must be a day, such as 2027-01-31"),
         ("[log]\n  'level'  = 'LOUD'\n", 10, "“log.level” must be one of 'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
     ],
 )
@@ -262,7 +287,7 @@ def test_the_explained_configuration_holds_the_defaults_and_nothing_else() -> No
 def test_what_is_unset_there_is_valid_once_set() -> None:
     text = EXPLAINED.read_text(encoding="utf-8")
     unset = re.findall(r"^# ((?:[\w]+|\"[\w.]+\") = .*)$", text, re.MULTILINE)
-    assert len(unset) == 9
+    assert len(unset) == 10
     made = parse(re.sub(r"^# ((?:[\w]+|\"[\w.]+\") = )", r"\1", text, flags=re.MULTILINE), root=Path())
     assert made.relay.routes == {"region.mssante.test": "127.0.0.1:2525"}
     assert made.policy.habilitations_file == Path("habilitations.csv")

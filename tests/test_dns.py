@@ -207,6 +207,28 @@ async def test_a_name_server_on_loopback_is_asked() -> None:
         transport.close()
 
 
+@pytest.mark.parametrize(
+    ("server", "address", "port"),
+    [
+        ("192.0.2.53", "192.0.2.53", 53),
+        ("192.0.2.53:5353", "192.0.2.53", 5353),
+        ("2001:db8::53", "2001:db8::53", 53),
+        ("[2001:db8::53]", "2001:db8::53", 53),
+        ("[2001:db8::53]:5353", "2001:db8::53", 5353),
+    ],
+)
+def test_configured_name_servers(server: str, address: str, port: int) -> None:
+    [made] = lookups.resolver_of([server]).nameservers
+    assert isinstance(made, dns.nameserver.Do53Nameserver)
+    assert (made.address, made.port) == (address, port)
+
+
+@pytest.mark.parametrize("server", ["", "dns.example", "192.0.2.53:x", "192.0.2:53", "[::1", "system:53"])
+def test_a_name_server_is_an_address(server: str) -> None:
+    with pytest.raises(Misconfigured, match="is no name server"):
+        lookups.resolver_of([server])
+
+
 @pytest.mark.journey
 async def test_a_silent_name_server_is_unavailable_in_time() -> None:
     loop = asyncio.get_running_loop()

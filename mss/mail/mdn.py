@@ -19,6 +19,7 @@ from mss.mail.report_parts import (
     find,
     groups_of,
     human,
+    letter_of,
     line,
     original_ids,
     report,
@@ -102,12 +103,22 @@ def mdn(
     return report(frame, "disposition-notification", _subject(frame.original, error), parts)
 
 
+def notice(frame: Frame, error: ErrorCode) -> bytes:
+    """Return an ordinary letter about an error, for a sender that asked for no disposition report (MSSANTE.md §3.6)."""
+    text = _sentences(frame, Disposition.PROCESSED, error) + f"\n\n{_error_text(error)}\n"
+    parts = [human(text), returned(frame.original, Ret.FULL)]
+    return letter_of(frame, _subject(frame.original, error), "mixed", parts)
+
+
+def _error_text(error: ErrorCode) -> str:
+    return f"{error.value}^{ERROR_LABELS[error]}^applicationErrorCondition|E^Error^errorSeverity"
+
+
 def _disposition_fields(disposition: Disposition, error: ErrorCode | None) -> list[bytes]:
     mode = _MANUAL_DISPLAY if disposition is Disposition.DISPLAYED else _AUTOMATIC_PROCESSING
     if error is None:
         return [line("Disposition", f"{mode}; {disposition}")]
-    text = f"{error.value}^{ERROR_LABELS[error]}^applicationErrorCondition|E^Error^errorSeverity"
-    return [line("Disposition", f"{mode}; {disposition}/error"), line("Error", text)]
+    return [line("Disposition", f"{mode}; {disposition}/error"), line("Error", _error_text(error))]
 
 
 def _subject(original: Message, error: ErrorCode | None) -> str:

@@ -43,10 +43,15 @@ class Frame:
     original: Message
 
 
-def report(
-    frame: Frame, kind: str, subject: str, parts: Sequence[bytes], *, extra: tuple[tuple[str, str], ...] = ()
-) -> bytes:
+def report(frame: Frame, kind: str, subject: str, parts: Sequence[bytes]) -> bytes:
     """Return the letter of a report; `kind` is its report-type."""
+    return letter_of(frame, subject, "report", parts, (("report-type", kind),))
+
+
+def letter_of(
+    frame: Frame, subject: str, subtype: str, parts: Sequence[bytes], more: tuple[tuple[str, str], ...] = ()
+) -> bytes:
+    """Return a letter about another one that no person wrote: a multipart of some subtype."""
     ids = original_ids(frame.original)
     draft = Draft(
         sender=frame.reporter,
@@ -57,10 +62,8 @@ def report(
         in_reply_to=ids[0] if ids else "",
         references=tuple(ids),
         auto_submitted="auto-replied",
-        extra=extra,
     )
-    body = multipart("report", parts, Boundaries(frame.message_id), more=(("report-type", kind),))
-    return header_of(draft) + body
+    return header_of(draft) + multipart(subtype, parts, Boundaries(frame.message_id), more=more)
 
 
 def original_ids(original: Message) -> list[str]:

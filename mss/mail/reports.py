@@ -12,6 +12,7 @@ from mss.mail.mdn import Disposition as Disposition
 from mss.mail.mdn import DispositionReport as DispositionReport
 from mss.mail.mdn import ErrorCode as ErrorCode
 from mss.mail.mdn import mdn as mdn
+from mss.mail.mdn import notice as notice
 from mss.mail.mdn import read_mdn as read_mdn
 from mss.mail.mdn import requested_by as requested_by
 from mss.mail.report_parts import Frame as Frame

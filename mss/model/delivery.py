@@ -57,7 +57,8 @@ class Delivery:
     """One recipient of one letter for one destination domain.
 
     `source_box_id` is the local box that sent it (None: our own reports). `last_notified_at` is when a
-    delay report went out. `attempts` counts the tries so far.
+    delay report went out. `attempts` counts the tries so far. `require_tls`: only to hosts that announce REQUIRETLS
+    (RFC 8689).
     """
 
     id: int
@@ -81,3 +82,4 @@ class Delivery:
     eight_bit: bool = False
     last_outcome: Outcome | None = None
     delay_notified: bool = False
+    require_tls: bool = False

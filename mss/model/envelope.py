@@ -42,7 +42,10 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Who sends (None: the null reverse path of reports), to whom, and how."""
+    """Who sends (None: the null reverse path of reports), to whom, and how.
+
+    `require_tls`: the letter goes on only to hosts that promise the same (RFC 8689).
+    """
 
     reverse_path: Address | None
     recipients: tuple[Recipient, ...]
@@ -50,3 +53,4 @@ class Envelope:
     envid: str | None = None
     body: Body = Body.SEVENBIT
     smtputf8: bool = False
+    require_tls: bool = False

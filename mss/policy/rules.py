@@ -51,6 +51,18 @@ PEER_NOT_LISTED: Final = Rule(
     "5.7.1",
     "The trust list does not name your certificate. Ask its manager to list its subject for your domains.",
 )
+PEER_TLS_FAILED: Final = Rule(
+    "peer.tls-failed", 554, "5.7.0", "The TLS handshake failed. Present a certificate of the trusted authorities."
+)
+PEER_TOO_FAST: Final = Rule(
+    "peer.too-fast", 450, "4.7.1", "You send more letters than we take from one operator in a minute. Try again later."
+)
+PEER_PROBING: Final = Rule(
+    "peer.probing",
+    450,
+    "4.7.1",
+    "You asked for too many mailboxes that are not here. Look addresses up in the directory and try again later.",
+)
 
 # For whom it speaks: the envelope and the From header.
 SENDER_LISTED: Final = Rule("sender.listed", 250, "2.1.0")
@@ -60,6 +72,9 @@ SENDER_FOREIGN_DOMAIN: Final = Rule(
     550,
     "5.7.1",
     "The trust list does not let your certificate speak for the domain in MAIL FROM. Send from a domain of yours.",
+)
+SENDER_TOO_FAST: Final = Rule(
+    "sender.too-fast", 450, "4.7.1", "This sender sends more letters than we take in a minute. Try again later."
 )
 SENDER_OWN: Final = Rule("sender.own", 250, "2.1.0")
 SENDER_NOT_YOURS: Final = Rule(
@@ -150,6 +165,29 @@ PATIENT_TO_PATIENT: Final = _patient(
 )
 LETTER_TOO_LARGE: Final = _patient(
     "letter.too-large", 552, "5.3.4", "The letter is larger than 25 MiB or than this server takes. Send less."
+)
+RECIPIENT_TOO_MANY: Final = Rule(
+    "recipient.too-many",
+    452,
+    "4.5.3",
+    "The letter has more recipients than one transaction takes. Send it to the others in another one.",
+)
+
+# How a letter's octets came (the listener, after DATA).
+LETTER_BARE_LINE_END: Final = Rule(
+    "letter.bare-line-end",
+    550,
+    "5.6.0",
+    "The letter has a bare CR, a bare LF or a NUL. End lines with CR LF and encode other octets.",
+)
+LETTER_TOO_MANY_AT_ONCE: Final = Rule(
+    "letter.too-many-at-once", 452, "4.3.1", "We are receiving too many large letters at once. Try again later."
+)
+LETTER_HEADER_TOO_LARGE: Final = Rule(
+    "letter.header-too-large", 552, "5.3.4", "The letter's header has more fields or octets than we read. Send less."
+)
+LETTER_LOOP: Final = Rule(
+    "letter.loop", 554, "5.4.6", "The letter goes round in circles: it has too many Received fields. Mend its route."
 )
 
 # What a letter contains (exchange, after DATA).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -50,8 +51,11 @@ def _frame(reporter: Correspondent, to: Address, original: Reading, now: datetim
     return reports.Frame(reporter, to, now, own_id, original.message)
 
 
-def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime) -> None:
-    """Put a report into a box of ours, or queue it; a report to an unknown box of ours is dropped and noted."""
+def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime, *, require_tls: bool = False) -> None:
+    """Put a report into a box of ours, or queue it; a report to an unknown box of ours is dropped and noted.
+
+    `require_tls`: the letter it tells of required TLS, and so does the report (RFC 8689 §5).
+    """
     reading = read_letter(octets, house.limits, documents=False)
     stored = uow.objects.put(octets, now)
     if to.domain in house.domains:
@@ -64,7 +68,7 @@ def send(uow: Uow, house: House, to: Address, octets: bytes, now: datetime) -> N
         deliver.deliver(uow, box, _incoming(reading, stored, to), FilingVerdict(), size_max_octets, now)
         return
     uow.objects.hold(OPERATOR, stored)
-    uow.queue.add(_delivery(to, reading, stored.id, now), OPERATOR)
+    uow.queue.add(replace(_delivery(to, reading, stored.id, now), require_tls=require_tls), OPERATOR)
     uow.wake("queue")
 
 
@@ -134,12 +138,12 @@ def about_delivery(
         _frame(_reporter(house), to, original, now),
         [item],
         reporting_mta=house.hostname,
-        ret=delivery.ret,
+        ret=Ret.HDRS if delivery.require_tls else delivery.ret,
         envid=delivery.envid,
         arrival=delivery.created_at,
         discreet=discreet,
     )
-    send(uow, house, to, octets, now)
+    send(uow, house, to, octets, now, require_tls=delivery.require_tls)
     mark = message_mark(uow, delivery.message_id)
     _sent(uow, kind.value, f"delivery:{delivery.id}", delivery.source_box_id, mark, now)
 
@@ -197,12 +201,12 @@ def after_acceptance(
         _frame(_reporter(house), to, reading, now),
         items,
         reporting_mta=house.hostname,
-        ret=envelope.ret,
+        ret=Ret.HDRS if envelope.require_tls else envelope.ret,
         envid=envelope.envid,
         arrival=now,
         discreet=patient is not None,
     )
-    send(uow, house, to, octets, now)
+    send(uow, house, to, octets, now, require_tls=envelope.require_tls)
     mark = message_mark(uow, reading.message_id)
     for kind in sorted({item.action.value for item in items}):
         _sent(uow, kind, f"recipients:{len(items)}", None, mark, now)
@@ -226,7 +230,8 @@ def _item(uow: Uow, outcome: RecipientOutcome, patient: Box | None) -> reports.R
 
 
 def about_filing(uow: Uow, house: House, box: Box, letter: Incoming, verdict: FilingVerdict, now: datetime) -> None:
-    """Tell the sender of documents that were delivered but not filed, with the first reason's code (905, 906…).
+    """Tell the sender of documents that were delivered but not filed, with the first reason's code (905, 906…): by a
+    disposition report where one was asked for, else by an ordinary letter.
 
     An archive or document in which nothing could be read counts as one.
     """
@@ -237,7 +242,13 @@ def about_filing(uow: Uow, house: House, box: Box, letter: Incoming, verdict: Fi
     if not unfiled or letter.reverse_path is None or letter.reading.automatic:
         return
     error = _KO.get(unfiled[0][1], reports.ErrorCode.OTHER)
-    _send_mdn(uow, house, box, letter.reading, letter.reverse_path, reports.Disposition.PROCESSED, error, now)
+    asked = reports.requested_by(letter.reading.message, letter.reverse_path, house.limits)
+    if asked is not None:
+        _send_mdn(uow, house, box, letter.reading, asked, reports.Disposition.PROCESSED, error, now)
+        return
+    frame = _frame(Correspondent(box.address), letter.reverse_path, letter.reading, now)
+    send(uow, house, letter.reverse_path, reports.notice(frame, error), now)
+    _sent(uow, f"notice-{error.value}", f"box:{box.id}", box.id, message_mark(uow, letter.reading.message_id), now)
 
 
 def _unfiled(box: Box, letter: Incoming, verdict: FilingVerdict) -> list[tuple[str, int]]:

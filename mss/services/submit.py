@@ -188,6 +188,7 @@ def queue(
         envid=envelope.envid,
         smtputf8=envelope.smtputf8,
         eight_bit=not letter.reading.octets.isascii(),
+        require_tls=envelope.require_tls,
     )
     uow.wake("queue")
     return uow.queue.add(delivery, holder)

@@ -1,6 +1,6 @@
 """What stands behind the verbs: paths and parameters of MAIL and RCPT, names of EHLO, responses of AUTH.
 
-It reads and judges form only (RFC 5321 §4.1, RFC 1870, RFC 3461 §4, RFC 4616, RFC 6152, RFC 6531); whether
+It reads and judges form only (RFC 5321 §4.1, RFC 1870, 3461 §4, 4616, 6152, 6531, 8689); whether
 anybody may send is policy. Each function returns what it read, or the reply that says why it could not.
 """
 
@@ -10,7 +10,7 @@ import binascii
 import re
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mss.errors import Malformed
@@ -45,6 +45,7 @@ class Mail:
     smtputf8: bool = False
     ret: Ret | None = None
     envid: str | None = None
+    require_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def parse_mail(argument: str, *, extended: bool, size_max: int) -> Mail | Reply:
         sender = Address.parse(spec)
     except Malformed:
         return reply.BAD_SENDER
-    return Mail(sender, mail.size_octets, mail.body, mail.smtputf8, mail.ret, mail.envid)
+    return replace(mail, reverse_path=sender)
 
 
 def parse_rcpt(argument: str, *, extended: bool, smtputf8: bool, home: Domain) -> Recipient | Reply:
@@ -144,12 +145,14 @@ def is_xtext(value: str | None, octets_max: int) -> bool:
 
 def _is_notify(value: str | None) -> bool:
     words = (value or "").upper().split(",")
-    return words == ["NEVER"] or all(word in ("SUCCESS", "FAILURE", "DELAY") for word in words)
+    once = len(set(words)) == len(words)
+    return words == ["NEVER"] or (once and all(word in ("SUCCESS", "FAILURE", "DELAY") for word in words))
 
 
 def _is_orcpt(value: str | None) -> bool:
+    """Whether a value is `type;xtext`, at most 500 octets in all (RFC 3461 §4.2)."""
     kind = _ORCPT.match(value or "")
-    return kind is not None and is_xtext((value or "")[kind.end() :], ORCPT_MAX_OCTETS)
+    return kind is not None and is_xtext((value or "")[kind.end() :], ORCPT_MAX_OCTETS - kind.end())
 
 
 _Check = Callable[[str | None], bool]
@@ -157,6 +160,8 @@ _MAIL_VALUES: Final[dict[str, _Check]] = {
     "SIZE": lambda value: _SIZE.match(value or "") is not None,
     "BODY": lambda value: (value or "").upper() in set(Body),
     "SMTPUTF8": lambda value: value is None,
+    # Whoever asks has it: nothing is said before TLS, and every peer is verified (RFC 8689 §4.1).
+    "REQUIRETLS": lambda value: value is None,
     "RET": lambda value: (value or "").upper() in set(Ret),
     "ENVID": lambda value: is_xtext(value, ENVID_MAX_OCTETS),
     # Read for its form and not believed: the certificate or the sign-in says who it is (RFC 4954 §5).
@@ -185,6 +190,7 @@ def _mail_parameters(parameters: dict[str, str | None], size_max: int) -> Mail |
         smtputf8="SMTPUTF8" in parameters,
         ret=Ret(ret.upper()) if ret else None,
         envid=parameters.get("ENVID"),
+        require_tls="REQUIRETLS" in parameters,
     )
 
 

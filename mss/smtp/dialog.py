@@ -28,6 +28,7 @@ TEXT_MAX: Final = 500
 _LINE_MAX_OCTETS: Final = 4096
 _ANSWER_MAX_OCTETS: Final = 32 * 1024
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+REQUIRETLS: Final = "REQUIRETLS"
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?:\s+|\Z)")
 
 
@@ -128,7 +129,7 @@ def group(deliveries: Sequence[Delivery], recipients_max: int) -> list[Letter]:
 
 def _shared(delivery: Delivery) -> tuple[object, ...]:
     sender = delivery.reverse_path.key if delivery.reverse_path else None
-    wishes = (delivery.ret, delivery.envid, delivery.smtputf8, delivery.eight_bit)
+    wishes = (delivery.ret, delivery.envid, delivery.smtputf8, delivery.eight_bit, delivery.require_tls)
     return (delivery.destination, delivery.object_id, delivery.source_box_id, sender, *wishes)
 
 
@@ -148,6 +149,9 @@ def pack(letter: Letter, octets: bytes, peer: Offer, limits: Limits) -> Parcel |
     """
     if scan.smtp_safe(octets):
         return _refusal(550, "5.6.0", "The letter has a bare CR, a bare LF or a NUL", peer)
+    if letter.first.require_tls and REQUIRETLS not in peer:
+        text = "The other operator does not promise to encrypt onward, as this letter requires"
+        return _refusal(550, "5.7.30", text, peer)
     takes_utf8 = "SMTPUTF8" in peer
     if not takes_utf8 and (letter.has_utf8_address or (letter.first.smtputf8 and _needs_utf8(octets, limits))):
         return _refusal(553, "5.6.7", "The other operator does not take internationalised addresses or headers", peer)
@@ -203,6 +207,8 @@ def mail_options(parcel: Parcel, peer: Offer) -> tuple[str, ...]:
         options.append("BODY=8BITMIME")
     if parcel.smtputf8:
         options.append("SMTPUTF8")
+    if first.require_tls:
+        options.append(REQUIRETLS)
     if "DSN" in peer:
         options += [f"RET={Ret(first.ret)}"] if first.ret else []
         options += [f"ENVID={first.envid}"] if first.envid else []

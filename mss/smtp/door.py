@@ -11,10 +11,12 @@ from mss.clock import Clock
 from mss.config import Limits
 from mss.model.address import Domain
 from mss.model.envelope import Recipient
+from mss.policy.decision import Decision
 from mss.smtp.commands import Credentials
 from mss.smtp.metrics import Metrics
 from mss.smtp.reply import Reply
 from mss.smtp.session import Listener, Session, Transaction
+from mss.smtp.spool import Spool
 
 if TYPE_CHECKING:
     import ssl
@@ -46,23 +48,8 @@ class Door(Protocol):
     async def data(self, session: Session, transaction: Transaction, octets: bytes) -> Reply:
         """Take the letter: a positive reply is a promise that it is on disk."""
 
-
-class Memory:
-    """How many octets of unfinished letters may be held, over all connections of a process."""
-
-    def __init__(self, octets_max: int) -> None:
-        self._free = octets_max
-
-    def take(self, octets: int) -> bool:
-        """Take so many; False when there are not enough left."""
-        if octets > self._free:
-            return False
-        self._free -= octets
-        return True
-
-    def give(self, octets: int) -> None:
-        """Give them back."""
-        self._free += octets
+    async def unfit(self, session: Session, transaction: Transaction, decision: Decision) -> Reply:
+        """Refuse a letter whose octets are not fit to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +62,7 @@ class House:
     limits: Limits
     clock: Clock
     metrics: Metrics
-    memory: Memory
+    spool: Spool
     tls_context: Callable[[], ssl.SSLContext]
     admit: Callable[[Connection], Reply | None]
     leave: Callable[[Connection], None]

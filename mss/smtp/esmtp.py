@@ -3,7 +3,8 @@
 aiosmtpd keeps the connection (streams, timer, task); the command loop, TLS and answers are ours. The verbs of
 letters stand in `verbs`. The rules:
 
-- Nothing but EHLO, STARTTLS, NOOP, RSET and QUIT is answered before TLS; what arrived before TLS is forgotten.
+- Nothing but EHLO, STARTTLS, NOOP, RSET and QUIT is answered before TLS (BDAT ends the connection); what arrived
+  before TLS is forgotten.
 - A reply never holds what the peer sent; an exception becomes an incident number in the log and 451 4.3.0.
 - Errors and commands are counted since the last accepted letter: a peer that works is never cut off.
 """
@@ -44,7 +45,7 @@ _ABORT_AFTER_S: Final = 5
 _QUIET_S: Final = 0.25
 _LINGER_S: Final = 5
 _LINGER_MAX_OCTETS: Final = 16 * 1024 * 1024
-_BEFORE_TLS: Final = frozenset({"EHLO", "STARTTLS", "NOOP", "RSET", "QUIT"})
+_BEFORE_TLS: Final = frozenset({"EHLO", "STARTTLS", "NOOP", "RSET", "QUIT", "BDAT"})
 
 _FAREWELLS: Final = frozenset({221, 421})
 _FAULTS: Final = frozenset({500, 501, 502, 503, 504, 530, 535, 555})

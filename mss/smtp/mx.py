@@ -19,16 +19,18 @@ from mss.log import get_logger
 from mss.mail import mime, trace
 from mss.model.envelope import Envelope, Recipient
 from mss.model.peer import Peer, TrustList
-from mss.policy import admission
-from mss.policy.decision import Decision, Rule, reject
+from mss.policy import admission, rules
+from mss.policy.decision import Decision, reject
 from mss.services import receive
 from mss.services.reading import Reading
 from mss.services.receive import Hosted, Origin, Receipt
 from mss.smtp import reply
+from mss.smtp.budgets import Budgets
 from mss.smtp.commands import Credentials
 from mss.smtp.readers import Preparation, Readers
 from mss.smtp.reply import Reply
 from mss.smtp.session import Listener, Session, Transaction
+from mss.smtp.signing import Verifier
 from mss.store import Store
 from mss.tls import TlsMaterial
 
@@ -39,19 +41,14 @@ _UNVERIFIABLE: Final = Reply(421, "4.7.0", "We cannot verify your certificate no
 _FAILURES_EVERY: Final = timedelta(minutes=1)
 _ADDRESSES_MAX: Final = 1000
 _REASON_MAX: Final = 100
-# Two rules that only a listener can meet.
-TLS_FAILED: Final = Rule("peer.tls-failed", 554, "5.7.0", "The TLS handshake failed.")
-HEADER_HIDDEN: Final = Rule(
-    "letter.header-too-large", 552, "5.3.4", "The letter's header has more fields or octets than we read. Send less."
-)
-LOOP: Final = Rule("letter.loop", 554, "5.4.6", "The letter turns in circles: too many Received fields.")
 
 _log = get_logger("smtp")
 
 
 @dataclass(frozen=True, slots=True)
 class MxHouse:
-    """What the MX needs. `trust` returns the list in use, at once: whoever builds us keeps it fresh."""
+    """What the MX needs. `trust` returns the list in use, at once: whoever builds us keeps it fresh. Without `verifier`
+    signatures are not looked at."""
 
     store: Store
     material: TlsMaterial
@@ -61,6 +58,7 @@ class MxHouse:
     limits: Limits
     clock: Clock
     readers: Readers
+    verifier: Verifier | None = None
 
 
 class MxDoor:
@@ -72,6 +70,8 @@ class MxDoor:
     def __init__(self, house: MxHouse) -> None:
         self._house = house
         self._failures = _News()
+        self._excesses = _News()
+        self._budgets = Budgets(house.limits)
 
     async def secured(self, session: Session, end: object) -> Session | Reply:
         """Find out who the peer is; what is wrong with it is said at MAIL, where it can be read."""
@@ -91,7 +91,7 @@ class MxDoor:
         now = self._house.clock()
         if not self._failures.is_news(session.ip, now):
             return
-        decision = reject(TLS_FAILED, ip=session.ip, reason=reason[:_REASON_MAX])
+        decision = reject(rules.PEER_TLS_FAILED, ip=session.ip, reason=reason[:_REASON_MAX])
         await self._house.store.write(receive.note_refusal, f"ip:{session.ip}", "tls", decision, now)
 
     async def sign_in(self, session: Session, mechanism: str, given: Credentials) -> Session | Reply:
@@ -104,7 +104,20 @@ class MxDoor:
         trust = self._house.trust()
         if decision.accepted and peer and trust:
             decision = admission.may_speak_for(peer, trust, transaction.sender)
+        if decision.accepted and peer:
+            sender = transaction.sender.key if transaction.sender else None
+            excess = self._budgets.letter(peer.subject, sender, transaction.began_at)
+            if excess:
+                return await self._too_much(session, transaction, "mail", excess)
         return await self._said(session, transaction, "mail", decision, reply.SENDER_OK)
+
+    async def _too_much(self, session: Session, transaction: Transaction, stage: str, excess: Decision) -> Reply:
+        """Defer; in the journal once a minute for each peer and rule, for excesses come in crowds."""
+        subject = session.peer.subject if session.peer else session.ip
+        if self._excesses.is_news(f"{excess.rule.name} {subject}", self._house.clock()):
+            return await self._said(session, transaction, stage, excess, reply.TEMPORARY_FAULT)
+        transaction.note(excess)
+        return reply.of_decision(excess)
 
     async def _said(
         self, session: Session, transaction: Transaction, stage: str, decision: Decision, yes: Reply
@@ -125,10 +138,15 @@ class MxDoor:
 
     async def rcpt(self, session: Session, transaction: Transaction, recipient: Recipient) -> Reply:
         """Judge a recipient on what is stored now; the unit that writes judges again."""
-        house, size = self._house, transaction.mail.size_octets
+        house, size, now = self._house, transaction.mail.size_octets, self._house.clock()
+        subject = session.peer.subject if session.peer else session.ip
+        excess = self._budgets.recipient(subject, now)
+        if excess:
+            return await self._too_much(session, transaction, "rcpt", excess)
         decision, _ = await house.store.glance(
-            receive.judge, house.hosted, transaction.sender, recipient.address, size, house.clock()
+            receive.judge, house.hosted, transaction.sender, recipient.address, size, now
         )
+        self._budgets.answered(subject, decision, now)
         return await self._said(session, transaction, "rcpt", decision, reply.RECIPIENT_OK)
 
     async def data(self, session: Session, transaction: Transaction, octets: bytes) -> Reply:
@@ -147,13 +165,17 @@ class MxDoor:
         receipt = await house.store.write(receive.accept, house.hosted, origin, envelope, letter, house.clock())
         return answer(transaction, receipt)
 
+    async def unfit(self, session: Session, transaction: Transaction, decision: Decision) -> Reply:
+        """Refuse a letter for the form in which it came, and write it down."""
+        return await self._said(session, transaction, "data", decision, reply.TEMPORARY_FAULT)
+
     def _author(self, peer: Peer, trust: TrustList, letter: Reading, envelope: Envelope) -> Decision:
         """Judge the From field, and whether the letter turns in circles."""
         if not mime.header_is_whole(letter.message):
             # A second From behind the limit would be read by mail programs, and by nobody here.
-            return reject(HEADER_HIDDEN, fields=len(letter.message.structure.root.fields))
+            return reject(rules.LETTER_HEADER_TOO_LARGE, fields=len(letter.message.structure.root.fields))
         if trace.has_loop(letter.message, self._house.hosted.hostname, self._house.limits):
-            return reject(LOOP, hops=trace.count_received(letter.message))
+            return reject(rules.LETTER_LOOP, hops=trace.count_received(letter.message))
         authors = [named.address for named in letter.author]
         return admission.may_author(peer, trust, authors, reverse_path=envelope.reverse_path)
 
@@ -166,9 +188,12 @@ class MxDoor:
             certificate=session.peer.common_name if session.peer else "",
         )
         received = trace.received(hop, by=house.hosted.hostname, queue_id=transaction.id, at=house.clock())
-        top = (trace.return_path(envelope.reverse_path), received)
+        results = (await house.verifier.results(octets),) if house.verifier else ()
+        top = (trace.return_path(envelope.reverse_path), *results, received)
         to_patient = any(house.hosted.domains.get(r.address.domain) == "patient" for r in envelope.recipients)
-        return await house.readers.read(octets, Preparation(top), documents=to_patient)
+        return await house.readers.read(
+            octets, Preparation(top, authserv_id=house.hosted.hostname), documents=to_patient
+        )
 
 
 class _News:

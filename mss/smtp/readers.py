@@ -6,51 +6,62 @@ its sender, and the next one gets a new process.
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
 import os
-import re
-import threading
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from mss.config import Limits
-from mss.errors import Unavailable
-from mss.log import get_logger
 from mss.mail import mime, trace
 from mss.services import reading
 from mss.services.reading import Reading
+from mss.smtp.aside import Aside
 
 _PATIENCE_S: Final = 60
+# Letters that wait hold memory, and have had to ask for it: there are never more than a process may hold.
+_WAITING_MAX: Final = 1000
 # What submission takes out of a letter: blind recipients, and traces that only we may write.
 _PRIVATE: Final = frozenset({"bcc", "resent-bcc", "return-path"})
 
-_RETURN_PATH: Final = re.compile(rb"^return-path[ \t]*:", re.IGNORECASE | re.MULTILINE)
-
-_log = get_logger("smtp")
+# Fields that only we may write stand in few letters: a look for their names costs less than reading all fields.
+_TRACES: Final = (b"return-path", b"authentication-results")
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What is done to the octets before they are read: `trace` fields go on top; the rest is for submission only."""
+    """What is done to the octets before they are read: `trace` fields go on top; Message-ID and Date are for
+    submission only. `authserv_id`: nobody else's results may bear this name."""
 
     trace: tuple[bytes, ...]
     message_id: str = ""
     date: datetime | None = None
+    authserv_id: str = ""
 
 
 def prepare(octets: bytes, wanted: Preparation, limits: Limits) -> bytes:
-    """Return the final octets of a letter: our trace on top and no other's Return-Path; at submission also Bcc gone,
-    Message-ID and Date there."""
+    """Return the final octets of a letter: our trace on top, no other's Return-Path or results in our name.
+
+    At submission Bcc is gone too, and Message-ID and Date are there."""
     if wanted.date is not None:
-        octets = trace.remove(mime.index(octets, limits), _PRIVATE)
+        octets = trace.remove(mime.index(octets, limits), _PRIVATE, wanted.authserv_id)
         octets = trace.add_missing(mime.index(octets, limits), message_id=wanted.message_id, date=wanted.date)
-    elif _RETURN_PATH.search(octets, 0, octets.find(b"\r\n\r\n") + 1 or len(octets)):
-        octets = trace.remove(mime.index(octets, limits), {"return-path"})
+    else:
+        octets = _without_traces(octets, wanted.authserv_id, limits)
     return trace.prepend(octets, wanted.trace)
+
+
+def _without_traces(octets: bytes, authserv_id: str, limits: Limits) -> bytes:
+    """Return the letter without another's Return-Path and without results in our name; only its header is looked at."""
+    end = octets.find(b"\r\n\r\n") + 4
+    head = octets[:end] if end >= 4 else octets
+    named = head.lower()
+    if not any(name in named for name in _TRACES):
+        return octets
+    return trace.remove(mime.index(head, limits), {"return-path"}, authserv_id) + octets[len(head) :]
 
 
 def read(octets: bytes, wanted: Preparation, limits: Limits, *, documents: bool) -> Reading:
@@ -75,8 +86,9 @@ class _Parcel:
         return replace(self.reading, message=replace(self.reading.message, octets=final))
 
 
-def read_aside(octets: bytes, wanted: Preparation, limits: Limits, *, documents: bool) -> _Parcel:
-    """Read in another process: a large letter travels there once, and not back."""
+def read_aside(path: str, wanted: Preparation, limits: Limits, *, documents: bool) -> _Parcel:
+    """Read in another process: a large letter is looked at there, and does not travel back."""
+    octets = Path(path).read_bytes()
     found = read(octets, wanted, limits, documents=documents)
     bare = replace(found, message=replace(found.message, octets=b""))
     if found.octets.endswith(octets):
@@ -84,53 +96,30 @@ def read_aside(octets: bytes, wanted: Preparation, limits: Limits, *, documents:
     return _Parcel(bare, b"", found.octets)
 
 
-class Readers:
-    """Reads letters without holding the loop up; one process at most, started when the first large letter comes."""
+@contextmanager
+def _shown(octets: bytes) -> Iterator[str]:
+    """Put octets where another process of ours can read them: a file in memory, whose name goes with this process.
+
+    Sent through the pool's pipe they would be copied twice, and its thread would keep a copy until the next letter.
+    """
+    with os.fdopen(os.memfd_create("letter"), "wb", buffering=0) as file:
+        left = memoryview(octets)
+        while left:
+            left = left[file.write(left) :]
+        yield f"/proc/{os.getpid()}/fd/{file.fileno()}"
+
+
+class Readers(Aside):
+    """Reads letters without holding the loop up; the process is started when the first large letter comes."""
 
     def __init__(self, limits: Limits) -> None:
+        super().__init__(patience_s=_PATIENCE_S, waiting_max=_WAITING_MAX)
         self._limits = limits
-        self._pool: ProcessPoolExecutor | None = None
 
     async def read(self, octets: bytes, wanted: Preparation, *, documents: bool) -> Reading:
         """Return what `read` returns; Unavailable when the process failed."""
         if len(octets) <= self._limits.index_in_process_max_octets:
             return read(octets, wanted, self._limits, documents=documents)
-        work = partial(read_aside, octets, wanted, self._limits, documents=documents)
-        pool = self._process()
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                return (await asyncio.get_running_loop().run_in_executor(pool, work)).opened(octets)
-        except (BrokenExecutor, TimeoutError) as error:
-            _log.error("smtp.reader_failed", kind=type(error).__name__, octets=len(octets))
-            if pool is self._pool:  # Another letter may have replaced it already.
-                self.close()
-            raise Unavailable("a letter could not be read in time") from error
-
-    def _process(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            # Not forked: a fork of a process with threads and a running loop may hang.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_follow_parent)
-        return self._pool
-
-    def close(self) -> None:
-        """Let the process go, whatever it is doing."""
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-
-
-def _follow_parent() -> None:
-    """End this process when the one that started it was killed; it would wait for letters for ever."""
-    threading.Thread(target=_end_after_parent, daemon=True).start()
-
-
-def _end_after_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+        with _shown(octets) as path:
+            parcel = await self.run(partial(read_aside, path, wanted, self._limits, documents=documents))
+        return parcel.opened(octets)

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from mss.policy.decision import Decision, Verdict
+from mss.policy import rules
+from mss.policy.decision import Decision, Verdict, defer, reject
 
 TEXT_MAX_OCTETS = 500
 
@@ -55,6 +56,7 @@ SENDER_OK: Final = Reply(250, "2.1.0", "Sender OK")
 RECIPIENT_OK: Final = Reply(250, "2.1.5", "Recipient OK")
 BYE: Final = Reply(221, "2.0.0", "Bye")
 START_TLS: Final = Reply(220, "2.0.0", "Ready to start TLS")
+CHUNK_OK: Final = Reply(250, "2.0.0", "Chunk received")
 START_DATA: Final = Reply(354, "", "End data with <CR><LF>.<CR><LF>")
 CANNOT_VERIFY: Final = Reply(252, "2.1.5", "Cannot verify, will take letters")
 HELP: Final = Reply(214, "2.0.0", "See RFC 5321")
@@ -67,13 +69,12 @@ TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", "Too many errors, closing")
 TOO_MANY_COMMANDS: Final = Reply(421, "4.7.0", "Too many commands without a letter, closing")
 
 TEMPORARY_FAULT: Final = Reply(451, "4.3.0", "Temporary fault on our side, try again later")
-MEMORY_FULL: Final = Reply(452, "4.3.1", "Too many large letters at once, try again later")
-TOO_MANY_RECIPIENTS: Final = Reply(452, "4.5.3", "Too many recipients, send the others in another transaction")
 
 LINE_TOO_LONG: Final = Reply(500, "5.5.6", "Line too long")
 BAD_SYNTAX: Final = Reply(500, "5.5.2", "Syntax error")
 UNKNOWN_COMMAND: Final = Reply(500, "5.5.1", "Command not recognised")
 BAD_ARGUMENT: Final = Reply(501, "5.5.4", "Bad argument")
+BAD_CHUNK: Final = Reply(501, "5.5.4", "Cannot read the size of the chunk, closing")
 BAD_BASE64: Final = Reply(501, "5.5.2", "Cannot decode base64")
 AUTH_CANCELLED: Final = Reply(501, "5.7.0", "Authentication cancelled")
 NOT_IMPLEMENTED: Final = Reply(502, "5.5.1", "Command not implemented")
@@ -85,8 +86,6 @@ UNKNOWN_MECHANISM: Final = Reply(504, "5.5.4", "Unrecognised authentication mech
 TLS_REQUIRED: Final = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
 AUTH_REQUIRED: Final = Reply(530, "5.7.0", "Authentication required")
 BAD_CREDENTIALS: Final = Reply(535, "5.7.8", "Authentication credentials invalid")
-BAD_LETTER: Final = Reply(550, "5.6.0", "Bare CR, bare LF or NUL in the letter")
-TOO_LARGE: Final = Reply(552, "5.3.4", "Letter too large")
 BAD_ADDRESS: Final = Reply(553, "5.1.3", "Malformed address")
 BAD_SENDER: Final = Reply(553, "5.1.7", "Malformed sender address")
 NEEDS_SMTPUTF8: Final = Reply(553, "5.6.7", "A non-ASCII address needs SMTPUTF8")
@@ -131,3 +130,8 @@ def of_decisions(decisions: Iterable[Decision], positive: Reply) -> Reply:
     """Return one reply for all recipients of a letter: yes if any is accepted, else later if any may be, else no."""
     replies = [of_decision(decision, positive) for decision in decisions]
     return min(replies, key=lambda reply: (not reply.positive, not reply.temporary), default=NO_RECIPIENTS)
+
+
+# What the policy's table says, where the listener alone knows that it applies.
+TOO_LARGE: Final = of_decision(reject(rules.LETTER_TOO_LARGE))
+TOO_MANY_RECIPIENTS: Final = of_decision(defer(rules.RECIPIENT_TOO_MANY))

@@ -14,17 +14,16 @@ from mss.config import Limits
 from mss.log import get_logger
 from mss.model.address import Domain
 from mss.smtp import reply
-from mss.smtp.door import Door, House, Memory
+from mss.smtp.door import Door, House
 from mss.smtp.esmtp import Connection
+from mss.smtp.extended import Extended
 from mss.smtp.metrics import Metrics
 from mss.smtp.reply import Reply
-from mss.smtp.verbs import Esmtp
+from mss.smtp.spool import Spool
 
 if TYPE_CHECKING:
     import ssl
 
-# Unfinished letters of one process: that many of the largest kind.
-_LARGE_LETTERS: Final = 16
 _BACKLOG: Final = 512
 _HANDSHAKE_TIMEOUT_S: Final = 30
 
@@ -44,6 +43,7 @@ class Server:
         limits: Limits,
         clock: Clock,
         metrics: Metrics,
+        spool: Spool,
         share: Share | None = None,
     ) -> None:
         self._limits = limits
@@ -62,7 +62,7 @@ class Server:
             limits=limits,
             clock=clock,
             metrics=metrics,
-            memory=Memory(_LARGE_LETTERS * limits.message_max_octets),
+            spool=spool,
             tls_context=tls_context,
             admit=self._admit,
             leave=self._leave,
@@ -77,13 +77,14 @@ class Server:
             take = self._take_secured if implicit_tls else self._take
             self._bound.append(bound)
             self._acceptors.add(loop.create_task(accept(bound, self._share, self._held, take, _accept_failed)))
+        await asyncio.sleep(0)  # From now on each acceptor has begun, and closes its socket when it ends.
 
     def _held(self) -> int:
         return len(self._handshakes) + self.connections
 
     def _take(self, accepted: socket.socket, _address: Any) -> None:
         loop = asyncio.get_running_loop()
-        self._begin(loop.connect_accepted_socket(lambda: Esmtp(self._house), accepted))
+        self._begin(loop.connect_accepted_socket(lambda: Extended(self._house), accepted))
 
     def _take_secured(self, accepted: socket.socket, address: Any) -> None:
         """Take a connection under implicit TLS: handshakes count as connections, each takes the newest context."""
@@ -100,7 +101,7 @@ class Server:
     async def _shake_hands(self, accepted: socket.socket, ip: str) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: Esmtp(self._house),
+                lambda: Extended(self._house),
                 accepted,
                 ssl=self._house.tls_context(),
                 ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S,
@@ -166,12 +167,24 @@ async def serve(
     limits: Limits,
     clock: Clock,
     metrics: Metrics,
+    spool: Spool,
     implicit_tls: bool = False,
     share: Share | None = None,
 ) -> Server:
-    """Serve a door on bound sockets; returns the handle to close it with. `share`: with workers on the same sockets."""
+    """Serve a door on bound sockets; returns the handle to close it with.
+
+    `spool`: all doors of a process have the same. `share`: with workers on the same sockets.
+    """
     server = Server(
-        door, tls_context, hostname=hostname, home=home, limits=limits, clock=clock, metrics=metrics, share=share
+        door,
+        tls_context,
+        hostname=hostname,
+        home=home,
+        limits=limits,
+        clock=clock,
+        metrics=metrics,
+        spool=spool,
+        share=share,
     )
     await server.listen(sockets, implicit_tls=implicit_tls)
     return server

@@ -6,13 +6,48 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from mss.model.account import Account
 from mss.model.address import Address
 from mss.model.envelope import Envelope, Recipient
 from mss.model.peer import Peer
 from mss.policy.decision import Decision
+from mss.smtp.chunking import ChunkReader
 from mss.smtp.commands import Mail
+
+
+class LetterIn(Protocol):
+    """A letter that is being read, or was read to its end, however it comes."""
+
+    @property
+    def wire_octets(self) -> int:
+        """How many octets came."""
+
+    @property
+    def size_octets(self) -> int:
+        """How large the letter is, stored or not."""
+
+    @property
+    def too_large(self) -> bool:
+        """Whether it exceeds the limit."""
+
+    @property
+    def bad(self) -> bool:
+        """Whether it had a bare CR, a bare LF or a NUL."""
+
+    @property
+    def discarded(self) -> bool:
+        """Whether nothing was kept."""
+
+    def discard(self) -> None:
+        """Keep nothing from now on."""
+
+    def take(self) -> bytes:
+        """Return, and forget, what was kept so far, perhaps but for its end: somebody else keeps it."""
+
+    def octets(self) -> bytes:
+        """Return the letter, or what of it was not taken."""
 
 
 class Listener(StrEnum):
@@ -43,7 +78,7 @@ class Session:
 
 @dataclass(slots=True)
 class Transaction:
-    """From MAIL to the answer after the letter: what was agreed so far."""
+    """From MAIL to the answer after the letter: what was agreed so far. `chunks` is the letter that comes by BDAT."""
 
     id: str
     mail: Mail
@@ -52,6 +87,7 @@ class Transaction:
     refused: int = 0
     rule: str = ""
     receipt: str = ""
+    chunks: ChunkReader | None = None
 
     @property
     def sender(self) -> Address | None:
@@ -70,7 +106,15 @@ class Transaction:
     def envelope(self) -> Envelope:
         """Return the envelope of the accepted recipients."""
         mail = self.mail
-        return Envelope(mail.reverse_path, tuple(self.recipients), mail.ret, mail.envid, mail.body, mail.smtputf8)
+        return Envelope(
+            mail.reverse_path,
+            tuple(self.recipients),
+            mail.ret,
+            mail.envid,
+            mail.body,
+            mail.smtputf8,
+            mail.require_tls,
+        )
 
 
 def new_id() -> str:

@@ -24,6 +24,7 @@ from mss.services.receive import Hosted
 from mss.services.submit import Outside
 from mss.signin import MAIL_CLIENTS, Refused, SignIn
 from mss.smtp import reply
+from mss.smtp.budgets import Budgets
 from mss.smtp.commands import Credentials
 from mss.smtp.mx import answer
 from mss.smtp.readers import Preparation, Readers
@@ -55,6 +56,7 @@ class SubmissionDoor:
     def __init__(self, house: SubmissionHouse, listener: Listener) -> None:
         self._house = house
         self.listener = listener
+        self._budgets = Budgets(house.limits)
 
     async def secured(self, session: Session, end: object) -> Session | Reply:
         """Nothing to learn: clients show no certificate."""
@@ -79,6 +81,9 @@ class SubmissionDoor:
         if session.account is None:
             return reply.AUTH_REQUIRED
         decision = admission.sender_may_use(await self._addresses(session.account), transaction.sender)
+        if decision.accepted:
+            account = f"account:{session.account.id}"
+            decision = self._budgets.letter(account, account, transaction.began_at) or decision
         transaction.note(decision)
         return reply.of_decision(decision, reply.SENDER_OK)
 
@@ -115,6 +120,11 @@ class SubmissionDoor:
         )
         return answer(transaction, receipt)
 
+    async def unfit(self, session: Session, transaction: Transaction, decision: Decision) -> Reply:
+        """Refuse a letter for the form in which it came."""
+        transaction.note(decision)
+        return reply.of_decision(decision)
+
     async def _read(self, transaction: Transaction, octets: bytes) -> Reading:
         house, now = self._house, self._house.clock()
         # Where our people sit is nobody's business; the log joins the id to the client's address.
@@ -122,7 +132,9 @@ class SubmissionDoor:
         received = trace.received(hop, by=house.hosted.hostname, queue_id=transaction.id, at=now)
         message_id = f"<{transaction.id}.{int(now.timestamp())}@{house.hosted.hostname}>"
         to_patient = any(house.hosted.domains.get(r.address.domain) == "patient" for r in transaction.recipients)
-        return await house.readers.read(octets, Preparation((received,), message_id, now), documents=to_patient)
+        return await house.readers.read(
+            octets, Preparation((received,), message_id, now, house.hosted.hostname), documents=to_patient
+        )
 
 
 def _author(own: tuple[Address, ...], letter: Reading) -> Decision:

@@ -11,14 +11,22 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
+from mss.policy import rules
+from mss.policy.decision import Decision, defer, reject
 from mss.smtp import commands, reply
 from mss.smtp.commands import Credentials
 from mss.smtp.esmtp import READ_OCTETS, Connection, Verb
+from mss.smtp.pace import Pace
 from mss.smtp.reply import Reply
-from mss.smtp.session import Transaction, new_id
+from mss.smtp.session import LetterIn, Transaction, new_id
+from mss.smtp.spool import Incoming
 from mss.smtp.wire import Fault, LetterReader
 
 _DATA_STEP_OCTETS: Final = 16 * 1024
+_AT_ONCE_S: Final = 0.001
+# A letter that is too large is read to its end, but not for ever.
+_OVERRUN: Final = 4
+_OVERRUN_MIN: Final = 16 * 1024 * 1024
 
 
 class Esmtp(Connection):
@@ -131,56 +139,74 @@ class Esmtp(Connection):
 
     async def _letter(self, transaction: Transaction) -> Reply:
         reader = LetterReader(self._house.limits.message_max_octets)
-        held = 0
+        letter, pace = self._house.spool.begin(reader, transaction.mail.size_octets), self._new_pace()
         try:
-            block, rest = self._lines.take(), None
-            while rest is None:
-                if not reader.discarded and not self._house.memory.take(len(block)):
-                    reader.discard()
-                held += 0 if reader.discarded else len(block)
-                rest = reader.feed(block)
-                block = b"" if rest is not None else await self._block(reader)
+            block = self._lines.take()
+            fits = letter.fits(len(block))
+            while (rest := reader.feed(block)) is None:
+                if not fits:
+                    await letter.spill()
+                block = await self._block(reader, pace)
+                fits = letter.fits(len(block))
             self._lines.feed(rest)
-            return await self._deliver(transaction, reader)
-        finally:
-            self._house.memory.give(held)
+        except BaseException:
+            letter.close()
+            raise
+        return await self._deliver(transaction, letter)
 
-    async def _block(self, reader: LetterReader) -> bytes:
+    def _new_pace(self) -> Pace:
+        limits = self._house.limits
+        return Pace(self.loop.time(), limits.smtp_timeout_s, limits.smtp_slowest_octets_per_s)
+
+    async def _block(self, reader: LetterIn, pace: Pace) -> bytes:
         """Return more of a letter. The clock starts anew only after real progress: drips do not hold a connection."""
-        block = await self._reader.read(READ_OCTETS)
+        if reader.too_large and reader.wire_octets > max(
+            _OVERRUN * self._house.limits.message_max_octets, _OVERRUN_MIN
+        ):
+            self.stop(reply.TOO_LARGE)
+        block = b"" if self._stopped else await self._reader.read(READ_OCTETS)
         if not block:
             raise ConnectionResetError
         if reader.wire_octets // _DATA_STEP_OCTETS != (reader.wire_octets + len(block)) // _DATA_STEP_OCTETS:
-            self._reset_timeout()
+            self._reset_timeout(max(pace.patience_s(reader.wire_octets, self.loop.time()), _AT_ONCE_S))
         return block
 
-    async def _deliver(self, transaction: Transaction, reader: LetterReader) -> Reply:
+    async def _deliver(self, transaction: Transaction, letter: Incoming) -> Reply:
         """Give the letter to the door. Its unit of work is not cut short when the client goes away meanwhile."""
         assert self._timeout_handle is not None
         self._timeout_handle.cancel()
-        task = self.loop.create_task(self._judge(transaction, reader))
+        task = self.loop.create_task(self._judge(transaction, letter))
         self._house.deliveries.add(task)
         task.add_done_callback(self._house.deliveries.discard)
         answer = await asyncio.shield(task)
         self._reset_timeout()
         return answer
 
-    async def _judge(self, transaction: Transaction, reader: LetterReader) -> Reply:
+    async def _judge(self, transaction: Transaction, letter: Incoming) -> Reply:
         self.transaction = None
-        answer = _form(reader)
-        if answer:
-            transaction.rule = transaction.rule or "letter-form"
-        else:
-            try:
-                answer = await self._house.door.data(self.facts, transaction, reader.octets())
-            except Exception as error:  # noqa: BLE001  # The door's map: temporary to the peer.
-                answer = self._incident(error)
+        reader = letter.reader
+        unfit = fault_of(reader)
+        try:
+            if unfit:
+                answer = await self._house.door.unfit(self.facts, transaction, unfit)
+            else:
+                answer = await self._take(transaction, letter)
+        except Exception as error:  # noqa: BLE001  # The door's map: temporary to the peer.
+            answer = self._incident(error)
+        finally:
+            letter.close()
         outcome = "accepted" if answer.positive else "deferred" if answer.temporary else "refused"
         if not answer.positive:
             self._house.metrics.refused("data", transaction.rule or "incident")
         self._house.metrics.letter(self.facts.listener, outcome, reader.size_octets)
         self._canonical(transaction, outcome, answer, reader.size_octets)
         return answer
+
+    async def _take(self, transaction: Transaction, letter: Incoming) -> Reply:
+        if not letter.on_disk:
+            return await self._house.door.data(self.facts, transaction, await letter.octets())
+        async with self._house.spool.large:
+            return await self._house.door.data(self.facts, transaction, await letter.octets())
 
     verbs: ClassVar[Mapping[str, Verb]] = {
         **Connection.verbs,
@@ -191,10 +217,10 @@ class Esmtp(Connection):
     }
 
 
-def _form(reader: LetterReader) -> Reply | None:
+def fault_of(reader: LetterIn) -> Decision | None:
     """Return what is wrong with a letter's octets."""
     if reader.too_large:
-        return reply.TOO_LARGE
+        return reject(rules.LETTER_TOO_LARGE, size_octets=reader.size_octets)
     if reader.bad:
-        return reply.BAD_LETTER
-    return reply.MEMORY_FULL if reader.discarded else None
+        return reject(rules.LETTER_BARE_LINE_END, size_octets=reader.size_octets)
+    return defer(rules.LETTER_TOO_MANY_AT_ONCE, size_octets=reader.size_octets) if reader.discarded else None

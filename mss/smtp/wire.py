@@ -164,6 +164,13 @@ class LetterReader:
         """Whether nothing was kept."""
         return self._pieces is None
 
+    def take(self) -> bytes:
+        """Return, and forget, what was kept so far: somebody else keeps it, and `octets` gives the rest only."""
+        taken = self.octets()
+        if self._pieces:
+            self._pieces.clear()
+        return taken
+
     def octets(self) -> bytes:
         """Return the letter without dot-stuffing; its last line ends with CRLF."""
         return b"".join(self._pieces or ())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
@@ -77,12 +78,15 @@ def segments(size: int) -> int:
 
 def seal_octets(key: bytes, plain: bytes) -> bytes:
     """Seal octets in segments under a key that is used for nothing else."""
+    return b"".join(sealed_segments(key, plain))
+
+
+def sealed_segments(key: bytes, plain: bytes) -> Iterator[bytes]:
+    """Yield what `seal_octets` returns, segment by segment: large octets then never stand in memory twice."""
     cipher, count = AESGCM(key), segments(len(plain))
     view = memoryview(plain)
-    return b"".join(
-        cipher.encrypt(_nonce(i, last=i == count - 1), view[i * SEGMENT_OCTETS : (i + 1) * SEGMENT_OCTETS], None)
-        for i in range(count)
-    )
+    for i in range(count):
+        yield cipher.encrypt(_nonce(i, last=i == count - 1), view[i * SEGMENT_OCTETS : (i + 1) * SEGMENT_OCTETS], None)
 
 
 def sealed_range(size: int, start: int, end: int) -> tuple[int, int, int]:

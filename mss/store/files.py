@@ -10,7 +10,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mss.errors import Unavailable
@@ -23,12 +23,12 @@ class FileStore:
         self._root = root
         self._known: set[str] = set()
 
-    def put(self, octets: bytes) -> str:
-        """Write octets durably and return their name; Unavailable when the disk refuses."""
+    def put(self, pieces: Iterable[bytes]) -> str:
+        """Write octets durably, given in pieces, and return their name; Unavailable when the disk refuses."""
         name = secrets.token_hex(20)
         try:
             directory = self._directory(name)
-            self._write(directory, name, octets)
+            self._write(directory, name, pieces)
         except OSError as error:
             raise Unavailable(f"cannot write octets aside: {os.strerror(error.errno or 0)}") from error
         return name
@@ -69,12 +69,12 @@ class FileStore:
         return directory
 
     @staticmethod
-    def _write(directory: Path, name: str, octets: bytes) -> None:
+    def _write(directory: Path, name: str, pieces: Iterable[bytes]) -> None:
         temporary = directory / f".{name}.new"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(octets)
+                file.writelines(pieces)
                 file.flush()
                 os.fsync(file.fileno())
             os.link(temporary, directory / name)

@@ -62,7 +62,7 @@ class Aside:
 
     def put(self, sealed: bytes) -> str:
         """Write sealed octets aside inside the unit."""
-        name = self.files.put(sealed)
+        name = self.files.put((sealed,))
         self.written.add(name)
         return name
 

@@ -321,6 +321,7 @@ def _values(delivery: Delivery) -> dict[str, Any]:
         "smtputf8": delivery.smtputf8,
         "eight_bit": delivery.eight_bit,
         "delay_notified": delivery.delay_notified,
+        "require_tls": delivery.require_tls,
     }
 
 
@@ -352,4 +353,5 @@ def _delivery(row: Row[Any]) -> Delivery:
         eight_bit=row.eight_bit,
         last_outcome=last,
         delay_notified=row.delay_notified,
+        require_tls=row.require_tls,
     )

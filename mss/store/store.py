@@ -260,7 +260,7 @@ class Store:
     def _stage_one(self, octets: bytes) -> tuple[bytes, Staged]:
         digest = crypto.keyed_digest(self._shared.keys.digest_key, b"object", octets)
         key = crypto.new_key()
-        return digest, Staged(key, self._shared.files.put(crypto.seal_octets(key, octets)))
+        return digest, Staged(key, self._shared.files.put(crypto.sealed_segments(key, octets)))
 
     def _drop_unnamed(self, files: Collection[str]) -> int:
         """Remove files that no row names: the octets were here already, or the unit failed; returns how many."""

@@ -220,6 +220,7 @@ deliveries = Table(
     Column("envid", String(100)),
     Column("smtputf8", Boolean, nullable=False),
     Column("eight_bit", Boolean, nullable=False),
+    Column("require_tls", Boolean, nullable=False),
     Column("delay_notified", Boolean, nullable=False),
     Column("last_kind", String(16)),
     Column("last_code", Integer),

@@ -81,6 +81,7 @@ class GroupWriter:
                     connection.invalidate()
                 self._lose(group, before, mapped(error))
             self._answer(group)
+            del work, group  # The next unit may be hours away, and a letter is large.
         if connection is not None:
             connection.close()
 

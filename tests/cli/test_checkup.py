@@ -49,6 +49,17 @@ def levels(desk: Desk, subject: str, now: datetime = NOW) -> set[str]:
     return {one.level for one in found(desk, now) if one.subject == subject}
 
 
+def test_signing_keys_are_tried(quiet: Desk) -> None:
+    assert levels(quiet, "signatures") == set()
+    setting = quiet.does("dkim", "keygen", "hopital.example", "--selector", "s1").splitlines()[-1]
+    with quiet.toml.open("a", encoding="utf-8") as file:
+        file.write(f"\n[dkim]\nkeys = [{setting}]\n")
+    assert levels(quiet, "signatures") == {"ok"}
+    assert levels(quiet, "signatures", NOW - timedelta(days=2)) == {"warning"}
+    (quiet.folder / "keys/dkim-hopital.example-s1.pem").write_bytes(b"garbage")
+    assert "is no RSA private key" in wrong(quiet)["signatures"]
+
+
 def test_nothing_is_wrong_with_a_new_operator(quiet: Desk) -> None:
     assert wrong(quiet) == {}
     assert checkup.is_well(found(quiet))

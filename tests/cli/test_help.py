@@ -29,6 +29,7 @@ COMMANDS = {
         "audit receipt",
         "audit verify",
     ),
+    *("dkim keygen", "dkim list"),
 }
 
 
@@ -84,7 +85,7 @@ def test_help_says_what_it_does_and_gives_an_example(name: str) -> None:
     assert f"Example: mss {name}" in text
 
 
-@pytest.mark.parametrize("name", ["", "account", "queue", "policy", "directory", "operator", "audit"])
+@pytest.mark.parametrize("name", ["", "account", "queue", "policy", "directory", "operator", "dkim", "audit"])
 def test_a_group_alone_lists_its_commands(name: str) -> None:
     words = name.split()
     result = typed(*words, "--help")

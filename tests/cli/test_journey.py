@@ -89,10 +89,9 @@ def test_serve_does_only_the_given_roles(fresh: Desk) -> None:
 # The first worker is started, and the parent is told to stop before it starts the others.
 _TOLD_TO_STOP_EARLY = """
 import os, signal, time
-from mss import app
+from mss.parent import Parent
 
-app._run_worker = lambda *_: time.sleep(100)
-parent = app._Parent(None, frozenset(), None, 3)
+parent = Parent(lambda *_: time.sleep(100), 3)
 start = parent._start
 
 def start_and_be_told(index):

@@ -22,7 +22,16 @@ FUNCTION_LINES_MEDIAN_MAX = 9
 # that cannot be: a path ending with a slash is a whole room.
 NAMED_IN = {
     "alembic": ("store/",),
-    "cryptography": ("commands/peering.py", "ocsp.py", "pki.py", "revocation.py", "store/", "tls.py", "xmlsig.py"),
+    "cryptography": (
+        "commands/peering.py",
+        "commands/signatures.py",
+        "ocsp.py",
+        "pki.py",
+        "revocation.py",
+        "store/",
+        "tls.py",
+        "xmlsig.py",
+    ),
     "psycopg": ("store/",),
     "sqlalchemy": ("store/",),
     "typer": ("cli.py", "commands/"),
@@ -93,7 +102,9 @@ def test_no_key_is_in_git() -> None:
 
 
 def test_no_module_is_too_long() -> None:
-    lengths = {_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in _modules()}
+    # A migration is a list of tables, and is never changed once it is in the field.
+    modules = (path for path in _modules() if "versions" not in path.parts)
+    lengths = {_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in modules}
     assert not {name: length for name, length in lengths.items() if length > LINES_MAX}
 
 

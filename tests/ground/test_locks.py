@@ -24,13 +24,13 @@ def _pins(lock: str) -> dict[str, str]:
     return dict(_PIN.findall((ROOT / lock).read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, "requirements-fuzz.lock"])
 def test_a_lock_names_no_registry(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert not re.search(r"https?:|file:|--(?:extra-)?index-url|--find-links", text)
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, "requirements-fuzz.lock"])
 def test_every_pin_carries_hashes(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
     blocks = re.split(r"\n(?=\S)", text.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,14 @@ from typing import Any, Final
 
 # What Python itself says when a process that shared semaphores with another was killed; they are cleaned up.
 _OF_KILLS: Final = ("resource_tracker: There appear to be", "warnings.warn('resource_tracker: There appear to be")
+
+
+# A reader that was just being started when the server that started it was killed.
+_ORPHANED_AT_ONCE: Final = re.compile(
+    r"^Traceback \(most recent call last\):\n(?:  .*\n)*  .*multiprocessing/spawn\.py(?:.*\n)(?:  .*\n)*"
+    r"EOFError: Ran out of input\n",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +29,8 @@ class Log:
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines, each with its fields; what is not JSON is a line with the field `raw`."""
-        return list(_parsed(self.path.read_text(encoding="utf-8", errors="replace").splitlines()))
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        return list(_parsed(_ORPHANED_AT_ONCE.sub("", text).splitlines()))
 
     def events(self, event: str, *, since: int = 0, **fields: object) -> list[dict[str, Any]]:
         """Return the lines of an event that have these fields, past the first `since` lines."""

@@ -223,6 +223,7 @@ def _to_patient(message_id: str, archive: bytes, sender: str = DOCTOR) -> bytes:
     head = letter(message_id, sender=sender, to=PATIENT).partition(b"\r\nContent-Type")[0]
     return (
         head
+        + f"\r\nDisposition-Notification-To: <{sender}>".encode()
         + b'\r\nContent-Type: multipart/mixed; boundary="b1"\r\n\r\n'
         + b"--b1\r\nContent-Type: text/plain\r\n\r\nBonjour\r\n"
         + b"--b1\r\nContent-Type: application/zip\r\nContent-Transfer-Encoding: base64\r\n"

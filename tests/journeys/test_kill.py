@@ -83,11 +83,9 @@ def _prove(site: Site, seconds: float, workers: int, *, seed: int) -> None:
     assert all(patient.sees(text) <= 1 for text in promises.unanswered_answers)
     assert _whole(site)
 
-    """Each letter that IMAP took is once where the client put it; what was not answered is whole or not at all."""
-
 
 def _prove_folders(site: Site, promises: Promises) -> None:
-    """Each letter that IMAP took is where the client put it last, once; what was not answered is whole or not at all."""
+    """Each letter that IMAP took is once where the client put it; what was not answered is whole or not at all."""
     archived, moved = site.message_ids("Archive"), site.message_ids(FOLDER)
     both = archived + moved
     stays = set(promises.appended) - {*promises.moved, *promises.expunged, *promises.perhaps_gone}

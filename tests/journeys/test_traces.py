@@ -54,6 +54,23 @@ def test_sealed_content_passes(tmp_path: Path) -> None:
     assert traces.plain_in_stores(tmp_path) == []
 
 
+_ORPHAN = """Traceback (most recent call last):
+  File "<string>", line 1, in <module>
+  File "/usr/lib/python3.11/multiprocessing/spawn.py", line 122, in spawn_main
+    exitcode = _main(fd, parent_sentinel)
+               ^^^^^^^^^^^^^^^^^^^^^^^^^^
+EOFError: Ran out of input
+"""
+
+
+def test_what_python_says_of_a_killed_parent_is_no_surprise(tmp_path: Path) -> None:
+    path = _site(tmp_path) / "server.log"
+    path.write_text(f'{{"event": "y"}}\n{_ORPHAN}{{"event": "z"}}\n', encoding="utf-8")
+    assert Log(path).surprises() == []
+    path.write_text(_ORPHAN.replace("multiprocessing/spawn.py", "mss/app.py"), encoding="utf-8")
+    assert len(Log(path).surprises()) == 6
+
+
 @pytest.mark.parametrize("line", ["Traceback (most recent call last):", '{"event": "x", "exception": "…"}', "[1]"])
 def test_an_unforeseen_error_is_a_surprise(tmp_path: Path, line: str) -> None:
     path = _site(tmp_path) / "server.log"

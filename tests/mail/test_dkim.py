@@ -119,3 +119,81 @@ def test_any_signature_has_a_verdict(tags: bytes, rest: bytes) -> None:
 @given(st.binary(max_size=60))
 def test_any_octets_have_a_verdict(octets: bytes) -> None:
     assert dkim.verify(octets, record).result in ("none", "permerror")
+
+
+# Limits -------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def record_of(bits: int, exponent: int = 65537) -> bytes:
+    """Return the record of a made-up key of so many bits; only its size matters."""
+    numbers = rsa.RSAPublicNumbers(exponent, (1 << (bits - 1)) | 1)
+    der = numbers.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return b"v=DKIM1; k=rsa; p=" + base64.b64encode(der)
+
+
+@pytest.mark.parametrize(
+    ("bits", "refused"),
+    [
+        (dkim.KEY_BITS_MIN - 1, True),
+        (dkim.KEY_BITS_MIN, False),
+        (dkim.KEY_BITS_MAX, False),
+        (dkim.KEY_BITS_MAX + 1, True),
+    ],
+)
+def test_keys_have_a_shortest_and_a_longest_length(bits: int, refused: bool) -> None:
+    assert dkim.is_weak_or_huge(record_of(bits)) is refused
+    expected = "policy" if refused else "fail"
+    assert dkim.verify(signed(), lambda _: record_of(bits)) == Verdict(expected, "region.fr", "s1")
+
+
+def test_an_exponent_that_costs_is_not_worked_with() -> None:
+    assert not dkim.is_weak_or_huge(record_of(2048, (1 << 32) + 1))
+    assert dkim.is_weak_or_huge(record_of(2048, (1 << 33) + 1))
+
+
+@pytest.mark.parametrize(("octets", "refused"), [(dkim.RECORD_MAX_OCTETS, False), (dkim.RECORD_MAX_OCTETS + 1, True)])
+def test_a_record_has_a_longest_form(octets: int, refused: bool) -> None:
+    assert dkim.is_weak_or_huge(keys()[1].ljust(octets)) is refused
+
+
+def test_a_signature_by_sha1_proves_nothing() -> None:
+    import dkim as dkimpy
+
+    header = dkimpy.DKIM(LETTER).sign(b"s1", b"region.fr", keys()[0], signature_algorithm=b"rsa-sha1")
+    assert dkim.verify(header + LETTER, record) == Verdict("policy", "region.fr", "s1")
+
+
+@pytest.mark.parametrize(
+    ("octets", "names"),
+    [
+        (LETTER, ()),
+        (signed(), ("s1._domainkey.region.fr",)),
+        (b"dkim-signature : s = S1 ;\r\n\td=Region.FR; b=x\r\n\r\n", ("s1._domainkey.region.fr",)),
+        (b"DKIM-Signature: s=a b; d=x\r\n", ()),
+        (b"DKIM-Signature: s=a; d=" + b"x" * 300 + b"\r\n", ()),
+        (b"\r\nDKIM-Signature: s=a; d=x\r\n", ("a._domainkey.x",)),
+        (b"Subject: x\r\n\r\nDKIM-Signature: s=a; d=x\r\n", ()),
+        (b"DKIM-Signature: s=a; d=x\r\n" * 4, ("a._domainkey.x",)),
+        (
+            b"".join(b"DKIM-Signature: s=s%d; d=x\r\n" % n for n in range(4)),
+            tuple(f"s{n}._domainkey.x" for n in range(3)),
+        ),
+    ],
+)
+def test_the_names_that_verification_asks_for(octets: bytes, names: tuple[str, ...]) -> None:
+    assert dkim.key_names(octets) == names
+
+
+@given(_TAGS, st.binary(max_size=30))
+def test_no_other_name_is_ever_asked_for(tags: bytes, rest: bytes) -> None:
+    octets = b"DKIM-Signature: " + tags + b"\r\n" + LETTER + rest
+    asked: list[str] = []
+
+    def look_up(name: str) -> bytes | None:
+        asked.append(name)
+        return None
+
+    dkim.verify(octets, look_up)
+    assert set(asked) <= set(dkim.key_names(octets))
+    assert dkim.is_signed(octets)

@@ -31,6 +31,11 @@ def test_faults(octets: bytes, fault: str | None) -> None:
 
 
 @given(_BYTES)
+def test_large_letters_are_judged_as_small_ones(octets: bytes) -> None:
+    assert scan.smtp_safe(octets + b"x" * (1 << 20)) == scan.smtp_safe(octets + b"x")
+
+
+@given(_BYTES)
 def test_what_was_made_canonical_is_safe(octets: bytes) -> None:
     canonical = scan.canonical(octets)
     assert scan.smtp_safe(canonical) is None

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mss.config import Config
 from mss.mail.compose import Attachment
+from mss.mail.content import decoded
 from mss.model.account import Box
 from mss.model.address import Address
 from mss.model.document import Confidentiality
@@ -20,11 +21,13 @@ from mss.model.envelope import Notify
 from mss.model.ins import OID_NIA, Traits
 from mss.policy import rules
 from mss.services import records
+from mss.services.reading import read_letter
 from mss.store.engine import sqlite_path
 from mss.store.store import Store
 from tests.services.services_world import (
     CLINICIAN,
     DOCTOR,
+    LIMITS,
     PATIENT,
     House,
     archive,
@@ -84,6 +87,28 @@ async def test_documents_of_another_patient_refuse_that_copy(house: House) -> No
     assert await documents_of(house, house.patient) == []
 
 
+@pytest.mark.parametrize("asked", [(), (("Disposition-Notification-To", "somebody@else.test"),)])
+async def test_who_asked_for_no_report_gets_the_reason_as_a_letter(
+    house: House, asked: tuple[tuple[str, str], ...]
+) -> None:
+    """A disposition report goes to whoever asked for one, at the letter's own reverse path; all others get a letter."""
+    reading = letter(attachments=(archive(document(matricule="")),), extra=asked)
+    await arrive(house.store, reading)
+    [(to, octets)] = await house.queued()
+    assert to == DOCTOR.spec
+    notice = read_letter(octets, LIMITS, documents=False)
+    root = notice.message.structure.root
+    assert root.content_type == "multipart/mixed"
+    assert [part.content_type for part in root.children] == ["text/plain", "message/rfc822"]
+    assert notice.subject.startswith("[KO Intégration système !][903]")
+    assert notice.automatic
+    assert notice.references == (reading.message_id,)
+    assert notice.message.slice(root.children[1].body) == reading.octets
+    text = decoded(notice.message, root.children[0]).decode()
+    assert "903^INS absente^applicationErrorCondition|E^Error^errorSeverity" in text
+    assert TRAITS.birth_name not in text
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
@@ -96,7 +121,8 @@ async def test_documents_of_another_patient_refuse_that_copy(house: House) -> No
 async def test_differing_identities_are_delivered_unfiled_with_the_reason_to_both_sides(
     house: House, changes: dict[str, Any], code: bytes
 ) -> None:
-    receipt = await arrive(house.store, letter(attachments=(archive(document(**changes)),)))
+    asked = (("Disposition-Notification-To", DOCTOR.spec),)
+    receipt = await arrive(house.store, letter(attachments=(archive(document(**changes)),), extra=asked))
     assert receipt.accepted
     assert len(await house.inbox(house.patient)) == 1
     assert await documents_of(house, house.patient) == []
@@ -105,6 +131,7 @@ async def test_differing_identities_are_delivered_unfiled_with_the_reason_to_bot
     assert b"disposition-notification" in octets
     assert b"processed/error" in octets
     assert b"Error: " + code in octets
+    assert b"Content-Type: message/rfc822" in octets
     assert TRAITS.birth_name.encode() not in octets.partition(b"Content-Type: message/rfc822")[0]
     conversation = (await house.store.read(lambda uow: uow.conversations.letters_of(house.patient.id, 1)))[0]
     assert [reason for _, reason in conversation.filing] != ["matches"]

@@ -16,7 +16,7 @@ from mss.model.account import AccountKind, BoxState, Delegation, DelegationKind
 from mss.model.address import Address
 from mss.model.delivery import DeliveryState
 from mss.model.document import Confidentiality
-from mss.model.envelope import Notify
+from mss.model.envelope import Notify, Ret
 from mss.model.ins import OID_NIR_TEST
 from mss.model.mailbox import INBOX
 from mss.policy import rules
@@ -34,6 +34,7 @@ from tests.services.services_world import (
     archive,
     arrive,
     document,
+    envelope,
     letter,
     raw,
     refused,
@@ -299,6 +300,19 @@ async def test_reports_are_made_as_wished(
 ) -> None:
     await arrive(house.store, letter(), *to, notify=notify)
     assert len(await house.queued()) == reports
+
+
+@pytest.mark.parametrize("required", [False, True])
+async def test_a_report_is_sent_as_safely_as_the_letter_and_brings_its_body_back_only_then(
+    house: House, required: bool
+) -> None:
+    """RFC 8689 §5: a report about a letter that requires TLS requires it too, and holds the header alone."""
+    path = replace(envelope(CLINICIAN, Address("nobody", CLINIC)), ret=Ret.FULL, require_tls=required)
+    await house.store.write(receive.accept, HOSTED, ORIGIN, path, letter(text="a secret"), NOW)
+    [delivery] = await house.store.read(lambda uow: uow.queue.list(frozenset(DeliveryState), 9))
+    assert delivery.require_tls is required
+    [(_, octets)] = await house.queued()
+    assert (b"a secret" in octets) is not required
 
 
 async def test_nothing_is_reported_about_a_report(house: House) -> None:

@@ -93,13 +93,16 @@ async def test_a_letter_goes_to_boxes_here_and_elsewhere(sender: Sender) -> None
 
 async def test_wishes_travel_with_the_delivery(sender: Sender) -> None:
     wish = Recipient(DOCTOR, frozenset({Notify.SUCCESS, Notify.FAILURE}), "rfc822;a+2Bb@c")
-    path = Envelope(sender.box.address, (wish, Recipient(COLLEAGUE)), Ret.HDRS, "env-1", smtputf8=True)
+    path = Envelope(
+        sender.box.address, (wish, Recipient(COLLEAGUE)), Ret.HDRS, "env-1", smtputf8=True, require_tls=True
+    )
     await sender.submit(path=path, reading=letter(sender=sender.box.address, text="é" * 10))
     by_address = {one.recipient: one for one in await sender.queued()}
     first, second = by_address[DOCTOR], by_address[COLLEAGUE]
     assert (first.notify, first.orcpt) == (wish.notify, wish.orcpt)
     assert (second.notify, second.orcpt) == (frozenset(), None)
-    assert {(one.ret, one.envid, one.smtputf8) for one in (first, second)} == {(Ret.HDRS, "env-1", True)}
+    shared = {(one.ret, one.envid, one.smtputf8, one.require_tls) for one in (first, second)}
+    assert shared == {(Ret.HDRS, "env-1", True, True)}
 
 
 async def test_octets_say_whether_they_are_eight_bit(sender: Sender) -> None:

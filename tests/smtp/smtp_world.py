@@ -18,6 +18,7 @@ from mss.model.account import Account, AccountKind
 from mss.model.address import Domain
 from mss.model.envelope import Envelope, Recipient
 from mss.model.secret import Secret
+from mss.policy.decision import Decision
 from mss.smtp import reply
 from mss.smtp.commands import Credentials
 from mss.smtp.door import Door
@@ -25,6 +26,7 @@ from mss.smtp.metrics import Silence
 from mss.smtp.reply import Reply
 from mss.smtp.server import Server, serve
 from mss.smtp.session import Listener, Session, Transaction
+from mss.smtp.spool import Spool
 from mss.tls import TlsMaterial
 
 HOME = Domain("patient.example")
@@ -92,6 +94,7 @@ class Recorder:
     failures: list[str] = field(default_factory=list)
     given: list[Credentials] = field(default_factory=list)
     answers: dict[str, Reply | Exception] = field(default_factory=dict)
+    unfits: list[Decision] = field(default_factory=list)
     hold: asyncio.Event | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -130,6 +133,11 @@ class Recorder:
         if answer.positive:
             self.letters.append((transaction.envelope(), octets))
         return answer
+
+    async def unfit(self, session: Session, transaction: Transaction, decision: Decision) -> Reply:
+        transaction.note(decision)
+        self.unfits.append(decision)
+        return self._answer("unfit", reply.of_decision(decision))
 
 
 class Counts(Silence):
@@ -234,6 +242,7 @@ async def serving(
     *,
     limits: Limits | None = None,
     metrics: Silence | None = None,
+    spool: Spool | None = None,
     implicit_tls: bool = False,
     clock: Callable[[], datetime] = now,
 ) -> AsyncIterator[tuple[Server, int]]:
@@ -250,6 +259,7 @@ async def serving(
         limits=limits or Limits(),
         clock=clock,
         metrics=metrics or Silence(),
+        spool=spool or Spool(limits or Limits()),
         implicit_tls=implicit_tls,
     )
     try:

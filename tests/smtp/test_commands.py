@@ -42,6 +42,7 @@ def rcpt(argument: str, *, extended: bool = True, smtputf8: bool = False) -> Rec
         ("FROM:<é@chu.example> SMTPUTF8", Mail(Address("é", Domain("chu.example")), smtputf8=True)),
         ("FROM:<> RET=hdrs ENVID=QQ+2B314", Mail(None, ret=Ret.HDRS, envid="QQ+2B314")),
         ("FROM:<a@chu.example> AUTH=<>", Mail(A)),
+        ("FROM:<a@chu.example> requiretls", Mail(A, require_tls=True)),
         ("FROM:<a@chu.example> AUTH=a+40b  RET=FULL", Mail(A, ret=Ret.FULL)),
     ],
 )
@@ -83,7 +84,8 @@ def test_mail_reads(argument: str, expected: Mail) -> None:
         ("FROM:<a@chu.example> AUTH=a+4", reply.BAD_ARGUMENT),
         ("FROM:<a@chu.example> =x", reply.BAD_ARGUMENT),
         ("FROM:<a@chu.example> NOTIFY=NEVER", reply.UNKNOWN_PARAMETER),
-        ("FROM:<a@chu.example> REQUIRETLS", reply.UNKNOWN_PARAMETER),
+        ("FROM:<a@chu.example> REQUIRETLS=yes", reply.BAD_ARGUMENT),
+        ("FROM:<a@chu.example> REQUIRETLS REQUIRETLS", reply.BAD_ARGUMENT),
         ("FROM:<a@chu.example> " + " ".join(f"P{n}" for n in range(21)), reply.BAD_ARGUMENT),
     ],
 )
@@ -111,7 +113,8 @@ def test_parameters_need_ehlo() -> None:
             "TO:<a@chu.example> ORCPT=rfc822;b+2Bc@d.example NOTIFY=FAILURE",
             Recipient(A, frozenset({Notify.FAILURE}), "rfc822;b+2Bc@d.example"),
         ),
-        ("TO:<a@chu.example> ORCPT=x;" + "y" * 500, Recipient(A, orcpt="x;" + "y" * 500)),
+        ("TO:<a@chu.example> ORCPT=x;" + "y" * 498, Recipient(A, orcpt="x;" + "y" * 498)),
+        ("TO:<a@chu.example> ORCPT=x;" + "+41" * 166, Recipient(A, orcpt="x;" + "+41" * 166)),
     ],
 )
 def test_rcpt_reads(argument: str, expected: Recipient) -> None:
@@ -132,7 +135,13 @@ def test_rcpt_reads(argument: str, expected: Recipient) -> None:
         ("TO:<a@chu.example> NOTIFY=NEVER NOTIFY=NEVER", reply.BAD_ARGUMENT),
         ("TO:<a@chu.example> ORCPT=b@d.example", reply.BAD_ARGUMENT),
         ("TO:<a@chu.example> ORCPT=rfc822;", reply.BAD_ARGUMENT),
-        ("TO:<a@chu.example> ORCPT=x;" + "y" * 501, reply.BAD_ARGUMENT),
+        ("TO:<a@chu.example> ORCPT=x;" + "y" * 499, reply.BAD_ARGUMENT),
+        ("TO:<a@chu.example> ORCPT=x;+4", reply.BAD_ARGUMENT),
+        ("TO:<a@chu.example> ORCPT=x;+4g", reply.BAD_ARGUMENT),
+        ("TO:<a@chu.example> ORCPT=x;y=z", reply.BAD_ARGUMENT),
+        ("TO:<a@chu.example> NOTIFY=SUCCESS,SUCCESS", reply.BAD_ARGUMENT),
+        ("TO:<a@chu.example> NOTIFY=SUCCESS,NEVER", reply.BAD_ARGUMENT),
+        ("TO:<a@chu.example> NOTIFY=SUCCESS,", reply.BAD_ARGUMENT),
         ("TO:<a@chu.example> SIZE=1", reply.UNKNOWN_PARAMETER),
     ],
 )

@@ -16,7 +16,7 @@ from tests.mail.letters import LIMITS, mixed
 from tests.smtp.smtp_letters import delivery
 
 OCTETS = b"From: a@chu.example\r\n\r\nHello\r\n"
-ALL = Offer("mx", frozenset({"SIZE", "8BITMIME", "SMTPUTF8", "DSN"}), 1000)
+ALL = Offer("mx", frozenset({"SIZE", "8BITMIME", "SMTPUTF8", "DSN", "REQUIRETLS"}), 1000)
 BARE = Offer("mx", frozenset())
 
 
@@ -47,6 +47,7 @@ def pack(changes: dict[str, object], octets: bytes = OCTETS, peer: Offer = ALL) 
         ({}, ALL, (f"SIZE={len(OCTETS)}",)),
         ({}, BARE, ()),
         ({"smtputf8": True}, ALL, (f"SIZE={len(OCTETS)}", "SMTPUTF8")),
+        ({"require_tls": True}, ALL, (f"SIZE={len(OCTETS)}", "REQUIRETLS")),
         ({"recipient": Address("é", Domain("gip.example"))}, ALL, (f"SIZE={len(OCTETS)}", "SMTPUTF8")),
         ({"reverse_path": Address("é", Domain("chu.example"))}, ALL, (f"SIZE={len(OCTETS)}", "SMTPUTF8")),
         ({"ret": Ret.HDRS, "envid": "Q+2B"}, ALL, (f"SIZE={len(OCTETS)}", "RET=HDRS", "ENVID=Q+2B")),
@@ -121,6 +122,7 @@ def test_a_letter_that_was_handed_in_as_internationalised_and_is_not_goes_anywhe
     ("changes", "octets", "peer", "enhanced"),
     [
         ({"smtputf8": True}, UTF8_HEADER, NO_UTF8, "5.6.7"),
+        ({"require_tls": True}, OCTETS, BARE, "5.7.30"),
         (ELSEWHERE, OCTETS, NO_UTF8, "5.6.7"),
         ({"reverse_path": Address("é", Domain("chu.example"))}, OCTETS, NO_UTF8, "5.6.7"),
         ({}, UTF8_HEADER, BARE, "5.6.7"),

@@ -32,6 +32,7 @@ _verbs = st.sampled_from(
         b"HELP",
         b"AUTH",
         b"STARTTLS",
+        b"BDAT",
         b"X",
     ]
 )
@@ -47,6 +48,10 @@ _words = st.one_of(
             b"NOTIFY=NEVER",
             b"ORCPT=rfc822;a",
             b"SMTPUTF8",
+            b"REQUIRETLS",
+            b"3",
+            b"0 LAST",
+            b"60 LAST",
             b"PLAIN",
             b"LOGIN",
             b"AGxvZ2luAHJpZ2h0",

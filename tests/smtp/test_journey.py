@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mss import passwords
-from mss.config import Config, DomainConfig, Limits, RelayConfig
+from mss.config import Config, DkimConfig, DkimKeyConfig, DomainConfig, Limits, OperatorConfig, RelayConfig
 from mss.model.account import AccountKind, Delegation, DelegationKind
 from mss.model.address import Address, parse_domain
 from mss.model.delivery import DeliveryState, OutcomeKind
@@ -27,18 +27,22 @@ from mss.services.house import Hosted
 from mss.services.outbound import Plan
 from mss.services.submit import Outside
 from mss.signin import SignIn
+from mss.smtp.aside import Aside
 from mss.smtp.metrics import Silence
 from mss.smtp.mx import MxDoor, MxHouse
 from mss.smtp.readers import Readers
 from mss.smtp.relay import Relay, RelayHouse
 from mss.smtp.server import serve
 from mss.smtp.session import Listener
+from mss.smtp.signing import KeyRing, Signer, Verifier
+from mss.smtp.spool import Spool
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.store import store as stores
 from mss.store.store import Store
 from mss.tls import TlsMaterial
 from tests.smtp.smtp_letters import trust_list
 from tests.smtp.smtp_world import Pki, Talk, bound, connected, now
+from tests.smtp.test_signing import pair
 
 pytestmark = pytest.mark.journey
 
@@ -94,7 +98,13 @@ class Operator:
 
 @asynccontextmanager
 async def operating(
-    name: str, kind: str, root: Path, pki_world: Pki, trust: TrustList, routes: dict[str, str]
+    name: str,
+    kind: str,
+    root: Path,
+    pki_world: Pki,
+    trust: TrustList,
+    routes: dict[str, str],
+    signatures: Signatures | None = None,
 ) -> AsyncIterator[Operator]:
     config = replace(
         pki_world.config(name),
@@ -106,11 +116,12 @@ async def operating(
     store = Store(config)
     await store.start()
     made = Operator(name, config, store)
-    readers, sign_in = Readers(LIMITS), SignIn(store, now, LIMITS)
+    readers, sign_in, spool = Readers(LIMITS), SignIn(store, now, LIMITS), Spool(LIMITS)
     material = TlsMaterial(config)
     domains = {parse_domain(one.name): one.kind for one in config.domains}
     hosted = Hosted(dict(domains), config.operator.hostname, config.policy, LIMITS)
-    mx = MxDoor(MxHouse(store, material, lambda: trust, 3600, hosted, LIMITS, now, readers))
+    verifier = signatures.verifier(hosted.hostname) if signatures else None
+    mx = MxDoor(MxHouse(store, material, lambda: trust, 3600, hosted, LIMITS, now, readers, verifier))
 
     def outside() -> Outside:
         return Outside(reachable_domains(trust, routes), 3600)
@@ -123,6 +134,7 @@ async def operating(
         limits=LIMITS,
         clock=now,
         metrics=Silence(),
+        spool=spool,
     )
     sockets = {"mx": bound(), "submission": bound()}
     made.ports = {key: one.getsockname()[1] for key, one in sockets.items()}
@@ -150,6 +162,7 @@ async def operating(
             now,
             Silence(),
             store.name,
+            sign=signatures.signer(root).sign if signatures else None,
         )
     )
     task = asyncio.create_task(relay.run())
@@ -161,8 +174,31 @@ async def operating(
         for server in servers:
             await server.close(grace_s=2)
         readers.close()
+        spool.close()
         sign_in.close()
         await store.close()
+
+
+@dataclass
+class Signatures:
+    """One key for chu.example, and name servers that know it."""
+
+    aside: Aside
+    pem: bytes
+    record: bytes
+
+    def signer(self, root: Path) -> Signer:
+        root.mkdir(exist_ok=True)
+        (root / "dkim.pem").write_bytes(self.pem)
+        keys = (DkimKeyConfig("chu.example", "s1", Path("dkim.pem")),)
+        config = Config(OperatorConfig("x", "mx"), (), dkim=DkimConfig(keys), root=root)
+        return Signer(KeyRing(config), self.aside, LIMITS, now)
+
+    def verifier(self, hostname: str) -> Verifier:
+        async def look_up(name: str) -> list[bytes]:
+            return [self.record] if name == "s1._domainkey.chu.example" else []
+
+        return Verifier(look_up, self.aside, hostname=hostname, patience_s=30)
 
 
 @dataclass
@@ -175,13 +211,15 @@ class Trio:
 
 
 @asynccontextmanager
-async def trio(tmp_path: Path, pki_world: Pki) -> AsyncIterator[Trio]:
+async def trio(tmp_path: Path, pki_world: Pki, signatures: Signatures | None = None) -> AsyncIterator[Trio]:
     trust = trust_list(now(), "chu", "patient")
     routes: dict[str, str] = {}
     async with AsyncExitStack() as stack:
         operators = []
         for name, kind in (("chu", "professional"), ("patient", "patient")):
-            made = await stack.enter_async_context(operating(name, kind, tmp_path / name, pki_world, trust, routes))
+            made = await stack.enter_async_context(
+                operating(name, kind, tmp_path / name, pki_world, trust, routes, signatures)
+            )
             routes[f"{name}.example"] = f"127.0.0.1:{made.ports['mx']}"
             operators.append(made)
         chu, patient = operators
@@ -221,6 +259,38 @@ async def test_a_doctors_letter_reaches_the_patients_mailbox(tmp_path: Path, pki
     assert arrived.startswith(b"Return-Path: <a@chu.example>\r\nReceived: from mx.chu.example ([127.0.0.1])")
     assert arrived.count(b"Received:") == 2
     assert b"Message-ID: <" in arrived
+
+
+@pytest.mark.slow
+async def test_a_letter_is_signed_on_its_way_out_and_verified_on_its_way_in(tmp_path: Path, pki_world: Pki) -> None:
+    signatures = Signatures(Aside(patience_s=30), *pair())
+    try:
+        async with trio(tmp_path, pki_world, signatures) as house, doctor(house, pki_world) as talk:
+            for text in ("Bonjour", "x" * 70 + "\r\n" + "é" * 100_000 + "\r\n."):
+                octets = letter(PATIENT, text.replace("\r\n.", "\r\n.."))
+                assert (await send(talk, PATIENT, octets)).startswith("250")
+            arrived = await house.patient.until_letters(PATIENT, 2)
+            unknown = f"{STRANGER}@patient.example"
+            assert (await send(talk, unknown, letter(unknown))).startswith("250")
+            [report] = await house.chu.until_letters("a@chu.example", 1)
+    finally:
+        signatures.aside.close()
+    for octets in arrived:
+        assert b"mx.patient.example;\r\n\tdkim=pass header.d=chu.example header.s=s1\r\n" in octets
+        assert octets.index(b"Authentication-Results:") < octets.index(b"Received:") < octets.index(b"DKIM-Signature:")
+    assert b"DKIM-Signature" not in report, "what comes back is the letter as it was handed in"
+
+
+@pytest.mark.slow
+async def test_a_letter_in_chunks_that_requires_tls_arrives(tmp_path: Path, pki_world: Pki) -> None:
+    async with trio(tmp_path, pki_world) as house, doctor(house, pki_world) as talk:
+        octets = letter(PATIENT)
+        assert (await talk.say(b"MAIL FROM:<a@chu.example> REQUIRETLS")).startswith("250")
+        assert (await talk.say(f"RCPT TO:<{PATIENT}>".encode())).startswith("250")
+        await talk.send(b"BDAT 9\r\n" + octets[:9] + b"BDAT %d LAST\r\n" % (len(octets) - 9) + octets[9:])
+        assert [(await talk.reply())[:3] for _ in range(2)] == ["250", "250"]
+        [arrived] = await house.patient.until_letters(PATIENT, 1)
+    assert arrived.endswith(b"\r\n\r\nBonjour\r\n")
 
 
 @pytest.mark.slow

@@ -21,8 +21,11 @@ from mss.policy import rules
 from mss.policy.decision import Decision, accept, defer, reject
 from mss.services import receive
 from mss.services.receive import Hosted, Receipt, RecipientOutcome
+from mss.smtp import reply
+from mss.smtp.aside import Aside
 from mss.smtp.mx import MxDoor, MxHouse, _News
 from mss.smtp.readers import Readers
+from mss.smtp.signing import Verifier
 from mss.tls import TlsMaterial
 from tests.smtp.smtp_letters import trust_list
 from tests.smtp.smtp_store import Scripted
@@ -66,6 +69,7 @@ async def mx(
     trust: TrustList | None = None,
     limits: Limits | None = None,
     seen_by: TlsMaterial | None = None,
+    verifier: Verifier | None = None,
 ) -> AsyncIterator[Mx]:
     limits = limits or Limits()
     scripted = Scripted({receive.judge: judge, receive.accept: answer or receipt(YES), receive.note_refusal: None})
@@ -79,6 +83,7 @@ async def mx(
         limits=limits,
         clock=now,
         readers=Readers(limits),
+        verifier=verifier,
     )
     async with serving(MxDoor(made), material, limits=limits) as (_, port):
         yield Mx(scripted, made, port, listed)
@@ -137,6 +142,29 @@ async def test_a_foreign_return_path_is_taken_out(material: TlsMaterial, pki_wor
     assert octets.startswith(b"Return-Path: <>\r\n")
     assert b"evil" not in octets
     assert octets.endswith(LETTER + b"return-path: body\r\n")
+
+
+async def test_results_in_our_name_are_only_ours(material: TlsMaterial, pki_world: Pki) -> None:
+    """Nobody else's Authentication-Results bear our name, whether we verify or not (RFC 8601 §5)."""
+    forged = b"Authentication-Results: MX.patient.example; dkim=pass\r\n"
+    theirs = b"authentication-results : mx.chu.example; dkim=pass\r\n"
+    async with mx(material) as door, peer(door, pki_world) as talk:
+        await talk.letter(forged + theirs + LETTER)
+    octets = door.letters[0][3].octets
+    assert b"MX.patient.example" not in octets
+    assert octets.endswith(b"\r\n" + theirs + LETTER)
+
+
+async def test_results_stand_between_return_path_and_received(material: TlsMaterial, pki_world: Pki) -> None:
+    async def nothing(_name: str) -> list[bytes]:
+        return []
+
+    verifier = Verifier(nothing, Aside(patience_s=1), hostname="mx.patient.example", patience_s=1)
+    async with mx(material, verifier=verifier) as door, peer(door, pki_world) as talk:
+        await talk.letter(LETTER)
+    names = [line.split(b":")[0] for line in door.letters[0][3].octets.split(b"\r\n") if line[:1].isalpha()]
+    assert names[:3] == [b"Return-Path", b"Authentication-Results", b"Received"]
+    assert b"mx.patient.example;\r\n\tdkim=none\r\n" in door.letters[0][3].octets
 
 
 async def test_one_domain_of_several_of_a_peer(material: TlsMaterial, pki_world: Pki) -> None:
@@ -287,6 +315,49 @@ async def test_a_store_that_fails_is_temporary_and_keeps_nothing(
     async with mx(material, answer=failure) as door, peer(door, pki_world) as talk:
         assert await talk.letter(LETTER) == "451 4.3.0 Temporary fault on our side, try again later"
         assert (await talk.say(b"NOOP")).startswith("250")
+
+
+async def test_a_peer_and_a_sender_that_send_too_much_are_deferred(material: TlsMaterial, pki_world: Pki) -> None:
+    limits = Limits(peer_letters_per_minute_max=3, sender_letters_per_minute_max=2)
+    async with mx(material, limits=limits) as door, peer(door, pki_world) as talk:
+        said = [await talk.letter(LETTER) for _ in range(4)]
+        assert [one[:9] for one in said] == ["250 2.0.0"] * 2 + ["450 4.7.1"] * 2
+        assert said[-1].endswith("(sender.too-fast)")
+        assert (await talk.letter(LETTER, b"")).startswith("250")
+        assert (await talk.letter(LETTER, b"")).endswith("(peer.too-fast)")
+        async with peer(door, pki_world, "gip") as other:
+            assert (await other.letter(LETTER.replace(b"a@chu", b"a@gip"), b"a@gip.example")).startswith("250")
+    noted = [(args[1], args[2].rule.name) for args in door.scripted.called("note_refusal")]
+    assert noted == [("mail", "sender.too-fast"), ("mail", "peer.too-fast")], "once a minute for each peer and rule"
+
+
+async def test_a_peer_that_probes_learns_nothing_more(material: TlsMaterial, pki_world: Pki) -> None:
+    """Past the budget known and unknown recipients get the same answer."""
+
+    def judge(_hosted: object, _sender: object, recipient: Any, _size: object, _now: object) -> Any:
+        return (YES if recipient.local == "known" else reject(rules.PATIENT_UNKNOWN)), None
+
+    limits = Limits(unknown_recipients_per_hour_max=2)
+    async with mx(material, judge=judge, limits=limits) as door, peer(door, pki_world) as talk:
+        await talk.say(b"MAIL FROM:<a@chu.example>")
+        names = (b"known", b"x1", b"known2", b"x2", b"known")
+        said = [await talk.say(b"RCPT TO:<%b@patient.example>" % name) for name in names]
+        assert [one[:9] for one in said] == ["250 2.1.5", "550 5.1.1", "550 5.1.1", "450 4.7.1", "250 2.1.5"]
+        assert (await talk.say(b"RCPT TO:<KNOWN@Patient.example>")).startswith("250"), "it is accepted already"
+        await talk.say(b"RSET")
+        await talk.say(b"MAIL FROM:<a@chu.example>")
+        again = [await talk.say(b"RCPT TO:<%b@patient.example>" % name) for name in (b"known", b"x1")]
+        assert again[0] == again[1] == reply.of_decision(defer(rules.PEER_PROBING)).encode().decode().strip()
+    noted = [args[2].rule.name for args in door.scripted.called("note_refusal")]
+    assert noted == ["patient.unknown", "patient.unknown", "peer.probing"]
+
+
+async def test_a_letter_in_an_unfit_form_is_in_the_journal(material: TlsMaterial, pki_world: Pki) -> None:
+    async with mx(material) as door, peer(door, pki_world) as talk:
+        assert (await talk.letter(LETTER + b"x\n.\ny\r\n")).endswith("(letter.bare-line-end)")
+    [(actor, stage, decision, _)] = door.scripted.called("note_refusal")
+    assert (actor, stage, decision.rule) == ("peer:mx.chu.example", "data", rules.LETTER_BARE_LINE_END)
+    assert not door.letters
 
 
 async def test_a_letter_in_circles_is_refused(material: TlsMaterial, pki_world: Pki) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -38,10 +39,11 @@ TOP = (b"Return-Path: <>\r\n", b"Received: from a by b;\r\n\tThu, 1 Jan 2026 00:
     ],
 )
 def test_octets_are_prepared_and_a_parcel_opens_to_the_same(
-    wanted: Preparation, letter: bytes, expected: bytes
+    wanted: Preparation, letter: bytes, expected: bytes, tmp_path: Path
 ) -> None:
     here = readers.read(letter, wanted, Limits(), documents=True)
-    parcel = readers.read_aside(letter, wanted, Limits(), documents=True)
+    (tmp_path / "letter").write_bytes(letter)
+    parcel = readers.read_aside(str(tmp_path / "letter"), wanted, Limits(), documents=True)
     assert here.octets == expected
     assert parcel.opened(letter) == here
     assert parcel.reading.octets == b""
@@ -56,11 +58,11 @@ async def test_small_letters_are_read_here() -> None:
 @pytest.mark.slow
 async def test_a_process_that_stalls_is_ended_once_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Readers(replace(Limits(), index_in_process_max_octets=1))
-    monkeypatch.setattr(readers, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(made, "_patience_s", 0.0)
     with pytest.raises(Unavailable):
         await made.read(LETTER, Preparation(TOP), documents=False)
     assert made._pool is None
-    monkeypatch.setattr(readers, "_PATIENCE_S", 30)
+    monkeypatch.setattr(made, "_patience_s", 30)
     assert (await made.read(LETTER, Preparation(TOP), documents=False)).octets == b"".join(TOP) + LETTER
     made.close()
     made.close()

@@ -102,6 +102,7 @@ async def relaying(
     trust: Callable[[], TrustList | None] | None = None,
     look_up: Any = None,
     clock: Callable[[], datetime] = now,
+    sign: Any = None,
     **relay: Any,
 ) -> AsyncIterator[Running]:
     scripted = Scripted(
@@ -131,6 +132,7 @@ async def relaying(
         metrics=counts,
         worker="w1",
         jitter=lambda: 0.5,
+        sign=sign,
     )
     made = Relay(house)
     task = asyncio.create_task(made.run())
@@ -145,6 +147,21 @@ async def relaying(
 
 def to(number: int, domain: str = "patient.example", **changes: object) -> Delivery:
     return delivery(number, f"b{number}@{domain}", **changes)
+
+
+async def test_letters_are_signed_once_for_a_transaction_and_kept_as_they_were(
+    material: TlsMaterial, pki_world: Pki
+) -> None:
+    async def sign(octets: bytes) -> bytes:
+        return b"DKIM-Signature: made-up\r\n" + octets
+
+    door, queue = Recorder(), Queue([to(1), to(2), to(3, object_id=9)])
+    async with (
+        serving(door, material) as (_, port),
+        relaying(pki_world, queue, routes={"patient.example": f"127.0.0.1:{port}"}, sign=sign),
+    ):
+        await queue.until(3)
+    assert [octets for _, octets in door.letters] == [b"DKIM-Signature: made-up\r\n" + OCTETS] * 2
 
 
 async def test_due_letters_go_to_their_operator(material: TlsMaterial, pki_world: Pki) -> None:

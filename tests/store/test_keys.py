@@ -119,7 +119,7 @@ def test_a_master_key_is_for_its_owner_only(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_unavailable_and_may_be_deleted_again(tmp_path: Path) -> None:
     files = FileStore(tmp_path / "blobs")
-    name = files.put(b"octets")
+    name = files.put((b"oct", b"ets"))
     assert files.get(name, 2, 4) == b"te"
     assert (tmp_path / "blobs" / name[:2] / name).stat().st_mode & 0o777 == 0o600
     files.delete(name)

@@ -7,7 +7,7 @@ import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -280,7 +280,7 @@ def test_a_disk_that_refuses_a_file_is_unavailable(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Unavailable, match="No space left"):
-        FileStore(tmp_path / "blobs").put(b"octets")
+        FileStore(tmp_path / "blobs").put((b"octets",))
     assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
 
 
@@ -294,11 +294,11 @@ async def test_a_disk_that_refuses_the_second_file_leaves_not_the_first(
 
     put, calls = FileStore.put, []
 
-    def once(self: FileStore, octets: bytes) -> str:
+    def once(self: FileStore, pieces: Iterable[bytes]) -> str:
         calls.append(1)
         if len(calls) > 1:
             raise Unavailable("full")
-        return put(self, octets)
+        return put(self, pieces)
 
     def never(uow: Uow, two: Two) -> None:
         raise AssertionError
@@ -313,7 +313,7 @@ async def test_a_disk_that_refuses_the_second_file_leaves_not_the_first(
 async def test_the_sweep_takes_old_orphans_and_nothing_else(store: Store, config: Config) -> None:
     octets = Octets(os.urandom(INLINE_MAX + 1))
     object_id = await store.write(keep, ALICE, octets)
-    orphan = store._shared.files.put(b"orphan")
+    orphan = store._shared.files.put((b"orphan",))
     half = config.path(config.store.blobs_dir) / orphan[:2] / ".half.new"
     half.write_bytes(b"half")
     assert await store.sweep_files(3600) == 0

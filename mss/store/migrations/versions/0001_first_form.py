@@ -151,6 +151,7 @@ def upgrade() -> None:
         sa.Column("envid", sa.String(length=100), nullable=True),
         sa.Column("smtputf8", sa.Boolean(), nullable=False),
         sa.Column("eight_bit", sa.Boolean(), nullable=False),
+        sa.Column("require_tls", sa.Boolean(), nullable=False),
         sa.Column("delay_notified", sa.Boolean(), nullable=False),
         sa.Column("last_kind", sa.String(length=16), nullable=True),
         sa.Column("last_code", sa.Integer(), nullable=True),
