@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from demo.clients import Login, expect
 from mss import instance, pki
 from mss.clock import system_clock
-from mss.config import Config, load
+from mss.config import Config
 from mss.directory import trustlist
 from mss.directory.refresh import read_trust_list
 from mss.model.account import AccountKind, BoxState, Delegation, DelegationKind
@@ -29,6 +29,7 @@ from mss.model.party import BoxKind
 from mss.model.peer import DN, TrustList
 from mss.passwords import hash_password
 from mss.services import accounts
+from mss.settings import load
 from mss.store.store import Store
 
 T = TypeVar("T")

@@ -49,6 +49,7 @@ from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.sockets import Sockets, bind, bind_one
 from mss.store.store import Store, upgrade
 from mss.tls import TlsMaterial
+from mss.tokens.issuer import issuer_of
 from mss.upkeep import Upkeep
 from mss.watch import Watch
 from mss.web import serving
@@ -151,7 +152,7 @@ class Worker:
         self._watch = Watch(self._material, config, clock)
         self._refresher: Refresher | None = None
         self._trust = TrustHolder(self._store, config, clock)
-        self._sign_in = SignIn(self._store, clock, config.limits, self._metrics)
+        self._sign_in = SignIn(self._store, clock, config.limits, self._metrics, issuer_of(config, clock))
         self._readers = Readers(config.limits)
         self._spool = Spool(config.limits, config.path(config.store.blobs_dir).parent / "spool")
         self._signatures = Aside(patience_s=config.dkim.timeout_s)
@@ -223,13 +224,15 @@ class Worker:
             limits=config.limits,
             clock=clock,
             readers=self._readers,
+            metrics=self._metrics.smtp,
+            certificate=self._material.robots.shown,
         )
-        facing = lambda: self._material.client_facing  # noqa: E731  # The context itself is renewed in place.
+        context = lambda: self._material.mail_clients  # noqa: E731
         starttls = SubmissionDoor(house, Listener.SUBMISSION)
-        await self._serve_smtp(self._sockets.submission, starttls, facing, self._shares.submission)
+        await self._serve_smtp(self._sockets.submission, starttls, context, self._shares.submission)
         implicit = SubmissionDoor(house, Listener.SUBMISSIONS)
         shares = self._shares
-        await self._serve_smtp(self._sockets.submissions, implicit, facing, shares.submissions, implicit_tls=True)
+        await self._serve_smtp(self._sockets.submissions, implicit, context, shares.submissions, implicit_tls=True)
 
     async def _serve_smtp(
         self,
@@ -263,12 +266,13 @@ class Worker:
         served = await imap.serve(
             self._store,
             self._sign_in,
-            lambda: self._material.client_facing,
+            lambda: self._material.mail_clients,
             limits=self._config.limits,
             clock=self._clock,
             metrics=self._metrics.imap,
             starttls_sockets=self._sockets.imap,
             implicit_tls_sockets=self._sockets.imaps,
+            certificate=self._material.robots.shown,
             share=self._shares.imap,
         )
         self._running.ends.append(served.close)

@@ -21,9 +21,9 @@ from mss.model.peer import ListReading, TrustList
 from mss.revocation import Revocation, read_certificates
 from mss.tls import (
     certificate_expiry,
-    client_facing_context,
     dn_of,
     list_context,
+    mail_client_context,
     mx_client_context,
     mx_server_context,
 )
@@ -50,12 +50,15 @@ class Finding:
 def certificates(config: Config, now: datetime) -> Iterator[Finding]:
     """Look at our own certificates: the keys that belong to them, and when they end."""
     mx_server_context(config)
-    client_facing_context(config)
+    mail_client_context(config)
     yield Finding("certificate", "ok", f"{trustlist.written_dn(dn_of(_leaf(config)))}, its key matches")
     yield _expiry("certificate", config.path(config.tls.certificate_file), now)
     facing = config.tls.client_facing_certificate_file
     if facing is not None:
         yield _expiry("client-facing certificate", config.path(facing), now)
+    if config.tls.client_ca_file is not None and not config.tls.client_crl_files:
+        remedy = "set [tls] client_crl_files: nobody can say whether a robot's certificate was revoked"
+        yield Finding("robots' certificates", "warning", "no robot can sign in with one", remedy)
 
 
 def _leaf(config: Config) -> Any:

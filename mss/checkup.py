@@ -29,6 +29,7 @@ from mss.smtp.signing import KeyRing
 from mss.store import Store, Uow
 from mss.store.engine import fault_of
 from mss.store.keys import OPERATOR
+from mss.tokens.issuer import issuer_of
 
 DISK_WARNING_OCTETS: Final = 1024 * MIB
 DISK_WRONG_OCTETS: Final = 100 * MIB
@@ -47,6 +48,7 @@ def run(config: Config, clock: Clock = system_clock) -> tuple[Finding, ...]:
         ("domains", _domains),
         ("certificate", checkpeers.certificates),
         ("handshake", checkpeers.handshake),
+        ("tokens", _tokens),
         ("revocation lists", checkpeers.revocation),
         ("signatures", _signatures),
         ("trust list file", checkpeers.trust_list_file),
@@ -126,6 +128,22 @@ def _signatures(config: Config, now: datetime) -> Iterator[Finding]:
             yield Finding("signatures", "warning", f"no DKIM key of {domain} is in force today", remedy)
         else:
             yield Finding("signatures", "ok", f"letters from {domain} are signed with {key.selector}")
+
+
+# Tokens -----------------------------------------------------------------------------------------------------------
+
+
+def _tokens(config: Config, now: datetime) -> Iterator[Finding]:
+    """Ask the issuer of tokens for its keys, where there is one."""
+    issuer = issuer_of(config, lambda: now)
+    if issuer is None:
+        return
+    keys = asyncio.run(issuer.read_keys())
+    if keys:
+        yield Finding("tokens", "ok", f"{keys} keys of {config.tokens.issuer}")
+    else:
+        remedy = "check [tokens] issuer, jwks_url and ca_file, and whether it can be reached from here"
+        yield Finding("tokens", "warning", f"no keys can be had of {config.tokens.issuer}", remedy)
 
 
 # Store ------------------------------------------------------------------------------------------------------------

@@ -21,10 +21,12 @@ from mss.commands.mishaps import surprise
 from mss.commands.operator import operator_app
 from mss.commands.options import HERE, Addresses, ConfigFile, Limit, group, settings
 from mss.commands.queue import queue_app
+from mss.commands.signing import certificate_app, delegate_app, subject_app
 from mss.commands.words import Kind
-from mss.config import BASE_PORT, load
+from mss.config import BASE_PORT
 from mss.errors import Misconfigured, MssError, Unavailable
 from mss.model.account import BoxState, DelegationKind
+from mss.settings import load
 
 
 class _Careful(TyperGroup):
@@ -88,6 +90,9 @@ for _name, _sub in {
     "audit": audit_app,
 }.items():
     app.add_typer(_sub, name=_name)
+
+for _name, _sub in {"certificate": certificate_app, "subject": subject_app, "delegate": delegate_app}.items():
+    account_app.add_typer(_sub, name=_name)
 
 Box = Annotated[str, typer.Argument(metavar="BOX", help="The box's mail address.")]
 Login = Annotated[str, typer.Argument(metavar="LOGIN", help="Who signs in.")]

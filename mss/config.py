@@ -1,4 +1,4 @@
-"""Frozen settings and limits from one TOML file; an unknown key is an error that names its line.
+"""Frozen settings and limits, as nouns; `settings` reads them from one TOML file.
 
 Secrets are only given as files (`…_file`). Relative paths count from the TOML's own folder. Every field is
 explained in `config/mss.toml`; a test compares the two.
@@ -6,18 +6,11 @@ explained in `config/mss.toml`; a test compares the two.
 
 from __future__ import annotations
 
-import math
-import re
-import tomllib
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, Literal
-
-from mss.errors import Misconfigured
+from typing import Final, Literal
 
 # The first of the ports where a new operator listens.
 BASE_PORT: Final = 12500
@@ -77,6 +70,8 @@ class TlsConfig:
     ocsp_timeout_s: int = 5
     client_facing_certificate_file: Path | None = None
     client_facing_key_file: Path | None = None
+    client_ca_file: Path | None = None
+    client_crl_files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +89,31 @@ class ImapConfig:
 
     listen: tuple[str, ...] = ()
     imaps_listen: tuple[str, ...] = ()
+
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokensConfig:
+    """Signed tokens of one OpenID provider, for submission and IMAP; no `issuer`: not offered.
+
+    `claim` names the account: by its login, or (`account_by` "subject") by what `mss account subject` bound to it.
+    """
+
+    issuer: str = ""
+    jwks_url: str = ""
+    ca_file: Path | None = None
+    audiences: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+    algorithms: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256")
+    claim: str = "preferred_username"
+    account_by: Literal["login", "subject"] = "login"
+    single_use: bool = False
+    leeway_s: int = 30
+    refresh_s: int = 3600
+    keys_max_age_s: int = 86400
+    timeout_s: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +259,9 @@ class Limits:
     login_failures_per_source_max: int = 50
     login_waiting_max: int = 200
     argon2_threads: int = 2
+    token_max_octets: int = 8 * KIB
+    token_keys_max_octets: int = 512 * KIB
+    submission_recipients_per_hour_max: int = 2000
     zip_entries_max: int = 200
     zip_uncompressed_max_octets: int = 100 * MIB
     zip_ratio_max: int = 100
@@ -282,6 +305,7 @@ class Config:
     tls: TlsConfig = TlsConfig()
     smtp: SmtpConfig = SmtpConfig()
     imap: ImapConfig = ImapConfig()
+    tokens: TokensConfig = TokensConfig()
     webmail: WebmailConfig = WebmailConfig()
     ops: OpsConfig = OpsConfig()
     trust_list: TrustListConfig = TrustListConfig()
@@ -303,164 +327,3 @@ class Config:
         if not url.startswith(prefix) or url.startswith(prefix + "/"):
             return url
         return prefix + str((self.root / url.removeprefix(prefix)).resolve())
-
-
-def load(path: Path) -> Config:
-    """Read one TOML file; Misconfigured says which line to mend."""
-    try:
-        # Some editors begin a file with a byte order mark.
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise Misconfigured(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Misconfigured(f"{path} is not UTF-8 text: save it as UTF-8") from error
-    return parse(text, root=path.resolve().parent, name=str(path))
-
-
-def parse(text: str, *, root: Path, name: str = "mss.toml") -> Config:
-    """Read the TOML text; `root` is where relative paths count from."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Misconfigured(f"{name}: not TOML: {error}") from error
-    try:
-        if "root" in table:
-            raise _BadKeyError(("root",), "unknown key “root”")
-        config: Config = _build(Config, {**table, "root": root}, ())
-    except _BadKeyError as bad:
-        line = _line_of(text, bad.path)
-        raise Misconfigured(f"{name}, line {line}: {bad.reason}") from bad
-    _check(config, name)
-    return config
-
-
-# Where a value stands: keys, and numbers (from 0) inside lists.
-_Path = tuple[str | int, ...]
-
-
-class _BadKeyError(Exception):
-    def __init__(self, path: _Path, reason: str) -> None:
-        super().__init__(reason)
-        self.path, self.reason = path, reason
-
-
-def _bad(path: _Path, must: str) -> _BadKeyError:
-    return _BadKeyError(path, f"“{_dotted(path)}” {must}")
-
-
-def _dotted(path: _Path) -> str:
-    return ".".join(part for part in path if isinstance(part, str))
-
-
-def _build(cls: type[Any], table: Mapping[str, Any], path: _Path) -> Any:
-    hints = typing.get_type_hints(cls)
-    known = {f.name: f for f in fields(cls)}
-    for key in table:
-        if key not in known:
-            raise _BadKeyError((*path, key), f"unknown key “{_dotted((*path, key))}”")
-    for key, spec in known.items():
-        if key not in table and spec.default is MISSING and spec.default_factory is MISSING:
-            raise _BadKeyError(path, f"“{_dotted((*path, key))}” is missing")
-    return cls(**{key: _convert(hints[key], value, (*path, key)) for key, value in table.items()})
-
-
-def _convert(hint: Any, value: Any, path: _Path) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return _convert(next(a for a in args if a is not type(None)), value, path)
-    if is_dataclass(hint):
-        return _build(typing.cast(type[Any], hint), _expect(dict, value, path), path)
-    if origin is tuple:
-        return tuple(_convert(args[0], item, (*path, n)) for n, item in enumerate(_expect(list, value, path)))
-    if origin is Literal:
-        if value not in args:
-            raise _bad(path, f"must be one of {', '.join(map(repr, args))}")
-        return value
-    if origin is not None:  # Mapping[str, str]
-        return {key: _expect(args[1], item, (*path, key)) for key, item in _expect(dict, value, path).items()}
-    if hint is date:
-        if type(value) is not date:  # A moment is a date to Python, and another thing to us.
-            raise _bad(path, "must be a day, such as 2027-01-31")
-        return value
-    if hint is Path:
-        return value if isinstance(value, Path) else Path(_expect(str, value, path))
-    return _number(hint, value, path) if hint in (int, float) else _expect(hint, value, path)
-
-
-_KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "a table"}
-
-# Zero of these means "none" or "at once"; of any other number it would stop the house or make it spin.
-_MAY_BE_ZERO = frozenset({"crl_grace_s", "delay_notice_s", "inline_max_octets", "shrink_max_share"})
-
-
-def _expect(kind: type[Any], value: Any, path: _Path) -> Any:
-    if not isinstance(value, kind):
-        raise _bad(path, f"must be {_KINDS[kind]}")
-    return value
-
-
-def _number(kind: type[Any], value: Any, path: _Path) -> int | float:
-    whole = kind is int
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not math.isfinite(value):
-        raise _bad(path, "must be a whole number" if whole else "must be a number")
-    if value < 0:
-        raise _bad(path, "must not be negative")
-    if value == 0 and not _MAY_BE_ZERO & set(path):
-        raise _bad(path, "must be at least 1" if whole else "must be above 0")
-    return value if whole else float(value)
-
-
-_TABLE = re.compile(r"\s*(\[\[?)([^\]]+)\]\]?\s*(?:#.*)?$")
-_KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
-_KEY_PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
-
-
-def _line_of(text: str, path: _Path) -> int:
-    """Return the line (from 1) of the key, or of what holds it: the nearest key or table above it, else 1."""
-    table: _Path = ()
-    lists: dict[_Path, int] = {}
-    best, depth = 1, 0
-    for number, line in enumerate(text.splitlines(), 1):
-        here = table
-        if header := _TABLE.match(line):
-            here = table = _keys(header.group(2))
-            if header.group(1) == "[[":
-                lists[here] = lists.get(here, -1) + 1
-                here = table = (*here, lists[here])
-        elif key := _KEY.match(line):
-            here = (*table, *_keys(key.group(1)))
-        shared = min(len(here), len(path))
-        if shared > depth and here[:shared] == path[:shared]:
-            best, depth = number, shared
-    return best
-
-
-def _keys(dotted: str) -> _Path:
-    return tuple(part.strip("\"'") for part in _KEY_PART.findall(dotted))
-
-
-_SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?\Z")
-
-
-def _check(config: Config, name: str) -> None:
-    if not config.domains:
-        raise Misconfigured(f"{name}: no [[domains]]: say which domains this operator hosts")
-    seen = [domain.name.lower() for domain in config.domains]
-    for domain in sorted(set(seen)):
-        if seen.count(domain) > 1:
-            raise Misconfigured(f"{name}: the domain {domain} stands twice")
-    for key in config.dkim.keys:
-        if key.domain.lower() not in seen:
-            raise Misconfigured(f"{name}: [[dkim.keys]] names {key.domain}, which is no domain of [[domains]]")
-        if not _SELECTOR.match(key.selector):
-            raise Misconfigured(f"{name}: “{key.selector}” can be no DKIM selector: letters, digits, hyphens and dots")
-        if key.since and key.until and key.since >= key.until:
-            raise Misconfigured(f"{name}: the DKIM key {key.selector} of {key.domain} ends before it begins")
-    listed = config.trust_list
-    if listed.url and not listed.url.startswith("https://"):
-        raise Misconfigured(f"{name}: “trust_list.url” must begin with https://: the list says who may enter")
-    if listed.url and listed.file is not None:
-        raise Misconfigured(f"{name}: [trust_list] names a file and a url: keep one")
-    for url in config.tls.crl_urls:
-        if not url.startswith(("http://", "https://")):
-            raise Misconfigured(f"{name}: “tls.crl_urls”: {url[:100]} is neither http:// nor https://")

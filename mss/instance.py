@@ -20,13 +20,14 @@ from typing import Final
 
 from mss import pki
 from mss.clock import Clock, system_clock
-from mss.config import BASE_PORT, Config, load
+from mss.config import BASE_PORT, Config
 from mss.directory import trustlist
 from mss.errors import Malformed, Misconfigured
 from mss.model.address import Address, Domain, parse_domain
 from mss.model.peer import DN, TrustList
 from mss.revocation import read_certificates
 from mss.services import operators
+from mss.settings import load
 from mss.store import Store
 from mss.store.store import create
 from mss.tls import TlsMaterial, dn_of

@@ -1,4 +1,4 @@
-"""One way to sign in for every door: password against the store, in a few threads, slower after failures.
+"""One way to sign in for every door: by password, in a few threads and slower after failures; by certificate; by token.
 
 The store keeps the failures of each login by network (`policy.backoff` says who waits for them); this process keeps
 those of each network in memory, so that guessing one password on many logins is slowed down too. Refusals tell nobody
@@ -20,20 +20,30 @@ from math import ceil
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from mss import passwords
+from mss.clock import from_us
+from mss.errors import Unavailable
 from mss.model.account import Account, AccountKind
 from mss.policy.access import MAY_USE, Door
 from mss.policy.backoff import network_of
-from mss.services import accounts
+from mss.services import accounts, proofs
 from mss.services.accounts import Try
+from mss.services.proofs import NotProven, Proof, TokenName
+from mss.tokens import sasl
+from mss.tokens.verify import Fault, Token
 
 if TYPE_CHECKING:
     from mss.clock import Clock
     from mss.config import Limits
+    from mss.model.peer import ClientCertificate
     from mss.model.secret import Secret
     from mss.store import Store
+    from mss.tokens.issuer import Issuer
+    from mss.tokens.sasl import Bearer
 
 EVERY_KIND = frozenset(AccountKind)
 MAIL_CLIENTS = MAY_USE[Door.IMAP]
+ROBOTS = frozenset({AccountKind.APPLICATION})
+EXTERNAL = "EXTERNAL"
 LOGIN_MAX_CHARACTERS = 320
 SOURCES_MAX = 10_000
 
@@ -47,6 +57,7 @@ class Reason(StrEnum):
     BAD_CREDENTIALS = "bad-credentials"
     LOCKED = "locked"
     BUSY = "busy"
+    UNAVAILABLE = "unavailable"
     WRONG_DOOR = "wrong-door"
 
 
@@ -60,7 +71,7 @@ class Refused:
     @property
     def temporary(self) -> bool:
         """Whether the same words may be right later: SMTP says 454 then, IMAP UNAVAILABLE, the webmail 429."""
-        return self.reason in (Reason.LOCKED, Reason.BUSY)
+        return self.reason in (Reason.LOCKED, Reason.BUSY, Reason.UNAVAILABLE)
 
 
 class SignInMetrics(Protocol):
@@ -78,8 +89,15 @@ class _Uncounted:
 class SignIn:
     """The bounded place where passwords are compared; one per process."""
 
-    def __init__(self, store: Store, clock: Clock, limits: Limits, metrics: SignInMetrics | None = None) -> None:
-        self._store, self._clock, self._limits = store, clock, limits
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        limits: Limits,
+        metrics: SignInMetrics | None = None,
+        issuer: Issuer | None = None,
+    ) -> None:
+        self._store, self._clock, self._limits, self._issuer = store, clock, limits, issuer
         self._metrics = metrics or _Uncounted()
         self._threads = ThreadPoolExecutor(limits.argon2_threads, thread_name_prefix="argon2")
         self._slots = asyncio.Semaphore(limits.argon2_threads)
@@ -126,6 +144,85 @@ class SignIn:
         outcome = await self._guarded(account.login, mechanism, source, compare, final=True, code=True)
         self._metrics.signed_in(mechanism, outcome.reason.value if isinstance(outcome, Refused) else "ok")
         return outcome if isinstance(outcome, Refused) else None
+
+    def mechanisms(self, shown: ClientCertificate | None) -> tuple[str, ...]:
+        """Return the SASL mechanisms beside passwords that can work in a session; `shown` is what its client showed."""
+        return (*((EXTERNAL,) if shown else ()), *(sasl.MECHANISMS if self._issuer else ()))
+
+    def challenge(self, mechanism: str) -> bytes:
+        """Return what a client whose token was refused is told before the refusal; nothing for other mechanisms."""
+        known = self._issuer is not None and mechanism in sasl.MECHANISMS
+        return sasl.failure(mechanism, self._issuer.discovery) if known and self._issuer else b""
+
+    async def bearer(
+        self, given: Bearer, mechanism: str, source: str, shown: ClientCertificate | None = None
+    ) -> Account | Refused:
+        """Return the account that a token means, or why nobody is signed in; whom it may act as is the door's."""
+        proof = Proof(mechanism, source, MAIL_CLIENTS)
+        outcome = await self._proven(proof, partial(self._by_token, given, proof, shown))
+        return self._counted(mechanism, outcome)
+
+    async def certificate(
+        self, shown: ClientCertificate | None, acting_as: str, mechanism: str, source: str
+    ) -> Account | Refused:
+        """Return the robot's account that a client's certificate is bound to, or why nobody is signed in."""
+        proof = Proof(mechanism, source, ROBOTS)
+        outcome = await self._proven(proof, partial(self._by_certificate, shown, acting_as, proof))
+        return self._counted(mechanism, outcome)
+
+    def _counted(self, mechanism: str, outcome: Account | str | Refused) -> Account | Refused:
+        """Count an outcome under its own reason; the client learns less."""
+        if isinstance(outcome, Account):
+            self._metrics.signed_in(mechanism, "ok")
+            return outcome
+        self._metrics.signed_in(mechanism, outcome.reason.value if isinstance(outcome, Refused) else outcome)
+        if isinstance(outcome, Refused):
+            return outcome
+        return Refused(Reason.WRONG_DOOR if outcome == NotProven.WRONG_DOOR else Reason.BAD_CREDENTIALS)
+
+    async def _proven(
+        self, proof: Proof, judge: Callable[[], Awaitable[Account | NotProven | Fault | Refused]]
+    ) -> Account | str | Refused:
+        """Judge a proof that is no password: failures slow its source down, and lock nobody's account."""
+        if wait_s := self._sources.wait_s(proof.source, self._clock()):
+            return Refused(Reason.LOCKED, wait_s)
+        outcome = await judge()
+        if isinstance(outcome, Account | Refused):
+            return outcome
+        self._sources.failed(proof.source, self._clock())
+        return outcome.value
+
+    async def _by_token(
+        self, given: Bearer, proof: Proof, shown: ClientCertificate | None
+    ) -> Account | NotProven | Fault | Refused:
+        if self._issuer is None:
+            return Refused(Reason.BAD_CREDENTIALS)
+        try:
+            token = await self._issuer.judge(given.token.octets, shown.thumbprint if shown else "")
+        except Unavailable:
+            return Refused(Reason.UNAVAILABLE)
+        if isinstance(token, Fault):
+            await self._store.write(proofs.note_attempt, None, token.value, proof, self._clock())
+            return token
+        return await self._store.write(proofs.sign_in_by_token, self._name(token), proof, self._clock())
+
+    def _name(self, token: Token) -> TokenName:
+        assert self._issuer is not None
+        config = self._issuer.config
+        expires_at = from_us(int(token.expires_at * 1_000_000))
+        by_subject = config.account_by == "subject"
+        return TokenName(config.issuer, token.subject, by_subject, token.mark, expires_at, config.single_use)
+
+    async def _by_certificate(
+        self, shown: ClientCertificate | None, acting_as: str, proof: Proof
+    ) -> Account | NotProven | Refused:
+        if shown is not None and shown.revocation in ("stale", "unknown"):
+            return Refused(Reason.UNAVAILABLE)
+        if shown is None or shown.revocation != "good":
+            reason = "certificate-revoked" if shown else "no-certificate"
+            await self._store.write(proofs.note_attempt, None, reason, proof, self._clock())
+            return NotProven.NOBODY
+        return await self._store.write(proofs.sign_in_by_certificate, shown, acting_as, proof, self._clock())
 
     async def hash(self, password: Secret) -> str:
         """Return the hash of a new password, computed off the loop."""

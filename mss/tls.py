@@ -25,13 +25,14 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-from mss import crl, ocsp
+from mss import crl, ocsp, robots
 from mss.config import Config
 from mss.errors import Malformed, Misconfigured, MssError, Unavailable
 from mss.log import get_logger
 from mss.model.address import Domain
-from mss.model.peer import DN, Peer, TrustList
+from mss.model.peer import Peer, TrustList
 from mss.revocation import Revocation, points_of, read_certificates
+from mss.robots import dn_of as dn_of
 
 # The four suites of ECO.1.1.3, and no other, for TLS 1.2; TLS 1.3 brings its own.
 _TLS12_SUITES = (
@@ -63,8 +64,13 @@ def mx_server_context(config: Config) -> ssl.SSLContext:
 
 
 def client_facing_context(config: Config) -> ssl.SSLContext:
-    """Return the context of submission, IMAP and webmail: no client certificate is asked for."""
+    """Return the context of the webmail: no client certificate is asked for."""
     return _own(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *_client_facing_files(config))
+
+
+def mail_client_context(config: Config) -> ssl.SSLContext:
+    """Return the context of submission and IMAP: robots may show a certificate, if the settings say whose."""
+    return robots.ask(client_facing_context(config), config)
 
 
 def mx_client_context(config: Config) -> OutgoingContext:
@@ -260,11 +266,6 @@ def peer_of(
     return Peer(subject, common_name, serial, ip, verdict, der, hashlib.sha256(der).digest(), responder)
 
 
-def dn_of(certificate: x509.Certificate) -> DN:
-    """Return a certificate's subject as a comparable name."""
-    return DN.of([(attribute.oid.dotted_string, str(attribute.value)) for attribute in certificate.subject])
-
-
 def pin(peer: Peer, domain: Domain, trust_list: TrustList) -> str | None:
     """Return why a letter for the domain must not be given to this peer (a rule's name), or None when it may."""
     if peer.subject not in trust_list.subjects_of(domain):
@@ -283,13 +284,16 @@ def certificate_expiry(path: Path) -> datetime:
 class TlsMaterial:
     """All contexts and lists of an operator, read again when their files change.
 
-    Doors take `mx_server` and `mx_client` anew for each connection: a reload replaces them. `client_facing` is one
-    object for the operator's life, which listening sockets may hold: a reload gives it the new certificate.
+    Doors take `mx_server`, `mx_client` and `mail_clients` anew for each connection: a reload replaces them.
+    `client_facing` is one object for the operator's life, which listening sockets may hold: a reload gives it the new
+    certificate.
     """
 
     def __init__(self, config: Config, count: Callable[[str], None] = lambda _: None) -> None:
         """Read everything; Misconfigured says which file to mend. `count` is told what responders said."""
         self._config = config
+        self.robots = robots.Robots(config)
+        """What robots of ours sign in with."""
         self._stamps = self._stamp()
         self._revocation, problems = self._load_revocation(None, [])
         if problems:
@@ -307,7 +311,8 @@ class TlsMaterial:
         bounds = ocsp.Bounds(tls.ocsp_timeout_s, limits.ocsp_max_octets, limits.ocsp_cached_max)
         self._responders = ocsp.Responders(bounds, count)
         self.client_facing = client_facing_context(config)
-        """The context of submission, IMAP and webmail."""
+        """The context of the webmail: browsers are not asked for certificates."""
+        self._mail_clients = mail_client_context(config)
 
     @property
     def mx_server(self) -> ssl.SSLContext:
@@ -318,6 +323,11 @@ class TlsMaterial:
     def mx_client(self) -> OutgoingContext:
         """The relay's context."""
         return self._mx_client
+
+    @property
+    def mail_clients(self) -> ssl.SSLContext:
+        """The context of submission and IMAP."""
+        return self._mail_clients
 
     @property
     def revocation(self) -> Revocation:
@@ -421,7 +431,7 @@ class TlsMaterial:
             return None
         self._stamps = stamps
         problems: list[str] = []
-        for part in (self._reload_revocation, self._reload_mx, self._reload_client_facing):
+        for part in (self._reload_revocation, self._reload_mx, self._reload_client_facing, self._reload_mail):
             try:
                 problems += part()
             except Misconfigured as error:
@@ -442,6 +452,11 @@ class TlsMaterial:
         _replace_pair(self.client_facing, *_client_facing_files(self._config))
         return []
 
+    def _reload_mail(self) -> list[str]:
+        problems = self.robots.reload()
+        self._mail_clients = mail_client_context(self._config)
+        return problems
+
     def _load_revocation(self, kept: Revocation | None, fetched: list[Path]) -> tuple[Revocation, list[str]]:
         config, tls = self._config, self._config.tls
         return Revocation.load(
@@ -457,7 +472,7 @@ class TlsMaterial:
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
         tls = self._config.tls
         paths = {*_own_files(self._config), *_client_facing_files(self._config), *self._fetched()}
-        paths |= {self._config.path(path) for path in (tls.ca_file, *tls.crl_files)}
+        paths |= {self._config.path(path) for path in (tls.ca_file, *tls.crl_files)} | self.robots.files
         return tuple(_stamp_of(path) for path in sorted(paths))
 
 

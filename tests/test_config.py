@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mss import config
-from mss.config import Config, DkimKeyConfig, DomainConfig, Limits, load, parse
+from mss import config, settings
+from mss.config import Config, DkimKeyConfig, DomainConfig, Limits
 from mss.errors import Misconfigured
+from mss.settings import load, parse
 
 MINIMAL = """
 [operator]
@@ -172,7 +173,7 @@ def test_what_is_missing_or_twice_is_said(text: str, reason: str) -> None:
     assert str(caught.value).startswith(reason)
 
 
-@pytest.mark.parametrize("name", sorted(config._MAY_BE_ZERO))
+@pytest.mark.parametrize("name", sorted(settings._MAY_BE_ZERO))
 def test_zero_means_none_where_that_makes_sense(name: str) -> None:
     owner = next(spec for spec in dataclasses.fields(Config) for one in _fields(spec.name) if one.name == name)
     made = _parse(f"[{owner.name}]\n{name} = 0\n")
@@ -216,6 +217,20 @@ def test_load_says_what_is_wrong_with_the_file(tmp_path: Path) -> None:
         load(binary)
     with pytest.raises(Misconfigured, match="cannot read"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        ('issuer = "https://id.example"', "say whom a token must be made for"),
+        ('issuer = "https://id.example"\naudiences = ["mss"]\nalgorithms = []', "algorithms is empty"),
+        ('issuer = "https://id.example"\naudiences = ["mss"]\nalgorithms = ["none"]', "must be one of"),
+        ('issuer = "https://id.example"\naudiences = ["mss"]\nalgorithms = ["HS256"]', "must be one of"),
+    ],
+)
+def test_tokens_that_anybody_could_make_are_not_configured(tokens: str, said: str) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        parse(f"{MINIMAL}\n[tokens]\n{tokens}\n", root=Path())
 
 
 @given(st.text())
@@ -287,7 +302,7 @@ def test_the_explained_configuration_holds_the_defaults_and_nothing_else() -> No
 def test_what_is_unset_there_is_valid_once_set() -> None:
     text = EXPLAINED.read_text(encoding="utf-8")
     unset = re.findall(r"^# ((?:[\w]+|\"[\w.]+\") = .*)$", text, re.MULTILINE)
-    assert len(unset) == 10
+    assert len(unset) == 12
     made = parse(re.sub(r"^# ((?:[\w]+|\"[\w.]+\") = )", r"\1", text, flags=re.MULTILINE), root=Path())
     assert made.relay.routes == {"region.mssante.test": "127.0.0.1:2525"}
     assert made.policy.habilitations_file == Path("habilitations.csv")

@@ -25,6 +25,7 @@ from mss.errors import Malformed, Misconfigured
 from mss.model.address import Domain
 from mss.model.peer import DN, Peer, TrustList
 from mss.revocation import Revocation
+from mss.robots import fingerprint_of
 from tests.certs.world import HOSPITAL, HOUR, NOW, REGION, World, handshake, leaf_der, make_world, revocation_of
 
 
@@ -106,7 +107,61 @@ def test_the_client_facing_certificate_may_be_another(world: World) -> None:
     assert ends.client.getpeercert(binary_form=True) == leaf_der(world.root / "gip" / "operator.pem")
 
 
-MAKERS = [tls.mx_server_context, tls.client_facing_context]
+# Robots
+
+
+def for_robots(world: World, **changes: Any) -> Config:
+    """Return an operator whose robots' certificates come from the foreign authority."""
+    foreign = world.foreign
+    return world.config("chu", client_ca_file=foreign.ca_file, client_crl_files=(foreign.crl_file,), **changes)
+
+
+def client_of(world: World, name: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(world.authority.ca_file))
+    if name:
+        context.load_cert_chain(world.root / name / "operator.pem", world.root / name / "operator.key")
+    return context
+
+
+def test_robots_may_show_a_certificate_and_others_need_none(world: World) -> None:
+    config = for_robots(world)
+    material = tls.TlsMaterial(config)
+    robot = handshake(material.mail_clients, client_of(world, "rogue")).server
+    leaf = x509.load_der_x509_certificate(leaf_der(world.root / "rogue" / "operator.pem"))
+    shown = material.robots.shown(robot, NOW)
+    assert shown is not None
+    assert (shown.subject, shown.fingerprint) == (DN.of(HOSPITAL), fingerprint_of(leaf))
+    assert shown.revocation == "good"
+    assert material.robots.shown(handshake(material.mail_clients, client_of(world, "")).server, NOW) is None
+    assert material.robots.shown(None, NOW) is None
+
+
+@pytest.mark.parametrize("name", ["gip", "expired"])
+def test_certificates_of_other_authorities_end_the_handshake(world: World, name: str) -> None:
+    with pytest.raises(ssl.SSLError):
+        handshake(tls.mail_client_context(for_robots(world)), client_of(world, name))
+
+
+def test_browsers_are_not_asked_for_certificates_where_robots_are(world: World) -> None:
+    material = tls.TlsMaterial(for_robots(world))
+    assert material.client_facing.verify_mode is ssl.CERT_NONE
+    assert material.mail_clients.verify_mode is ssl.CERT_OPTIONAL
+
+
+def test_without_an_authority_for_robots_nobody_is_asked(world: World) -> None:
+    material = tls.TlsMaterial(world.config("chu"))
+    assert material.mail_clients.verify_mode is ssl.CERT_NONE
+    assert material.robots.shown(handshake(material.mail_clients, client_of(world, "gip")).server, NOW) is None
+
+
+def test_a_robot_s_certificate_may_end_while_its_session_is_resumed(world: World) -> None:
+    material = tls.TlsMaterial(for_robots(world))
+    robot = handshake(material.mail_clients, client_of(world, "rogue")).server
+    with pytest.raises(Malformed):
+        material.robots.shown(robot, NOW + timedelta(days=4000))
+
+
+MAKERS = [tls.mx_server_context, tls.client_facing_context, tls.mail_client_context]
 
 
 def tls12_client(world: World, suites: str) -> ssl.SSLContext:

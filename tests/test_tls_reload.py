@@ -57,6 +57,26 @@ def test_a_renewed_certificate_is_shown_without_restart(world: World) -> None:
     assert ends.client.getpeercert(binary_form=True) == renewed
 
 
+def test_robots_authorities_and_lists_take_effect_without_restart(world: World) -> None:
+    own = world.root / "robots.pem"
+    own.write_bytes(world.foreign.ca_file.read_bytes())
+    material = TlsMaterial(world.config("chu", client_ca_file=own, client_crl_files=(world.foreign.crl_file,)))
+    robot = ssl.create_default_context(cafile=str(world.authority.ca_file))
+    robot.load_cert_chain(world.root / "rogue" / "operator.pem", world.root / "rogue" / "operator.key")
+    end = handshake(material.mail_clients, robot).server
+    pki.revoke(world.foreign, world.root / "rogue" / "operator.pem", now=NOW)
+    assert material.reload() == []
+    shown = material.robots.shown(end, NOW)
+    assert shown is not None
+    assert shown.revocation == "revoked"
+    own.write_bytes(world.authority.ca_file.read_bytes())
+    touch_later(own)
+    # The list that is left belongs to no authority any more.
+    assert material.reload() == ["a revocation list is signed by no authority of ca_file"]
+    with pytest.raises(ssl.SSLError):
+        handshake(material.mail_clients, robot)
+
+
 def test_a_bad_renewal_keeps_what_worked_and_lets_the_new_list_in(world: World) -> None:
     material = TlsMaterial(world.config("chu"))
     shown = leaf_der(world.root / "chu" / "operator.pem")

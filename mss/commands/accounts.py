@@ -151,12 +151,17 @@ def _box(uow: Uow, address: Address, now: datetime) -> Box:
     return box
 
 
-def grant(config: Config, clock: Clock, login: str, box: str, kind: DelegationKind) -> Box:
+def grant(
+    config: Config, clock: Clock, login: str, box: str, kind: DelegationKind, ends_at: datetime | None = None
+) -> Box:
     """Let an account act for a box; returns the box."""
-    return write(config, partial(_grant, login=login, address=address_of(box, "the box"), kind=kind, now=clock()))
+    address = address_of(box, "the box")
+    return write(config, partial(_grant, login=login, address=address, kind=kind, ends_at=ends_at, now=clock()))
 
 
-def _grant(uow: Uow, *, login: str, address: Address, kind: DelegationKind, now: datetime) -> Box:
+def _grant(
+    uow: Uow, *, login: str, address: Address, kind: DelegationKind, ends_at: datetime | None, now: datetime
+) -> Box:
     account = uow.accounts.by_login(login)
     if account is None:
         raise Malformed("there is no such login: `mss account list` shows them")
@@ -166,7 +171,11 @@ def _grant(uow: Uow, *, login: str, address: Address, kind: DelegationKind, now:
         raise Malformed(f"a {account.kind} account cannot act for a {box.kind} box")
     if patient is (kind is DelegationKind.MEMBER):
         raise Malformed(f"“{kind}” is not for {account.kind} accounts: see mss account grant --help")
-    accounts.delegate(uow, Delegation(account.id, box.id, kind), actor(), now)
+    if DelegationKind.OWNER in {one.kind for one in uow.accounts.delegations_to(account.id, box.id)}:
+        raise Malformed("this account owns the box: it may do more already")
+    if ends_at is not None and ends_at <= now:
+        raise Malformed("that day is over")
+    accounts.delegate(uow, Delegation(account.id, box.id, kind, ends_at), actor(), now)
     return box
 
 

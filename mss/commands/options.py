@@ -7,7 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from mss.config import Config, load
+from mss.config import Config
+from mss.settings import load
 
 ConfigFile = Annotated[
     Path, typer.Option("-c", "--config", envvar="MSS_CONFIG", help="The operator's settings.", show_default="mss.toml")

@@ -12,3 +12,11 @@ class Kind(StrEnum):
     ORG = "org"
     APP = "app"
     PATIENT = "patient"
+
+
+class By(StrEnum):
+    """What of a certificate has to fit."""
+
+    SUBJECT = "subject"
+    FINGERPRINT = "fingerprint"
+    BOTH = "both"

@@ -7,6 +7,7 @@ a static word of ours becomes "other".
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -18,6 +19,9 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,30}(?:\.[a-z][a-z0-9-]{0,30})?\Z", re.ASCII)
+# The numbers that declared software has: letters, then digits. A matricule begins with a digit.
+_NUMBER = re.compile(r"[A-Za-z]{2,8}-?[0-9]{1,10}\Z", re.ASCII)
+_NUMBERS_MAX: Final = 200
 _FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SLOW: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _LETTER: Final = (2**10, 2**12, 2**14, 2**16, 2**18, 2**20, 2**22, 2**23, 2**24, 25 * 2**20)
@@ -81,6 +85,25 @@ class SmtpCounts:
         self._delivery = Histogram(
             "mss_delivery_seconds", "Time of one try.", ("outcome",), buckets=_SLOW, registry=registry
         )
+
+        self._conformity = Counter(
+            "mss_submission_conformity", "Submitted letters by check and result.", ("check", "result"),
+            registry=registry,
+        )  # fmt: skip
+        self._software = Counter(
+            "mss_submission_software", "Submitted letters by the software's number (X-MSS-NIL).", ("number",),
+            registry=registry,
+        )  # fmt: skip
+        self._numbers: set[str] = set()
+
+    def conformity(self, software: str, results: Mapping[str, str]) -> None:
+        """A submitted letter was accepted. Only so many numbers get a series of their own: senders choose them."""
+        number = software.upper() if _NUMBER.match(software) else OTHER if software else "none"
+        if number not in self._numbers and len(self._numbers) < _NUMBERS_MAX:
+            self._numbers.add(number)
+        self._software.labels(number if number in self._numbers else OTHER).inc()
+        for check, result in results.items():
+            self._conformity.labels(word(check), word(result)).inc()
 
     def session_opened(self, listener: str) -> None:
         """A connection was taken."""

@@ -98,9 +98,9 @@ _BASE: Final = ("IMAP4rev1", "LITERAL-", "SASL-IR", "ID", "ENABLE")
 _LOGGED_IN: Final = ("IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "UIDPLUS", "MOVE", "CONDSTORE", "SPECIAL-USE")
 
 
-def capabilities(state: State, *, tls: bool, append_limit_octets: int) -> str:
+def capabilities(state: State, *, tls: bool, append_limit_octets: int, mechanisms: tuple[str, ...] = ("PLAIN",)) -> str:
     """Return what is announced in a state: only what wholly works."""
     if state is State.NOT_AUTHENTICATED:
-        login = ("AUTH=PLAIN",) if tls else ("STARTTLS", "LOGINDISABLED")
+        login = tuple(f"AUTH={name}" for name in mechanisms) if tls else ("STARTTLS", "LOGINDISABLED")
         return " ".join((*_BASE, *login))
     return " ".join((*_BASE, *_LOGGED_IN, f"APPENDLIMIT={append_limit_octets}"))

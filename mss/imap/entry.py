@@ -1,13 +1,15 @@
-"""Handlers before and at login: TLS, LOGIN, AUTHENTICATE PLAIN (RFC 4616, RFC 4959), and what any state may ask.
+"""Handlers before and at login: TLS, LOGIN, AUTHENTICATE (RFC 4616, 4422, 7628, 4959), and what any state may ask.
 
-Passwords are compared by `mss.signin`. Patient accounts have no IMAP: they are web only.
+Passwords, certificates and tokens are judged by `mss.signin`. Patient accounts have no IMAP: they are web only.
 """
 
 from __future__ import annotations
 
 import binascii
+from base64 import b64encode
 from typing import Final
 
+from mss.errors import Malformed
 from mss.imap import commands as c
 from mss.imap import responses, units
 from mss.imap.connection import State
@@ -16,11 +18,13 @@ from mss.imap.stream import Gone
 from mss.imap.wire import Frame, GoAhead, Refused, WireLimits
 from mss.model.account import Account
 from mss.model.secret import Secret
-from mss.signin import MAIL_CLIENTS, Reason
+from mss.signin import EXTERNAL, MAIL_CLIENTS, Reason
 from mss.signin import Refused as SignInRefused
+from mss.tokens import sasl
 
 _FAILED: Final = Answer("NO", "Wrong user name or password", "AUTHENTICATIONFAILED")
 _NOT_BASE64: Final = Answer("BAD", "The response is not base64")
+_NOT_A_RESPONSE: Final = Answer("BAD", "Not a response of this mechanism")
 _WEB_ONLY: Final = Answer("NO", "This account is for the web only", "AUTHORIZATIONFAILED")
 _NO_BOX: Final = Answer("NO", "This account has no such mailbox to read", "AUTHORIZATIONFAILED")
 
@@ -65,8 +69,9 @@ async def login(session: Session, command: c.Login) -> Answer:
 
 
 async def authenticate(session: Session, command: c.Authenticate) -> Answer:
-    """Sign in with SASL PLAIN."""
-    if command.mechanism != "PLAIN":
+    """Sign in with one of the SASL mechanisms that work here."""
+    mechanism = command.mechanism
+    if mechanism not in session.mechanisms():
         return Answer("NO", "Unsupported mechanism", "CANNOT")
     encoded = command.initial
     if encoded is None:
@@ -76,15 +81,54 @@ async def authenticate(session: Session, command: c.Authenticate) -> Answer:
     elif encoded == b"=":
         encoded = b""
     try:
-        acting_as, login_name, password = binascii.a2b_base64(encoded, strict_mode=True).split(b"\0")
+        response = binascii.a2b_base64(encoded, strict_mode=True)
+        given = _given(mechanism, response)
     except ValueError:
         return _NOT_BASE64
-    return await _sign_in(session, "PLAIN", login_name, Secret(password), acting_as)
+    except Malformed:
+        return _NOT_A_RESPONSE
+    match given:
+        case sasl.Bearer():
+            return await _bearer(session, mechanism, given)
+        case str():
+            return await _external(session, given)
+        case _:
+            acting_as, login_name, password = given
+            return await _sign_in(session, mechanism, login_name, Secret(password), acting_as)
 
 
-async def _sasl_response(session: Session) -> bytes:
+def _given(mechanism: str, response: bytes) -> sasl.Bearer | str | tuple[bytes, bytes, bytes]:
+    """Read a response: a token, whom a certificate's holder acts as, or the three fields of PLAIN."""
+    if mechanism == EXTERNAL:
+        return response.decode()
+    if mechanism in sasl.MECHANISMS:
+        return sasl.parse(mechanism, response)
+    acting_as, login_name, password = response.split(b"\0")
+    return acting_as, login_name, password
+
+
+async def _external(session: Session, acting_as: str) -> Answer:
+    found = await session.house.sign_in.certificate(
+        session.certificate(), acting_as, "imap-external", session.stream.ip
+    )
+    return _refused(session, found) if isinstance(found, SignInRefused) else await _welcome(session, found, acting_as)
+
+
+async def _bearer(session: Session, mechanism: str, given: sasl.Bearer) -> Answer:
+    """Sign in with a token; a client whose token is refused hears why in a challenge, which it answers with nothing."""
+    sign_in = session.house.sign_in
+    found = await sign_in.bearer(given, f"imap-{mechanism.lower()}", session.stream.ip, session.certificate())
+    if not isinstance(found, SignInRefused):
+        return await _welcome(session, found, given.acting_as)
+    answer = _refused(session, found)
+    if not found.temporary:
+        await _sasl_response(session, sign_in.challenge(mechanism))
+    return answer
+
+
+async def _sasl_response(session: Session, challenge: bytes = b"") -> bytes:
     """Ask for the response and return its line."""
-    session.stream.write(responses.go_ahead(""))
+    session.stream.write(responses.go_ahead(b64encode(challenge).decode()))
     match await session.stream.next(session.deadline()):
         case Frame(text, ()):
             return text

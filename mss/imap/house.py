@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mss.clock import Clock
 from mss.config import Limits
 from mss.imap.metrics import Metrics
+from mss.model.peer import ClientCertificate
 from mss.services.reading import Reading
 from mss.signin import SignIn
 from mss.store import Store
@@ -45,7 +47,8 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The parts that sessions work with. `read_letter` may hand large letters to another process."""
+    """The parts that sessions work with. `read_letter` may hand large letters to another process, `certificate` says
+    what a TLS session's client showed."""
 
     store: Store
     sign_in: SignIn
@@ -55,3 +58,4 @@ class House:
     tls_context: Callable[[], ssl.SSLContext]
     read_letter: Callable[[bytes], Awaitable[Reading]]
     memory: Memory
+    certificate: Callable[[object, datetime], ClientCertificate | None] = lambda _end, _now: None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from mss.imap.session import Session
 from mss.imap.stream import HANDSHAKE_TIMEOUT_S, Stream
 from mss.imap.wire import WireLimits
 from mss.log import get_logger
+from mss.model.peer import ClientCertificate
 from mss.services.reading import Reading, read_letter
 from mss.signin import SignIn
 from mss.store import Store
@@ -161,11 +163,13 @@ async def serve(
     starttls_sockets: Iterable[socket.socket] = (),
     implicit_tls_sockets: Iterable[socket.socket] = (),
     read: Callable[[bytes], Awaitable[Reading]] | None = None,
+    certificate: Callable[[object, datetime], ClientCertificate | None] = lambda _end, _now: None,
     share: Share | None = None,
 ) -> Server:
     """Serve IMAP on bound sockets; returns the handle to close it with. `share`: with workers on the same sockets.
 
     `read` reads a letter that comes by APPEND, perhaps in another process; the default does so in a thread.
+    `certificate` says what a TLS session's client showed.
     """
     house = House(
         store=store,
@@ -176,6 +180,7 @@ async def serve(
         tls_context=tls_context,
         read_letter=read or partial(_read_here, limits),
         memory=Memory(_LARGE_LETTERS * limits.message_max_octets),
+        certificate=certificate,
     )
     server = Server(house, share)
     await server.listen(starttls_sockets, implicit_tls=False)

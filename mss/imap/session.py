@@ -25,6 +25,7 @@ from mss.imap.wire import Frame, GoAhead, Reason, Refused, WireLimits
 from mss.log import get_logger
 from mss.model.account import Account
 from mss.model.message import Structure
+from mss.model.peer import ClientCertificate
 from mss.services import mailbox
 from mss.services.mailbox import LimitReached, MailboxExists, NoSuchMailbox, NotPermitted
 from mss.store import Uow
@@ -150,7 +151,21 @@ class Session:
     def capabilities(self) -> str:
         """Return what is announced now."""
         limit = self.house.limits.message_max_octets
-        return capabilities(self.state, tls=self.stream.tls, append_limit_octets=limit)
+        return capabilities(self.state, tls=self.stream.tls, append_limit_octets=limit, mechanisms=self.mechanisms())
+
+    def mechanisms(self) -> tuple[str, ...]:
+        """Return how this client may sign in."""
+        return ("PLAIN", *self.house.sign_in.mechanisms(self.certificate()))
+
+    def certificate(self) -> ClientCertificate | None:
+        """Return the certificate that the client shows; None for one that cannot be used: a password may be right."""
+        if not self.stream.tls:
+            return None
+        try:
+            return self.house.certificate(self.stream.end, self.house.clock())
+        except (Malformed, Unavailable) as error:
+            _log.warning("imap.certificate_unusable", ip=self.stream.ip, reason=str(error))
+            return None
 
     async def start_tls(self) -> None:
         """Shake hands."""

@@ -42,6 +42,7 @@ class Stream(asyncio.Protocol):
         self.wire = Wire(limits)
         self.tls = False
         self.tls_version = ""
+        self.end: object = None
         self.ip = ""
         self.octets_in = 0
         self.octets_out = 0
@@ -71,7 +72,7 @@ class Stream(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=_UNSENT_MAX_OCTETS)
         end = transport.get_extra_info("ssl_object")
-        self.tls = end is not None
+        self.tls, self.end = end is not None, end
         self.tls_version = str(end.version() or "") if end is not None else ""
 
     def data_received(self, data: bytes) -> None:

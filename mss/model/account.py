@@ -78,3 +78,13 @@ class Delegation:
     box_id: int
     kind: DelegationKind
     ends_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateBinding:
+    """Which certificates sign an account in: of this subject, of this fingerprint, or both where both are given."""
+
+    id: int
+    account_id: int
+    subject: str = ""
+    fingerprint: str = ""

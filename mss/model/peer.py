@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -139,6 +140,21 @@ class Peer:
     certificate: bytes = field(default=b"", repr=False, compare=False)
     fingerprint: bytes = field(default=b"", repr=False, compare=False)
     responder: str = field(default="", repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What a robot of ours showed in a handshake that verified its chain and dates; `fingerprint` is SHA-256 in
+    hexadecimal, `revocation` as a Peer's."""
+
+    subject: DN
+    fingerprint: str
+    revocation: str = "good"
+
+    @property
+    def thumbprint(self) -> str:
+        """The fingerprint as tokens write it (x5t#S256 of RFC 8705)."""
+        return urlsafe_b64encode(bytes.fromhex(self.fingerprint)).rstrip(b"=").decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ cannot check now is deferred, never refused.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final
 
@@ -86,6 +86,15 @@ def may_author(
     if len({address.key for address in from_addresses}) > 1:
         return reject(rules.AUTHOR_SEVERAL, authors=len(from_addresses))
     return accept(rules.AUTHOR_LISTED, domain=domains[0])
+
+
+def sender_field_may_name(account_addresses: Collection[Address], named: Iterable[Address | None]) -> Decision:
+    """Say whether what a submitted letter's Sender fields name is the account's own; None: could not be read."""
+    own = {one.key for one in account_addresses}
+    foreign = [one for one in named if one is None or one.key not in own]
+    if foreign:
+        return reject(rules.SENDER_FIELD_NOT_YOURS, readable=foreign[0] is not None, own_addresses=len(own))
+    return accept(rules.SENDER_OWN)
 
 
 def sender_may_use(account_addresses: Collection[Address], address: Address | None) -> Decision:

@@ -80,6 +80,19 @@ SENDER_OWN: Final = Rule("sender.own", 250, "2.1.0")
 SENDER_NOT_YOURS: Final = Rule(
     "sender.not-yours", 553, "5.7.1", "This sender address is not yours. Send from an address of a box you may act for."
 )
+SENDER_WITHIN_BUDGET: Final = Rule("sender.within-budget", 250, "2.1.0")
+SENDER_OVER_BUDGET: Final = Rule(
+    "sender.over-budget",
+    450,
+    "4.7.1",
+    "You wrote to more recipients than one account may within an hour. Send the others later.",
+)
+SENDER_FIELD_NOT_YOURS: Final = Rule(
+    "sender.field-not-yours",
+    553,
+    "5.7.1",
+    "The Sender field names no readable address, or one that is not yours. Leave it out, or name a box of yours.",
+)
 AUTHOR_LISTED: Final = Rule("author.listed", 250, "2.6.0")
 AUTHOR_MISSING: Final = Rule(
     "author.missing", 550, "5.6.0", "The letter has no readable From field. Name its author in one From field."

@@ -98,6 +98,17 @@ def delegate(uow: Uow, delegation: Delegation, actor: str, now: datetime) -> Non
     uow.journal.write(AuditEvent(actor, "box.delegate", target, subject_box_id=delegation.box_id, facts=facts), now)
 
 
+def end_delegation(uow: Uow, account_id: int, box_id: int, actor: str, now: datetime) -> bool:
+    """Let an account act for a box no longer; False when it did not."""
+    ended = uow.accounts.end_delegation(account_id, box_id)
+    if ended:
+        event = AuditEvent(
+            actor, "box.delegate-end", f"box:{box_id}", subject_box_id=box_id, facts={"account": account_id}
+        )
+        uow.journal.write(event, now)
+    return ended
+
+
 @dataclass(frozen=True, slots=True)
 class BoxAccess:
     """A box that an account may act for now, and why."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from mss.mail.compose import Attachment as File
@@ -16,7 +17,7 @@ from mss.model.conversation import Direction, Letter, Participant, Role
 from mss.model.delivery import Delivery
 from mss.model.envelope import Envelope, Recipient
 from mss.model.party import BoxKind
-from mss.policy import access, admission, conversing, exchange, routing, rules
+from mss.policy import access, admission, budget, conversing, exchange, routing, rules
 from mss.policy.decision import Decision, reject
 from mss.policy.decision import accept as accepted
 from mss.services import deliver, receive, report
@@ -26,6 +27,7 @@ from mss.services.reading import Reading, read_letter
 from mss.services.receive import Receipt, RecipientOutcome
 from mss.store import Uow
 from mss.store.conversations import NewLetter
+from mss.store.objects import Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,47 @@ def sender_addresses(uow: Uow, account_id: int, now: datetime) -> tuple[Address,
     return tuple(box.address for box, _ in uow.accounts.delegations_of(account_id, now) if box.receives)
 
 
+def names(uow: Uow, account_id: int, now: datetime) -> dict[str, str]:
+    """Return what the account's boxes are called, by address key: as the directory says, else as we do."""
+    found = {}
+    for box, _ in uow.accounts.delegations_of(account_id, now):
+        party = uow.parties.by_address(box.address)
+        found[box.address.key] = (party.display_name if party else "") or box.display_name
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What submission knows of a letter beside its reading.
+
+    `local` is the letter as boxes here get it, with its Return-Path; None: as all others. `conformity` holds the
+    result of each check, empty when nothing was measured. `per_hour_max` bounds the account's recipients; 0: nothing
+    does.
+    """
+
+    local: Reading | None = None
+    conformity: Mapping[str, str] = field(default_factory=dict)
+    per_hour_max: int = 0
+
+    def heavy(self) -> tuple[bytes, ...]:
+        """Return the octets that the unit may have to store."""
+        return self.local.heavy() if self.local else ()
+
+
+def within_budget(uow: Uow, account_id: int, recipients: int, per_hour_max: int, now: datetime) -> Decision:
+    """Say whether an account may write to so many recipients now."""
+    return budget.may_spend(uow.accounts.budget_whole_at(account_id), recipients, per_hour_max, now)
+
+
 def accept(
-    uow: Uow, hosted: Hosted, outside: Outside, account_id: int, envelope: Envelope, reading: Reading, now: datetime
+    uow: Uow,
+    hosted: Hosted,
+    outside: Outside,
+    account_id: int,
+    envelope: Envelope,
+    reading: Reading,
+    now: datetime,
+    handed: Handed = Handed(),
 ) -> Receipt:
     """Take a submitted letter: local recipients at once, a delivery for each other one, journal.
 
@@ -51,37 +92,75 @@ def accept(
     """
     number = secrets.token_hex(8)
     source = uow.accounts.box_by_address(envelope.reverse_path) if envelope.reverse_path else None
-    letter = _incoming(uow, hosted, account_id, envelope, reading, source, now)
-    mine = _may_submit(uow, account_id, envelope, source, now)
+    afar = _incoming(hosted, account_id, envelope, reading, source, uow.objects.put(reading.octets, now))
+    here = afar
+    if handed.local is not None:
+        stored = uow.objects.put(handed.local.octets, now)
+        here = _incoming(hosted, account_id, envelope, handed.local, source, stored)
+    mine = _may_submit(uow, account_id, envelope, source, handed, now)
 
     def one(recipient: Recipient) -> RecipientOutcome:
         if not mine.accepted:
             return RecipientOutcome(recipient, mine)
+        letter = here if recipient.address.domain in hosted.domains else afar
         return _send(uow, hosted, outside, letter, envelope, recipient, source, now)
 
     receipt = Receipt(number, receive.each_once(envelope, one))
-    receive.journal(uow, receipt, letter, now)
+    for letter, outcomes in _by_form(hosted, receipt, here, afar):
+        part = replace(receipt, outcomes=outcomes)
+        receive.journal(uow, part, letter, now)
+        if not part.accepted:
+            uow.objects.forget(letter.stored)
     if receipt.accepted:
         report.after_acceptance(uow, hosted.house, envelope, receipt.outcomes, reading, now)
-    else:
-        uow.objects.forget(letter.stored)
+        _count(uow, account_id, receipt, handed, now)
     return receipt
 
 
-def _may_submit(uow: Uow, account_id: int, envelope: Envelope, source: Box | None, now: datetime) -> Decision:
-    """Say again, in the unit that writes, whether the account may send in this name; patients write in the webmail."""
+def _by_form(
+    hosted: Hosted, receipt: Receipt, here: Incoming, afar: Incoming
+) -> tuple[tuple[Incoming, tuple[RecipientOutcome, ...]], ...]:
+    """Return the outcomes by the form of the letter that their recipients were to get."""
+    if here is afar:
+        return ((afar, receipt.outcomes),)
+    local = tuple(one for one in receipt.outcomes if one.recipient.address.domain in hosted.domains)
+    others = tuple(one for one in receipt.outcomes if one.recipient.address.domain not in hosted.domains)
+    return ((here, local), (afar, others))
+
+
+def _may_submit(
+    uow: Uow, account_id: int, envelope: Envelope, source: Box | None, handed: Handed, now: datetime
+) -> Decision:
+    """Say again, in the unit that writes, whether the account may send in this name, and so much; patients write in
+    the webmail."""
     if source is not None and source.kind is BoxKind.PATIENT:
         return reject(rules.ACCOUNT_WEB_ONLY, account=account_id)
-    return admission.sender_may_use(sender_addresses(uow, account_id, now), envelope.reverse_path)
+    mine = admission.sender_may_use(sender_addresses(uow, account_id, now), envelope.reverse_path)
+    if not mine.accepted or not handed.per_hour_max:
+        return mine
+    return within_budget(uow, account_id, len(envelope.recipients), handed.per_hour_max, now)
+
+
+def _count(uow: Uow, account_id: int, receipt: Receipt, handed: Handed, now: datetime) -> None:
+    """Note what an accepted letter used of its account's budget, and how well it kept to the rules of software."""
+    if handed.per_hour_max:
+        recipients = sum(outcome.decision.accepted for outcome in receipt.outcomes)
+        before = uow.accounts.budget_whole_at(account_id)
+        uow.accounts.spend_budget(account_id, budget.spent(before, recipients, handed.per_hour_max, now))
+    if handed.conformity:
+        event = AuditEvent(
+            f"account:{account_id}", "letter.conformity", f"receipt:{receipt.number}", facts=dict(handed.conformity)
+        )
+        uow.journal.write(event, now)
 
 
 def _incoming(
-    uow: Uow, hosted: Hosted, account_id: int, envelope: Envelope, reading: Reading, source: Box | None, now: datetime
+    hosted: Hosted, account_id: int, envelope: Envelope, reading: Reading, source: Box | None, stored: Stored
 ) -> Incoming:
     own = frozenset({source.address.domain}) if source else frozenset[Domain]()
     return Incoming(
         reading=reading,
-        stored=uow.objects.put(reading.octets, now),
+        stored=stored,
         reverse_path=envelope.reverse_path,
         envelope=tuple(one.address for one in envelope.recipients),
         origin_domains=own,
@@ -366,7 +445,7 @@ def _dispatch(
 ) -> Receipt:
     envelope = Envelope(box.address, tuple(Recipient(one.address) for one in recipients))
     reading = read_letter(octets, hosted.limits, documents=False)
-    letter = _incoming(uow, hosted, account_id, envelope, reading, box, now)
+    letter = _incoming(hosted, account_id, envelope, reading, box, uow.objects.put(octets, now))
     sent = deliver.send_copy(uow, box.id, letter, now)
     new = NewLetter(
         object_id=letter.stored.id,

@@ -19,6 +19,8 @@ from mss.model.envelope import Body, Notify, Recipient, Ret
 from mss.model.secret import Secret
 from mss.smtp import reply
 from mss.smtp.reply import Reply
+from mss.tokens import sasl
+from mss.tokens.sasl import Bearer
 
 ENVID_MAX_OCTETS: Final = 100
 ORCPT_MAX_OCTETS: Final = 500
@@ -55,6 +57,16 @@ class Credentials:
     login: str
     password: Secret
     acting_as: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A wish to sign in by what TLS proved (RFC 4422, appendix A)."""
+
+    acting_as: str = ""
+
+
+Given = Credentials | External | Bearer
 
 
 def split(line: bytes) -> tuple[str, str] | Reply:
@@ -211,6 +223,20 @@ def decode_response(text: str) -> bytes | Reply:
         return b"" if text == "=" else b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, ValueError):
         return reply.BAD_BASE64
+
+
+def parse_sasl(mechanism: str, response: bytes) -> Given | Reply:
+    """Read a whole response of a mechanism that has one: all but LOGIN."""
+    try:
+        match mechanism:
+            case "PLAIN":
+                return parse_plain(response)
+            case "EXTERNAL":
+                return reply.BAD_ARGUMENT if b"\0" in response else External(response.decode())
+            case _:
+                return sasl.parse(mechanism, response)
+    except (Malformed, UnicodeDecodeError):
+        return reply.BAD_ARGUMENT
 
 
 def parse_plain(response: bytes) -> Credentials | Reply:

@@ -12,7 +12,7 @@ from mss.config import Limits
 from mss.model.address import Domain
 from mss.model.envelope import Recipient
 from mss.policy.decision import Decision
-from mss.smtp.commands import Credentials
+from mss.smtp.commands import Given
 from mss.smtp.metrics import Metrics
 from mss.smtp.reply import Reply
 from mss.smtp.session import Listener, Session, Transaction
@@ -36,7 +36,7 @@ class Door(Protocol):
     async def insecure(self, session: Session, reason: str) -> None:
         """Take note of a handshake that failed."""
 
-    async def sign_in(self, session: Session, mechanism: str, given: Credentials) -> Session | Reply:
+    async def sign_in(self, session: Session, mechanism: str, given: Given) -> Session | Reply:
         """Return the session with its account, or why not."""
 
     async def mail(self, session: Session, transaction: Transaction) -> Reply:

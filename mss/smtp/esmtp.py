@@ -215,7 +215,7 @@ class Connection(SMTP):
     async def _next_line(self) -> bytes | Fault | None:
         """Return a line; None when the client stopped writing, or when it is time to go."""
         length_max = self._house.limits.smtp_line_max_octets
-        framing_max = max(length_max, _AUTH_LINE_MAX_OCTETS) if self._house.door.mechanisms else length_max
+        framing_max = max(length_max, _AUTH_LINE_MAX_OCTETS) if self._mechanisms() else length_max
         while (line := self._lines.next(framing_max)) is None:
             await self._flush()
             if self._lines.skipped_octets > _OVERLONG_MAX_OCTETS:
@@ -325,9 +325,13 @@ class Connection(SMTP):
         extensions = ["PIPELINING", f"SIZE {size_max}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"]
         if not self.facts.tls:
             extensions.append("STARTTLS")
-        elif self._house.door.mechanisms:
-            extensions.append("AUTH " + " ".join(self._house.door.mechanisms))
+        elif mechanisms := self._mechanisms():
+            extensions.append("AUTH " + " ".join(mechanisms))
         return extensions
+
+    def _mechanisms(self) -> tuple[str, ...]:
+        """Return how this client may sign in."""
+        return self._house.door.mechanisms if self.facts.mechanisms is None else self.facts.mechanisms
 
     async def _starttls(self, argument: str) -> Reply | None:
         """Change to TLS; whatever was known or sent before is forgotten (RFC 3207 §4.2)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 
@@ -26,6 +27,9 @@ class Metrics(Protocol):
     def attempt(self, outcome: str, seconds: float) -> None:
         """A delivery was tried; the outcome as in `OutcomeKind`."""
 
+    def conformity(self, software: str, results: Mapping[str, str]) -> None:
+        """A submitted letter was accepted: its software's number (X-MSS-NIL) and the result of each check."""
+
 
 class Silence:
     """Metrics that nobody reads."""
@@ -46,4 +50,7 @@ class Silence:
         """Count nothing."""
 
     def attempt(self, outcome: str, seconds: float) -> None:
+        """Count nothing."""
+
+    def conformity(self, software: str, results: Mapping[str, str]) -> None:
         """Count nothing."""

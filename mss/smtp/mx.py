@@ -26,7 +26,7 @@ from mss.services.reading import Reading
 from mss.services.receive import Hosted, Origin, Receipt
 from mss.smtp import reply
 from mss.smtp.budgets import Budgets
-from mss.smtp.commands import Credentials
+from mss.smtp.commands import Given
 from mss.smtp.readers import Preparation, Readers
 from mss.smtp.reply import Reply
 from mss.smtp.session import Listener, Session, Transaction
@@ -94,7 +94,7 @@ class MxDoor:
         decision = reject(rules.PEER_TLS_FAILED, ip=session.ip, reason=reason[:_REASON_MAX])
         await self._house.store.write(receive.note_refusal, f"ip:{session.ip}", "tls", decision, now)
 
-    async def sign_in(self, session: Session, mechanism: str, given: Credentials) -> Session | Reply:
+    async def sign_in(self, session: Session, mechanism: str, given: Given) -> Session | Reply:
         """Nobody signs in here."""
         return reply.NOT_IMPLEMENTED
 

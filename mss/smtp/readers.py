@@ -7,9 +7,9 @@ its sender, and the next one gets a new process.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Final
 
 from mss.config import Limits
 from mss.errors import Unavailable
-from mss.mail import mime, trace
+from mss.mail import completion, mime, trace
 from mss.services import reading
 from mss.services.reading import Reading
 from mss.smtp.aside import Aside
@@ -35,20 +35,24 @@ _TRACES: Final = (b"return-path", b"authentication-results")
 @dataclass(frozen=True, slots=True)
 class Preparation:
     """What is done to the octets before they are read: `trace` fields go on top; Message-ID and Date are for
-    submission only. `authserv_id`: nobody else's results may bear this name."""
+    submission only. `authserv_id`: nobody else's results may bear this name. `names` are what the senders' own boxes
+    are called, by address key.
+    """
 
     trace: tuple[bytes, ...]
     message_id: str = ""
     date: datetime | None = None
     authserv_id: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(octets: bytes, wanted: Preparation, limits: Limits) -> bytes:
     """Return the final octets of a letter: our trace on top, no other's Return-Path or results in our name.
 
-    At submission Bcc is gone too, and Message-ID and Date are there."""
+    At submission Bcc is gone too, and the author's name, Message-ID and Date are there."""
     if wanted.date is not None:
         octets = trace.remove(mime.index(octets, limits), _PRIVATE, wanted.authserv_id)
+        octets = completion.name_author(mime.index(octets, limits), wanted.names, limits)
         octets = trace.add_missing(mime.index(octets, limits), message_id=wanted.message_id, date=wanted.date)
     else:
         octets = _without_traces(octets, wanted.authserv_id, limits)

@@ -46,6 +46,13 @@ class Reply:
         return f"{self.code}{separator}{enhanced}{_printable(text)}".encode("ascii")[:TEXT_MAX_OCTETS] + b"\r\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Challenged(Reply):
+    """A refusal of a sign-in that its client hears after a challenge, which it answers with nothing (RFC 7628)."""
+
+    challenge: bytes = b""
+
+
 def _printable(text: str) -> str:
     """Return the text with all but printable ASCII replaced: a reply is one line whatever a rule's author wrote."""
     return text if text.isascii() and text.isprintable() else "".join(c if " " <= c <= "~" else "?" for c in text)

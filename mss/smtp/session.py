@@ -11,7 +11,7 @@ from typing import Protocol
 from mss.model.account import Account
 from mss.model.address import Address
 from mss.model.envelope import Envelope, Recipient
-from mss.model.peer import Peer
+from mss.model.peer import ClientCertificate, Peer
 from mss.policy.decision import Decision
 from mss.smtp.chunking import ChunkReader
 from mss.smtp.commands import Mail
@@ -63,7 +63,8 @@ class Session:
     """Facts of one connection; a new value after each thing learnt.
 
     `helo` is what the client calls itself: for the trace field only, never for a log. `peer` is known after
-    mutual TLS, `account` after signing in.
+    mutual TLS, `account` after signing in. `certificate` is what a client of ours showed, and `mechanisms` how it may
+    sign in here; None: as the door says for all.
     """
 
     id: str
@@ -74,6 +75,8 @@ class Session:
     tls: bool = False
     peer: Peer | None = None
     account: Account | None = None
+    certificate: ClientCertificate | None = None
+    mechanisms: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)

@@ -14,10 +14,10 @@ from typing import ClassVar, Final
 from mss.policy import rules
 from mss.policy.decision import Decision, defer, reject
 from mss.smtp import commands, reply
-from mss.smtp.commands import Credentials
+from mss.smtp.commands import Given
 from mss.smtp.esmtp import READ_OCTETS, Connection, Verb
 from mss.smtp.pace import Pace
-from mss.smtp.reply import Reply
+from mss.smtp.reply import Challenged, Reply
 from mss.smtp.session import LetterIn, Transaction, new_id
 from mss.smtp.spool import Incoming
 from mss.smtp.wire import Fault, LetterReader
@@ -35,16 +35,19 @@ class Esmtp(Connection):
     # Signing in ----------------------------------------------------------------------------------------------
 
     async def _auth(self, argument: str) -> Reply:
-        """Sign in by PLAIN or LOGIN (RFC 4954); each try counts as an error until one succeeds."""
+        """Sign in (RFC 4954); each try counts as an error until one succeeds."""
         refusal = self._auth_refusal()
         if refusal:
             return refusal
         mechanism, _, initial = argument.partition(" ")
-        given = await self._credentials(mechanism.upper(), initial.strip())
+        given = await self._given(mechanism.upper(), initial.strip())
         if isinstance(given, Reply):
             return given
         await self._flush()
         signed = await self._house.door.sign_in(self.facts, mechanism.upper(), given)
+        if isinstance(signed, Challenged):
+            cancelled = await self._response("", signed.challenge) is reply.AUTH_CANCELLED
+            return reply.AUTH_CANCELLED if cancelled else Reply(signed.code, signed.enhanced, signed.text)
         if isinstance(signed, Reply):
             return signed
         self.facts, self._errors = signed, 0
@@ -59,12 +62,12 @@ class Esmtp(Connection):
             return reply.ALREADY_SIGNED_IN
         return reply.BAD_SEQUENCE if self.transaction else None
 
-    async def _credentials(self, mechanism: str, initial: str) -> Credentials | Reply:
-        if mechanism not in self._house.door.mechanisms:
+    async def _given(self, mechanism: str, initial: str) -> Given | Reply:
+        if mechanism not in self._mechanisms():
             return reply.UNKNOWN_MECHANISM
-        first = await self._response(initial, b"" if mechanism == "PLAIN" else b"Username:")
-        if isinstance(first, Reply) or mechanism == "PLAIN":
-            return first if isinstance(first, Reply) else commands.parse_plain(first)
+        first = await self._response(initial, b"Username:" if mechanism == "LOGIN" else b"")
+        if isinstance(first, Reply) or mechanism != "LOGIN":
+            return first if isinstance(first, Reply) else commands.parse_sasl(mechanism, first)
         password = await self._response("", b"Password:")
         return password if isinstance(password, Reply) else commands.credentials(first, password)
 

@@ -40,10 +40,12 @@ from mss.store.tables import (
     login_failures,
     login_networks,
     recovery_codes,
+    submission_budgets,
     web_sessions,
 )
 
 _DELEGATE = Hot.upsert(delegations, ["account_id", "box_id"], ["kind", "ends_at"])
+_BUDGET = Hot.upsert(submission_budgets, ["account_id"], ["whole_at"])
 _ADD_SESSION = Hot.new(web_sessions)
 _KNOW_NETWORK = Hot.upsert(login_networks, ["login_digest", "network_digest"], ["seen_at"])
 _BOX = [
@@ -231,6 +233,38 @@ class Accounts:
             )
             for row in self._connection.execute(select(delegations).where(where))
         )
+
+    def delegations_on(self, box_id: int) -> tuple[tuple[Account, Delegation], ...]:
+        """Return who may act for a box, ended ones too, by login."""
+        query = (
+            select(accounts, delegations.c.kind.label("delegation"), delegations.c.ends_at)
+            .join(delegations, delegations.c.account_id == accounts.c.id)
+            .where(delegations.c.box_id == box_id)
+            .order_by(accounts.c.login)
+        )
+        found = []
+        for row in self._connection.execute(query):
+            ends_at = None if row.ends_at is None else from_us(row.ends_at)
+            if account := self._account(row):
+                found.append((account, Delegation(account.id, box_id, DelegationKind(row.delegation), ends_at)))
+        return tuple(found)
+
+    def end_delegation(self, account_id: int, box_id: int) -> bool:
+        """End an account's right to act for a box; False when it had none."""
+        where = and_(delegations.c.account_id == account_id, delegations.c.box_id == box_id)
+        return self._connection.execute(delete(delegations).where(where)).rowcount == 1
+
+    # -- budgets of submission -----------------------------------------------------------------------------------
+
+    def budget_whole_at(self, account_id: int) -> datetime | None:
+        """Return when an account's budget will be whole again; None when it was never used."""
+        where = submission_budgets.c.account_id == account_id
+        at = self._connection.execute(select(submission_budgets.c.whole_at).where(where)).scalar()
+        return None if at is None else from_us(at)
+
+    def spend_budget(self, account_id: int, whole_at: datetime) -> None:
+        """Note when the budget will be whole again."""
+        _BUDGET.run(self._connection, {"account_id": account_id, "whole_at": to_us(whole_at)})
 
     # -- second factor -------------------------------------------------------------------------------------------
 

@@ -89,6 +89,45 @@ login_failures = Table(
     Index("ix_login_failures_at", "at"),
 )  # fmt: skip
 
+# Which certificates sign a robot in: by subject, by fingerprint (SHA-256, hexadecimal), or by both; empty means any.
+client_certificates = Table(
+    "client_certificates", metadata,
+    _id(),
+    Column("account_id", Id, nullable=False),
+    Column("subject", String(1000), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("added_at", Big, nullable=False),
+    Index("ix_client_certificates_subject", "subject"),
+    Index("ix_client_certificates_fingerprint", "fingerprint"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+# What an issuer of tokens calls an account: a keyed digest to find it by, and the name itself, sealed.
+token_subjects = Table(
+    "token_subjects", metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("account_id", Id, nullable=False),
+    Column("issuer", String(400), nullable=False),
+    Column("subject", LargeBinary, nullable=False),
+    Index("ix_token_subjects_account_id", "account_id"),
+)  # fmt: skip
+
+# Tokens that opened a connection already, where each may do so once.
+used_tokens = Table(
+    "used_tokens", metadata,
+    Column("mark", LargeBinary, primary_key=True),
+    Column("expires_at", Big, nullable=False),
+    Index("ix_used_tokens_expires_at", "expires_at"),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+
+# When an account's budget of submission will be whole again.
+submission_budgets = Table(
+    "submission_budgets", metadata,
+    Column("account_id", Id, primary_key=True, autoincrement=False),
+    Column("whole_at", Big, nullable=False),
+)  # fmt: skip
+
 # Networks from which a login succeeded, as keyed digests.
 login_networks = Table(
     "login_networks", metadata,

@@ -16,6 +16,7 @@ from mss.store.keys import KeyRing
 from mss.store.mailboxes import Mailboxes
 from mss.store.objects import Aside, Objects, Staged
 from mss.store.parties import Parties
+from mss.store.proofs import Proofs
 from mss.store.queue import Queue
 from mss.store.sealing import Sealing
 
@@ -72,6 +73,11 @@ class Uow:
     def accounts(self) -> Accounts:
         """Boxes, accounts, delegations, sessions."""
         return Accounts(self._connection, self.sealing)
+
+    @cached_property
+    def proofs(self) -> Proofs:
+        """What signs in besides passwords: certificates, names in tokens."""
+        return Proofs(self._connection, self.sealing)
 
     @cached_property
     def conversations(self) -> Conversations:

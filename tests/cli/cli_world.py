@@ -16,11 +16,12 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from mss.cli import app
-from mss.config import Config, load
+from mss.config import Config
 from mss.dossier import make
 from mss.instance import Plan
 from mss.model.document import Author, PatientIdentity
 from mss.model.ins import OID_NIR_TEST, Traits
+from mss.settings import load
 from mss.store import Store
 
 T = TypeVar("T")

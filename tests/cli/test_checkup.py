@@ -20,6 +20,7 @@ from mss.checkup import Finding
 from mss.clock import system_clock
 from mss.commands.settings import effective
 from mss.config import MIB, Config, StoreConfig
+from mss.errors import Unavailable
 from mss.model.audit import AuditEvent
 from mss.store import schema
 from mss.store.keys import make_master_key
@@ -117,6 +118,31 @@ def test_a_client_facing_certificate_of_its_own_is_looked_at(quiet: Desk) -> Non
     lines = 'client_facing_certificate_file = "facing/operator.pem"\nclient_facing_key_file = "facing/operator.key"\n'
     quiet.change('ca_file = "certs/ca.pem"\n', f'ca_file = "certs/ca.pem"\n{lines}')
     assert levels(quiet, "client-facing certificate") == {"warning"}
+
+
+def test_robots_without_a_revocation_list_are_warned_of(quiet: Desk) -> None:
+    quiet.change('ca_file = "certs/ca.pem"\n', 'ca_file = "certs/ca.pem"\nclient_ca_file = "certs/ca.pem"\n')
+    assert levels(quiet, "robots' certificates") == {"warning"}
+    quiet.change('client_ca_file = "certs/ca.pem"\n', 'client_ca_file = "certs/none.pem"\n')
+    assert "none.pem" in wrong(quiet)["certificate"]
+
+
+@pytest.mark.parametrize(
+    ("issuer", "said"),
+    [("http://id.example", "only https"), ("https://id.example", "no keys can be had")],
+)
+def test_an_issuer_of_tokens_that_cannot_be_asked_is_found(
+    quiet: Desk, monkeypatch: pytest.MonkeyPatch, issuer: str, said: str
+) -> None:
+    async def nobody(*_args: object, **_named: object) -> bytes:
+        raise Unavailable("nobody there")
+
+    monkeypatch.setattr("mss.tokens.issuer.fetch", nobody)
+    with quiet.toml.open("a", encoding="utf-8") as file:
+        file.write(f'\n[tokens]\nissuer = "{issuer}"\naudiences = ["mss"]\n')
+    [finding] = [one for one in found(quiet) if one.subject == "tokens"]
+    assert said in finding.text
+    assert finding.level == ("wrong" if "https" in said else "warning")
 
 
 def test_a_key_of_another_certificate_is_found(quiet: Desk) -> None:

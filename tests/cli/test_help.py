@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -19,6 +20,8 @@ COMMANDS = {
     *("init", "serve", "check", "welcome", "account add", "account grant", "account list", "account passwd"),
     *("queue list", "queue show", "queue hold", "queue release", "queue retry", "queue bounce", "queue trace"),
     *("account state", "policy explain", "directory import", "directory search", "operator list"),
+    *(f"account {noun} {verb}" for noun in ("certificate", "subject") for verb in ("add", "list", "remove")),
+    *("account delegate add", "account delegate list", "account delegate remove"),
     *(
         "operator show",
         "operator read",
@@ -33,11 +36,10 @@ COMMANDS = {
 }
 
 
-def _names() -> list[str]:
+def _names(group: Any = None, prefix: str = "") -> list[str]:
     found: list[str] = []
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
-        below = getattr(command, "commands", None)
-        found += [f"{name} {each}" for each in below] if below else [name]
+    for name, command in vars(group or get_command(app))["commands"].items():
+        found += _names(command, f"{prefix}{name} ") if hasattr(command, "commands") else [prefix + name]
     return found
 
 

@@ -11,13 +11,14 @@ import pytest
 
 from mss import checkup, instance, pki
 from mss.clock import system_clock
-from mss.config import Config, DomainConfig, load
+from mss.config import Config, DomainConfig
 from mss.directory import trustlist
 from mss.errors import Misconfigured
 from mss.instance import OwnFiles, Plan
 from mss.model.address import Domain
 from mss.model.peer import DN, TrustList
 from mss.services import operators
+from mss.settings import load
 from tests.cli.cli_world import PLAN, Desk, one_line, typed
 
 NOW = system_clock()

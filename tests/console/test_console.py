@@ -238,10 +238,25 @@ async def test_no_label_carries_a_person(port: Port) -> None:
     port.metrics.imap.state(person, person)
     port.metrics.imap.command(person, person, 1)
     port.metrics.signed_in(person, person)
+    port.metrics.smtp.conformity(person, {person: person})
     port.metrics.kept_up(person, 1, from_us(0))
     text = (await port.get("/metrics")).text
     assert "patient.mssante" not in text
     assert not re.search(r"\d{13}", text)
+
+
+async def test_software_is_counted_by_its_number_and_only_so_many(port: Port) -> None:
+    smtp = port.metrics.smtp
+    for software in ("DEV935997", "dev935997", "", "Logiciel de Paul"):
+        smtp.conformity(software, {"software": "good", "ins": "none"})
+    for n in range(300):
+        smtp.conformity(f"AB{n:07}", {})
+    text = (await port.get("/metrics")).text
+    assert 'mss_submission_software_total{number="DEV935997"} 2.0' in text
+    assert 'mss_submission_software_total{number="none"} 1.0' in text
+    assert 'mss_submission_conformity_total{check="ins",result="none"} 4.0' in text
+    assert "Paul" not in text
+    assert text.count("mss_submission_software_total{") <= 201
 
 
 def test_the_counts_fit_what_the_doors_ask_for() -> None:

@@ -28,6 +28,7 @@ NAMED_IN = {
         "ocsp.py",
         "pki.py",
         "revocation.py",
+        "robots.py",
         "store/",
         "tls.py",
         "xmlsig.py",

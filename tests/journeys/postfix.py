@@ -50,6 +50,7 @@ setgid_group = postdrop
 maillog_file_prefixes = {folder}
 maillog_file = {folder}/postfix.log
 myhostname = mx.{region}
+myorigin = {region}
 mydestination =
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
@@ -104,12 +105,13 @@ class Postfix:
 
 
 @contextmanager
-def running(site: Site) -> Iterator[Postfix]:
-    """Run a Postfix with the certificate that is listed for the region, which relays to our MX."""
+def running(site: Site, *settings: str) -> Iterator[Postfix]:
+    """Run a Postfix with the certificate that is listed for the region, which relays to our MX; `settings` are further
+    lines of its configuration."""
     folder = Path(tempfile.mkdtemp(prefix="mss-postfix-"))
     port = route_port(site, REGION)
     try:
-        _configure(folder, site, port)
+        _configure(folder, site, port, settings)
         nowhere = subprocess.DEVNULL
         command = ["postfix", "-c", str(folder), "start"]
         subprocess.run(command, check=True, timeout=60, stdin=nowhere, stdout=nowhere, stderr=nowhere)
@@ -130,7 +132,7 @@ def _stop(master: int) -> None:
         time.sleep(0.02)
 
 
-def _configure(folder: Path, site: Site, port: int) -> None:
+def _configure(folder: Path, site: Site, port: int, settings: tuple[str, ...]) -> None:
     folder.chmod(0o755)
     chain, key = site.peers[REGION]
     for name, source in (("chain.pem", chain), ("key.pem", key), ("ca.pem", site.ca_file)):
@@ -141,5 +143,6 @@ def _configure(folder: Path, site: Site, port: int) -> None:
     os.chown(folder / "mail", _UID, _UID)
     (folder / "boxes").write_text(f"camille.durand@{REGION} camille.durand/\n")
     (folder / "transport").write_text(f"{HOSPITAL} smtp:[localhost]:{site.port('mx')}\n")
-    (folder / "main.cf").write_text(_SETTINGS.format(folder=folder, region=REGION, uid=_UID))
+    main = _SETTINGS.format(folder=folder, region=REGION, uid=_UID)
+    (folder / "main.cf").write_text("\n".join((main, *settings, "")))
     (folder / "master.cf").write_text(_SERVICES.format(port=port))

@@ -6,22 +6,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from sqlalchemy import text as sql_text
 
 from mss.model.account import Account, Box, BoxState, Delegation, DelegationKind
 from mss.model.address import Address
 from mss.model.delivery import DeliveryState
 from mss.model.envelope import Envelope, Notify, Recipient, Ret
 from mss.model.mailbox import INBOX
+from mss.model.party import BoxKind, Party
 from mss.policy import rules
-from mss.services import accounts, mailbox, outbound, submit
+from mss.services import accounts, mailbox, outbound, receive, submit
 from mss.services.mailbox import Columns
 from mss.services.reading import Reading
 from mss.services.receive import Receipt
-from mss.store.store import Store
+from mss.store.store import Store, Uow
 from tests.services.services_world import (
     COLLEAGUE,
     DOCTOR,
     HOSTED,
+    ORIGIN,
     OUTSIDE,
     archive,
     document,
@@ -210,3 +213,126 @@ async def test_an_address_named_twice_gets_one_copy(sender: Sender) -> None:
     receipt = await sender.submit(nurse.address, DOCTOR, nurse.address, DOCTOR)
     assert len(receipt.outcomes) == 4
     assert len(await sender.inbox(nurse)) == len(await sender.queued()) == 1
+
+
+# -- what submission hands in besides --------------------------------------------------------------------------------
+
+
+async def hand(sender: Sender, *to: Address, **handed: Any) -> Receipt:
+    reading = letter(sender=sender.box.address, name="Dr Doctor", to=to)
+    path = envelope(*to, sender=sender.box.address)
+    more = submit.Handed(**handed)
+    return await sender.store.write(submit.accept, HOSTED, OUTSIDE, sender.account.id, path, reading, NOW, more)
+
+
+async def test_boxes_here_get_the_form_with_the_return_path_and_others_the_plain_one(sender: Sender) -> None:
+    nurse = await clinic_box(sender.store, "nurse")
+    reading = letter(sender=sender.box.address, name="Dr Doctor", to=(nurse.address, DOCTOR))
+    local = raw(b"Return-Path: <doctor@clinic>\r\n" + reading.octets)
+    path = envelope(nurse.address, DOCTOR, sender=sender.box.address)
+    await sender.store.write(
+        submit.accept, HOSTED, OUTSIDE, sender.account.id, path, reading, NOW, submit.Handed(local=local)
+    )
+    assert await sender.inbox(nurse) == [local.octets]
+    [delivery] = await sender.queued()
+    assert await sender.store.read(outbound.octets, delivery.id, NOW) == reading.octets
+    records = await sender.store.read(lambda uow: uow.journal.newest(9, "letter.accept"))
+    assert len({record.event.target for record in records}) == 1
+    assert len({record.event.facts["letter"] for record in records}) == 2
+
+
+@pytest.mark.parametrize(("here", "afar"), [(True, False), (False, True), (False, False)])
+async def test_a_form_that_nobody_got_is_not_kept(sender: Sender, here: bool, afar: bool) -> None:
+    nurse = await clinic_box(sender.store, "nurse")
+    to = (nurse.address if here else Address("nobody", CLINIC), DOCTOR if afar else Address.parse("x@mail.example"))
+    reading = letter(sender=sender.box.address, name="Dr Doctor", to=to, text=f"{here} {afar}")
+    local = raw(b"Return-Path: <doctor@clinic>\r\n" + reading.octets)
+    path = envelope(*to, sender=sender.box.address)
+    await sender.store.write(
+        submit.accept, HOSTED, OUTSIDE, sender.account.id, path, reading, NOW, submit.Handed(local=local)
+    )
+    kept = await sender.store.read(
+        lambda uow: [
+            uow._connection.execute(sql_text("select count(*) from objects where size = :s"), {"s": len(o)}).scalar()
+            for o in (local.octets, reading.octets)
+        ]
+    )
+    assert kept == [int(here), int(afar)]
+
+
+async def test_a_budget_is_spent_by_accepted_recipients_and_defers(sender: Sender) -> None:
+    assert (await hand(sender, DOCTOR, Address("nobody", CLINIC), per_hour_max=3)).accepted
+    assert (await hand(sender, DOCTOR, COLLEAGUE, per_hour_max=3)).accepted
+    refused = await hand(sender, DOCTOR, per_hour_max=3)
+    assert [one.decision.rule for one in refused.outcomes] == [rules.SENDER_OVER_BUDGET]
+    assert len(await sender.queued()) == 3
+    asked = await sender.store.read(submit.within_budget, sender.account.id, 1, 3, NOW)
+    assert asked.rule is rules.SENDER_OVER_BUDGET
+    assert (await sender.store.read(submit.within_budget, sender.account.id, 1, 3, later(minutes=20))).accepted
+    records = await sender.store.read(lambda uow: uow.journal.newest(9, "letter.refuse"))
+    assert {record.event.rule for record in records} == {"recipient.unknown", "sender.over-budget"}
+
+
+async def test_budgets_are_each_account_s_own(sender: Sender) -> None:
+    nurse = await clinic_box(sender.store, "nurse")
+    other = await account_for(sender.store, nurse)
+    for _ in range(3):
+        await hand(sender, DOCTOR, per_hour_max=1)
+    assert (await sender.store.read(submit.within_budget, other.id, 1, 1, NOW)).accepted
+
+
+async def test_conformity_stands_in_the_journal_without_content(sender: Sender) -> None:
+    receipt = await hand(sender, DOCTOR, conformity={"software": "good", "ins": "missing"})
+    [record] = await sender.store.read(lambda uow: uow.journal.newest(1, "letter.conformity"))
+    assert (record.event.target, record.event.facts) == (
+        f"receipt:{receipt.number}",
+        {"software": "good", "ins": "missing"},
+    )
+    await hand(sender, Address("nobody", CLINIC), conformity={"software": "good"})
+    assert len(await sender.store.read(lambda uow: uow.journal.newest(9, "letter.conformity"))) == 1
+
+
+async def test_boxes_are_called_as_the_directory_says_else_as_we_do(sender: Sender) -> None:
+    shared = await clinic_box(sender.store, "desk", kind=BoxKind.ORG, display_name="Accueil")
+    joined = Delegation(sender.account.id, shared.id, DelegationKind.MEMBER)
+    await sender.store.write(accounts.delegate, joined, "cli", NOW)
+    known = Party(sender.box.address, BoxKind.PER, name="Durand", first_name="Marie", title="Dr")
+
+    def publish(uow: Uow) -> None:
+        generation = uow.parties.begin(NOW)
+        uow.parties.add(generation, [known])
+        uow.parties.publish(generation, NOW)
+
+    assert set((await sender.store.read(submit.names, sender.account.id, NOW)).values()) == {
+        sender.box.display_name,
+        "Accueil",
+    }
+    await sender.store.write(publish)
+    assert await sender.store.read(submit.names, sender.account.id, NOW) == {
+        sender.box.address.key: "Dr Marie DURAND",
+        shared.address.key: "Accueil",
+    }
+
+
+async def test_a_letter_from_inside_meets_the_rules_that_one_from_outside_meets(sender: Sender) -> None:
+    """Boxes of ours are no less choosy towards our own people."""
+    patient, closed = await patient_box(sender.store), await clinic_box(sender.store, "closed")
+    await sender.store.write(accounts.set_box_state, closed.id, BoxState.CLOSED, "cli", NOW)
+    foreign = archive(document(matricule=OTHER_MATRICULE, traits=OTHER_TRAITS))
+    cases: list[tuple[Address, dict[str, Any]]] = [
+        (patient.address, {}),
+        (patient.address, {"name": ""}),
+        (patient.address, {"name": "dr@martin.example"}),
+        (patient.address, {"cc": [OTHER_PATIENT]}),
+        (patient.address, {"attachments": (foreign,)}),
+        (patient.address, {"subject": "[FIN]"}),
+        (closed.address, {}),
+        (Address("nobody", CLINIC), {}),
+        (OTHER_PATIENT, {}),
+        (Address("dupont", PATIENTS), {}),
+    ]
+    for to, more in cases:
+        given = {"name": "Dr Somebody", **more}
+        outside = await sender.store.write(receive.accept, HOSTED, ORIGIN, envelope(to), letter(to=(to,), **given), NOW)
+        inside = await sender.submit(to, reading=letter(sender=sender.box.address, to=(to,), **given))
+        assert inside.outcomes[0].decision.rule is outside.outcomes[0].decision.rule, (to.domain, more)

@@ -20,7 +20,7 @@ from mss.model.envelope import Envelope, Recipient
 from mss.model.secret import Secret
 from mss.policy.decision import Decision
 from mss.smtp import reply
-from mss.smtp.commands import Credentials
+from mss.smtp.commands import Credentials, Given
 from mss.smtp.door import Door
 from mss.smtp.metrics import Silence
 from mss.smtp.reply import Reply
@@ -113,7 +113,9 @@ class Recorder:
         self.failures.append(reason)
         self._answer("insecure", reply.OK)
 
-    async def sign_in(self, session: Session, mechanism: str, given: Credentials) -> Session | Reply:
+    async def sign_in(self, session: Session, mechanism: str, given: Given) -> Session | Reply:
+        if not isinstance(given, Credentials):
+            return reply.Challenged(535, "5.7.8", "No", (), b'{"status":"401"}')
         self.given.append(given)
         if given.password == Secret(b"right"):
             return replace(session, account=Account(7, given.login, AccountKind.PROFESSIONAL, "", ""))

@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 _REPLY = re.compile(rb"[2-5]\d\d[ -][ -~]*\Z")
 
+_MECHANISMS = ("PLAIN", "LOGIN", "EXTERNAL", "OAUTHBEARER", "XOAUTH2")
+
 _verbs = st.sampled_from(
     [
         b"EHLO",
@@ -54,6 +56,10 @@ _words = st.one_of(
             b"60 LAST",
             b"PLAIN",
             b"LOGIN",
+            b"EXTERNAL",
+            b"OAUTHBEARER",
+            b"XOAUTH2",
+            b"dXNlcj0BYXV0aD1CZWFyZXIgeAEB",
             b"AGxvZ2luAHJpZ2h0",
             b"=",
             b"*",
@@ -78,7 +84,7 @@ scripts = st.lists(st.one_of(_lines, _lines, _letters, st.binary(max_size=40)), 
 
 @pytest.mark.parametrize("listener", [Listener.MX, Listener.SUBMISSION])
 async def test_any_dialogue_is_answered_and_ends(material: TlsMaterial, pki_world: Pki, listener: Listener) -> None:
-    door = Recorder(listener=listener, mechanisms=("PLAIN", "LOGIN") if listener is Listener.SUBMISSION else ())
+    door = Recorder(listener=listener, mechanisms=_MECHANISMS if listener is Listener.SUBMISSION else ())
     limits = Limits(message_max_octets=1000)
     loop = asyncio.get_running_loop()
     async with serving(door, material, limits=limits) as (server, port):

@@ -35,6 +35,7 @@ from mss.smtp.relay import Relay, RelayHouse
 from mss.smtp.server import serve
 from mss.smtp.session import Listener
 from mss.smtp.signing import KeyRing, Signer, Verifier
+from mss.smtp.spool import Spool
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.store import store as stores
 from mss.store.store import Store
@@ -115,7 +116,7 @@ async def operating(
     store = Store(config)
     await store.start()
     made = Operator(name, config, store)
-    readers, sign_in = Readers(LIMITS), SignIn(store, now, LIMITS)
+    readers, sign_in, spool = Readers(LIMITS), SignIn(store, now, LIMITS), Spool(LIMITS)
     material = TlsMaterial(config)
     domains = {parse_domain(one.name): one.kind for one in config.domains}
     hosted = Hosted(dict(domains), config.operator.hostname, config.policy, LIMITS)
@@ -133,6 +134,7 @@ async def operating(
         limits=LIMITS,
         clock=now,
         metrics=Silence(),
+        spool=spool,
     )
     sockets = {"mx": bound(), "submission": bound()}
     made.ports = {key: one.getsockname()[1] for key, one in sockets.items()}
@@ -172,6 +174,7 @@ async def operating(
         for server in servers:
             await server.close(grace_s=2)
         readers.close()
+        spool.close()
         sign_in.close()
         await store.close()
 

@@ -17,12 +17,13 @@ from mss.errors import Unavailable
 from mss.model.account import Account, AccountKind
 from mss.model.address import Address, Domain
 from mss.policy import rules
-from mss.policy.decision import accept, reject
+from mss.policy.decision import Decision, accept, defer, reject
 from mss.services import accounts, submit
 from mss.services.accounts import Credentials
 from mss.services.receive import Hosted, Receipt, RecipientOutcome
 from mss.services.submit import Outside
 from mss.signin import SignIn
+from mss.smtp.metrics import Silence
 from mss.smtp.readers import Readers
 from mss.smtp.session import Listener
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
@@ -56,17 +57,24 @@ JUDGED = {
 
 
 @dataclass
-class Submission:
+class Submission(Silence):
     scripted: Scripted
     port: int
+    budget: Decision = YES
+    counted: list[tuple[str, Any]] = field(default_factory=list)
     known: dict[str, Credentials] = field(default_factory=lambda: {DOCTOR.login: Credentials(DOCTOR, None)})
+
+    def conformity(self, software: str, results: Any) -> None:
+        self.counted.append((software, results))
 
     @property
     def letters(self) -> list[tuple[Any, ...]]:
         return self.scripted.called("accept")
 
 
-def taken(_hosted: object, _outside: object, _account: int, envelope: Any, _reading: object, _now: object) -> Receipt:
+def taken(
+    _hosted: object, _outside: object, _account: int, envelope: Any, _reading: object, _now: object, _handed: object
+) -> Receipt:
     return Receipt("R-2", tuple(RecipientOutcome(r, YES) for r in envelope.recipients))
 
 
@@ -81,6 +89,8 @@ async def submission(
         accounts.credentials: lambda login, *_: made.known.get(login, Credentials(None, None)),
         accounts.record_login: None,
         submit.sender_addresses: OWN,
+        submit.names: lambda *_: {"a@chu.example": "Dr Anne A", "service@chu.example": "Service"},
+        submit.within_budget: lambda *_: made.budget,
         submit.judge: lambda _hosted, outside, _sender, one, *_: JUDGED[one.spec],
         submit.accept: answer,
     }
@@ -93,6 +103,7 @@ async def submission(
         limits=limits,
         clock=now,
         readers=Readers(limits),
+        metrics=made,
     )
     door = SubmissionDoor(house, listener)
     async with serving(door, material, limits=limits, implicit_tls=listener is Listener.SUBMISSIONS) as (_, port):
@@ -121,10 +132,10 @@ async def send(talk: Talk, octets: bytes, sender: bytes = b"a@chu.example", to: 
 async def test_a_letter_is_handed_in(material: TlsMaterial, pki_world: Pki) -> None:
     async with submission(material) as door, signed_in(door, pki_world) as talk:
         assert await send(talk, LETTER) == "250 2.0.0 Accepted, receipt R-2"
-    [(_, outside, account_id, envelope, letter, _)] = door.letters
+    [(_, outside, account_id, envelope, letter, *_)] = door.letters
     assert (outside.reachable, account_id) == (frozenset({"gip.example"}), 7)
     assert envelope.recipients[0].address.spec == "b@gip.example"
-    assert letter.octets.endswith(LETTER)
+    assert letter.octets.endswith(LETTER.replace(b"a@chu.example", b"Dr Anne A <a@chu.example>", 1))
 
 
 async def test_implicit_tls_takes_letters_too(material: TlsMaterial, pki_world: Pki) -> None:
@@ -209,6 +220,97 @@ async def test_only_own_addresses(
 async def test_recipients_are_ours_or_reachable(material: TlsMaterial, pki_world: Pki, to: bytes, answer: str) -> None:
     async with submission(material) as door, signed_in(door, pki_world) as talk:
         assert (await send(talk, LETTER, to=to)).startswith(answer)
+
+
+@pytest.mark.parametrize(
+    ("sender", "answer"),
+    [
+        (b"Sender: service@chu.example\r\n", "250 2.0.0"),
+        (b"Sender: A <a@chu.example>\r\n", "250 2.0.0"),
+        (b"Sender: boss@chu.example\r\n", "553 5.7.1"),
+        (b"Sender: a@chu.example\r\nSender: boss@chu.example\r\n", "553 5.7.1"),
+        (b"Sender: a@chu.example, boss@chu.example\r\n", "553 5.7.1"),
+        (b"Sender: the boss\r\n", "553 5.7.1"),
+        (b"Sender:\r\n", "553 5.7.1"),
+    ],
+)
+async def test_the_sender_field_names_an_own_address(
+    material: TlsMaterial, pki_world: Pki, sender: bytes, answer: str
+) -> None:
+    async with submission(material) as door, signed_in(door, pki_world) as talk:
+        assert (await send(talk, sender + LETTER)).startswith(answer)
+
+
+async def test_a_from_hidden_behind_the_limits_is_refused(material: TlsMaterial, pki_world: Pki) -> None:
+    many = b"X-A: b\r\n" * Limits().header_fields_max
+    hidden = LETTER.replace(b"\r\n\r\n", b"\r\n" + many + b"From: boss@chu.example\r\n\r\n", 1)
+    async with submission(material) as door, signed_in(door, pki_world) as talk:
+        assert (await send(talk, hidden)).startswith("552 5.3.4")
+
+
+async def test_a_letter_that_turns_in_circles_is_refused(material: TlsMaterial, pki_world: Pki) -> None:
+    hop = b"Received: from client by mx.chu.example with ESMTPSA id x; Thu, 1 Jan 2026 00:00:00 +0000\r\n"
+    async with submission(material) as door, signed_in(door, pki_world) as talk:
+        assert (await send(talk, hop * 3 + LETTER)).startswith("250")
+        assert (await send(talk, hop * 4 + LETTER)).startswith("554 5.4.6")
+
+
+async def test_an_account_over_its_budget_is_deferred(material: TlsMaterial, pki_world: Pki) -> None:
+    async with submission(material) as door, signed_in(door, pki_world) as talk:
+        door.budget = defer(rules.SENDER_OVER_BUDGET)
+        answer = await talk.say(b"MAIL FROM:<a@chu.example>")
+        assert answer.startswith("450 4.7.1 You wrote to more recipients")
+        assert answer.endswith("(sender.over-budget)")
+        door.budget = YES
+        assert (await send(talk, LETTER)).startswith("250")
+
+
+async def test_where_it_ends_decides_who_writes_the_return_path(material: TlsMaterial, pki_world: Pki) -> None:
+    """The last server does (RFC 5321 §4.4): ours for boxes here, the other operator's for all else."""
+    path = b"Return-Path: <a@chu.example>\r\nReceived: from client "
+    async with submission(material) as door, signed_in(door, pki_world) as talk:
+        await send(talk, b"Return-Path: <forged@chu.example>\r\n" + LETTER, to=b"c@chu.example")
+        await send(talk, b"Return-Path: <forged@chu.example>\r\n" + LETTER, to=b"b@gip.example")
+        await talk.say(b"MAIL FROM:<a@chu.example>")
+        await talk.say(b"RCPT TO:<b@gip.example>")
+        await send_rest(talk, b"c@chu.example")
+    here, afar, both = door.letters
+    assert here[4].octets.startswith(path)
+    assert here[6].local is None
+    assert afar[4].octets.startswith(b"Received: from client ")
+    assert b"Return-Path" not in afar[4].octets
+    assert afar[6].local is None
+    assert both[6].local.octets == b"Return-Path: <a@chu.example>\r\n" + both[4].octets
+    assert both[4].octets.startswith(b"Received: from client ")
+    assert not any(b"forged" in one[4].octets for one in door.letters)
+
+
+async def send_rest(talk: Talk, to: bytes) -> None:
+    await talk.say(b"RCPT TO:<" + to + b">")
+    await talk.say(b"DATA")
+    assert (await talk.say(LETTER + b".")).startswith("250")
+
+
+async def test_conformity_is_measured_and_counted_and_the_software_s_number_kept(
+    material: TlsMaterial, pki_world: Pki
+) -> None:
+    async with submission(material) as door, signed_in(door, pki_world) as talk:
+        await send(talk, b"X-MSS-NIL: DEV935997\r\nX-MSS-INS: O\r\n" + LETTER)
+    letter = door.letters[0][4]
+    assert letter.octets.count(b"X-MSS-NIL: DEV935997\r\n") == 1
+    assert letter.submission is None
+    results = door.letters[0][6].conformity
+    assert (results["software"], results["ins"], results["pairing"]) == ("good", "needless", "none")
+    assert door.counted == [("DEV935997", results)]
+
+
+async def test_a_measure_that_fails_loses_no_letter(
+    material: TlsMaterial, pki_world: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mss.dossier.conformity.measure", lambda *_: 1 / 0)
+    async with submission(material) as door, signed_in(door, pki_world) as talk:
+        assert (await send(talk, LETTER)).startswith("250")
+    assert door.counted == [("", {})]
 
 
 async def test_a_letter_is_completed_and_keeps_no_secret(material: TlsMaterial, pki_world: Pki) -> None:

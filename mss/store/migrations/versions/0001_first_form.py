@@ -8,12 +8,14 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Go to this form."""
     op.create_table(
         "accounts",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("login", sa.String(length=320), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("display_name", sa.LargeBinary(), nullable=False),
@@ -39,9 +41,7 @@ def upgrade() -> None:
     op.create_index("ix_arrivals_at", "arrivals", ["at"], unique=False)
     op.create_table(
         "attempts",
-        sa.Column(
-            "delivery_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
+        sa.Column("delivery_id", ID, autoincrement=False, nullable=False),
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
@@ -53,7 +53,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "boxes",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("address_key", sa.String(length=320), nullable=False),
         sa.Column("local", sa.String(length=64), nullable=False),
         sa.Column("domain", sa.String(length=255), nullable=False),
@@ -70,10 +70,43 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "client_certificates",
+        sa.Column("id", ID, autoincrement=True, nullable=False),
+        sa.Column("account_id", ID, nullable=False),
+        sa.Column("subject", sa.String(length=1000), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("added_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_client_certificates")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_client_certificates_fingerprint", "client_certificates", ["fingerprint"], unique=False)
+    op.create_index("ix_client_certificates_subject", "client_certificates", ["subject"], unique=False)
+    op.create_table(
+        "token_subjects",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("account_id", ID, nullable=False),
+        sa.Column("issuer", sa.String(length=400), nullable=False),
+        sa.Column("subject", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_token_subjects")),
+    )
+    op.create_index("ix_token_subjects_account_id", "token_subjects", ["account_id"], unique=False)
+    op.create_table(
+        "used_tokens",
+        sa.Column("mark", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("mark", name=op.f("pk_used_tokens")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_used_tokens_expires_at", "used_tokens", ["expires_at"], unique=False)
+    op.create_table(
+        "submission_budgets",
+        sa.Column("account_id", ID, autoincrement=False, nullable=False),
+        sa.Column("whole_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_submission_budgets")),
+    )
+    op.create_table(
         "changes",
-        sa.Column(
-            "mailbox_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
+        sa.Column("mailbox_id", ID, autoincrement=False, nullable=False),
         sa.Column("modseq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("uid_first", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("uid_last", sa.BigInteger(), nullable=False),
@@ -83,8 +116,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "contacts",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
+        sa.Column("box_id", ID, nullable=False),
         sa.Column("address_digest", sa.LargeBinary(), nullable=False),
         sa.Column("address", sa.LargeBinary(), nullable=False),
         sa.Column("name", sa.LargeBinary(), nullable=False),
@@ -96,8 +129,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "conversations",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
+        sa.Column("box_id", ID, nullable=False),
         sa.Column("subject", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("last_at", sa.BigInteger(), nullable=False),
@@ -118,10 +151,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "delegations",
-        sa.Column(
-            "account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
-        sa.Column("box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("account_id", ID, autoincrement=False, nullable=False),
+        sa.Column("box_id", ID, autoincrement=False, nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("ends_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("account_id", "box_id", name=op.f("pk_delegations")),
@@ -129,10 +160,10 @@ def upgrade() -> None:
     op.create_index("ix_delegations_box_id", "delegations", ["box_id"], unique=False)
     op.create_table(
         "deliveries",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("object_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("holder_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("source_box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
+        sa.Column("object_id", ID, nullable=False),
+        sa.Column("holder_id", ID, nullable=False),
+        sa.Column("source_box_id", ID, nullable=True),
         sa.Column("destination", sa.String(length=255), nullable=False),
         sa.Column("reverse_path", sa.String(length=400), nullable=True),
         sa.Column("recipient", sa.String(length=400), nullable=False),
@@ -165,22 +196,22 @@ def upgrade() -> None:
     op.create_index("ix_deliveries_message", "deliveries", ["message_id"], unique=False)
     op.create_table(
         "documents",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
+        sa.Column("box_id", ID, nullable=False),
         sa.Column("unique_digest", sa.LargeBinary(), nullable=False),
         sa.Column("category_digest", sa.LargeBinary(), nullable=False),
         sa.Column("hidden", sa.Integer(), nullable=False),
         sa.Column("entry", sa.LargeBinary(), nullable=False),
         sa.Column("entry_id", sa.String(length=64), nullable=False),
         sa.Column("logical_id", sa.String(length=64), nullable=False),
-        sa.Column("object_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("companion_object_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("email_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("object_id", ID, nullable=False),
+        sa.Column("companion_object_id", ID, nullable=True),
+        sa.Column("email_id", ID, nullable=True),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("filed_at", sa.BigInteger(), nullable=False),
         sa.Column("filed_by", sa.String(length=16), nullable=False),
         sa.Column("masked", sa.Boolean(), nullable=False),
-        sa.Column("replaced_by", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("replaced_by", ID, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_documents")),
         sa.UniqueConstraint("box_id", "unique_digest", name=op.f("uq_documents_box_id")),
         sqlite_autoincrement=True,
@@ -192,17 +223,15 @@ def upgrade() -> None:
     op.create_index("ix_documents_letter", "documents", ["box_id", "email_id"], unique=False)
     op.create_table(
         "drafts",
-        sa.Column("box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
-        sa.Column(
-            "conversation_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
+        sa.Column("box_id", ID, autoincrement=False, nullable=False),
+        sa.Column("conversation_id", ID, autoincrement=False, nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.Column("saved_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("box_id", "conversation_id", name=op.f("pk_drafts")),
     )
     op.create_table(
         "generations",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("begun_at", sa.BigInteger(), nullable=False),
         sa.Column("published_at", sa.BigInteger(), nullable=True),
         sa.Column("parties", sa.Integer(), nullable=False),
@@ -210,10 +239,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "holdings",
-        sa.Column("box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
-        sa.Column(
-            "object_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
+        sa.Column("box_id", ID, autoincrement=False, nullable=False),
+        sa.Column("object_id", ID, autoincrement=False, nullable=False),
         sa.Column("content_key", sa.LargeBinary(), nullable=False),
         sa.Column("envelope", sa.LargeBinary(), nullable=True),
         sa.Column("bodystructure", sa.LargeBinary(), nullable=True),
@@ -232,7 +259,7 @@ def upgrade() -> None:
         sa.Column("target", sa.String(length=200), nullable=False),
         sa.Column("decision", sa.String(length=16), nullable=False),
         sa.Column("rule", sa.String(length=64), nullable=False),
-        sa.Column("subject_box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("subject_box_id", ID, nullable=True),
         sa.Column("facts", sa.Text(), nullable=False),
         sa.Column("message", sa.String(length=24), nullable=True),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
@@ -259,9 +286,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "keywords",
-        sa.Column(
-            "mailbox_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
+        sa.Column("mailbox_id", ID, autoincrement=False, nullable=False),
         sa.Column("bit", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("name_key", sa.String(length=255), nullable=False),
@@ -277,12 +302,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "letters",
-        sa.Column("box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
-        sa.Column(
-            "object_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
-        sa.Column("conversation_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("mailbox_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("box_id", ID, autoincrement=False, nullable=False),
+        sa.Column("object_id", ID, autoincrement=False, nullable=False),
+        sa.Column("conversation_id", ID, nullable=False),
+        sa.Column("mailbox_id", ID, nullable=False),
         sa.Column("uid", sa.BigInteger(), nullable=False),
         sa.Column("direction", sa.String(length=8), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -300,7 +323,7 @@ def upgrade() -> None:
     op.create_index("ix_letters_message", "letters", ["box_id", "message_digest"], unique=False)
     op.create_table(
         "login_failures",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("login_digest", sa.LargeBinary(), nullable=False),
         sa.Column("network_digest", sa.LargeBinary(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -320,8 +343,8 @@ def upgrade() -> None:
     op.create_index("ix_login_networks_seen_at", "login_networks", ["seen_at"], unique=False)
     op.create_table(
         "mailboxes",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
+        sa.Column("box_id", ID, nullable=False),
         sa.Column("name", sa.String(length=1024), nullable=False),
         sa.Column("uidvalidity", sa.BigInteger(), nullable=False),
         sa.Column("uidnext", sa.BigInteger(), nullable=False),
@@ -334,16 +357,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "messages",
-        sa.Column(
-            "mailbox_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
+        sa.Column("mailbox_id", ID, autoincrement=False, nullable=False),
         sa.Column("uid", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("modseq", sa.BigInteger(), nullable=False),
         sa.Column("flags", sa.BigInteger(), nullable=False),
         sa.Column("internal_date", sa.BigInteger(), nullable=False),
         sa.Column("saved_at", sa.BigInteger(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("object_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("object_id", ID, nullable=False),
         sa.PrimaryKeyConstraint("mailbox_id", "uid", name=op.f("pk_messages")),
         sqlite_with_rowid=False,
     )
@@ -351,7 +372,7 @@ def upgrade() -> None:
     op.create_index("ix_messages_object", "messages", ["mailbox_id", "object_id"], unique=False)
     op.create_table(
         "objects",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -364,8 +385,8 @@ def upgrade() -> None:
     op.create_index("ix_objects_file", "objects", ["file"], unique=False)
     op.create_table(
         "parties",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("generation", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
+        sa.Column("generation", ID, nullable=False),
         sa.Column("address_key", sa.String(length=320), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("red_list", sa.Boolean(), nullable=False),
@@ -377,27 +398,21 @@ def upgrade() -> None:
     )
     op.create_table(
         "party_words",
-        sa.Column(
-            "generation", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
+        sa.Column("generation", ID, autoincrement=False, nullable=False),
         sa.Column("word", sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql"), nullable=False),
-        sa.Column(
-            "party_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
+        sa.Column("party_id", ID, autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("generation", "word", "party_id", name=op.f("pk_party_words")),
         sqlite_with_rowid=False,
     )
     op.create_table(
         "recovery_codes",
-        sa.Column(
-            "account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
+        sa.Column("account_id", ID, autoincrement=False, nullable=False),
         sa.Column("code_hash", sa.String(length=255), nullable=False),
         sa.PrimaryKeyConstraint("account_id", "code_hash", name=op.f("pk_recovery_codes")),
     )
     op.create_table(
         "trust_list_readings",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("source", sa.String(length=16), nullable=False),
         sa.Column("verdict", sa.String(length=16), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
@@ -412,7 +427,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "trust_lists",
-        sa.Column("version", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("version", ID, autoincrement=False, nullable=False),
         sa.Column("generated_at", sa.BigInteger(), nullable=False),
         sa.Column("fetched_at", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
@@ -422,8 +437,8 @@ def upgrade() -> None:
     op.create_table(
         "web_sessions",
         sa.Column("token_hash", sa.String(length=64), nullable=False),
-        sa.Column("account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("box_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("account_id", ID, nullable=False),
+        sa.Column("box_id", ID, nullable=False),
         sa.Column("csrf", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
@@ -437,65 +452,36 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Go back."""
-    op.drop_index("ix_web_sessions_seen_at", table_name="web_sessions")
-    op.drop_index("ix_web_sessions_account_id", table_name="web_sessions")
     op.drop_table("web_sessions")
     op.drop_table("trust_lists")
     op.drop_table("trust_list_readings")
     op.drop_table("recovery_codes")
     op.drop_table("party_words")
     op.drop_table("parties")
-    op.drop_index("ix_objects_file", table_name="objects")
     op.drop_table("objects")
-    op.drop_index("ix_messages_object", table_name="messages")
-    op.drop_index("ix_messages_modseq", table_name="messages")
     op.drop_table("messages")
     op.drop_table("mailboxes")
-    op.drop_index("ix_login_networks_seen_at", table_name="login_networks")
     op.drop_table("login_networks")
-    op.drop_index("ix_login_failures_login", table_name="login_failures")
-    op.drop_index("ix_login_failures_at", table_name="login_failures")
     op.drop_table("login_failures")
-    op.drop_index("ix_letters_message", table_name="letters")
-    op.drop_index("ix_letters_conversation", table_name="letters")
-    op.drop_index("ix_letters_author", table_name="letters")
     op.drop_table("letters")
     op.drop_table("leases")
     op.drop_table("keywords")
     op.drop_table("journal_segments")
-    op.drop_index(
-        "ix_journal_message",
-        table_name="journal",
-        sqlite_where=sa.text("message IS NOT NULL"),
-        postgresql_where=sa.text("message IS NOT NULL"),
-    )
-    op.drop_index("ix_journal_subject", table_name="journal")
     op.drop_table("journal")
-    op.drop_index("ix_holdings_object_id", table_name="holdings")
     op.drop_table("holdings")
     op.drop_table("generations")
     op.drop_table("drafts")
-    op.drop_index("ix_documents_letter", table_name="documents")
-    op.drop_index("ix_documents_category", table_name="documents")
-    op.drop_index("ix_documents_box", table_name="documents")
     op.drop_table("documents")
-    op.drop_index("ix_deliveries_message", table_name="deliveries")
-    op.drop_index("ix_deliveries_due", table_name="deliveries")
     op.drop_table("deliveries")
-    op.drop_index("ix_delegations_box_id", table_name="delegations")
     op.drop_table("delegations")
-    op.drop_index(
-        "ix_conversations_unread",
-        table_name="conversations",
-        sqlite_where=sa.text("unread > 0"),
-        postgresql_where=sa.text("unread > 0"),
-    )
-    op.drop_index("ix_conversations_box", table_name="conversations")
     op.drop_table("conversations")
     op.drop_table("contacts")
+    op.drop_table("submission_budgets")
+    op.drop_table("used_tokens")
+    op.drop_table("token_subjects")
+    op.drop_table("client_certificates")
     op.drop_table("changes")
     op.drop_table("boxes")
     op.drop_table("attempts")
-    op.drop_index("ix_arrivals_at", table_name="arrivals")
     op.drop_table("arrivals")
     op.drop_table("accounts")
