@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from argon2 import PasswordHasher
 
 from mss import passwords
 from mss.errors import Malformed
+from tests.support.cheap import dear_passwords
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _real_parameters() -> Iterator[None]:
+    """The parameters of the program: those of the other tests are cheap."""
+    with dear_passwords():
+        yield
 
 
 @pytest.fixture(scope="module")

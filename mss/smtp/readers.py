@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from mss.config import Limits
+from mss.errors import Unavailable
 from mss.mail import completion, mime, trace
 from mss.services import reading
 from mss.services.reading import Reading
@@ -105,11 +106,15 @@ def _shown(octets: bytes) -> Iterator[str]:
     """Put octets where another process of ours can read them: a file in memory, whose name goes with this process.
 
     Sent through the pool's pipe they would be copied twice, and its thread would keep a copy until the next letter.
+    Unavailable when there is no room.
     """
     with os.fdopen(os.memfd_create("letter"), "wb", buffering=0) as file:
         left = memoryview(octets)
-        while left:
-            left = left[file.write(left) :]
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except OSError as error:
+            raise Unavailable(f"no room to read a large letter: {os.strerror(error.errno or 0)}") from error
         yield f"/proc/{os.getpid()}/fd/{file.fileno()}"
 
 

@@ -17,6 +17,7 @@ from mss.config import Limits
 from mss.dossier import xdm
 from mss.dossier.cda import read_whole
 from mss.dossier.make import make_cda, make_pdf
+from mss.dossier.metadata import ENTRY_UNIQUE_ID
 from mss.errors import Malformed
 from mss.model.document import (
     AttachedDocument,
@@ -344,6 +345,15 @@ def test_a_truncated_archive_is_malformed(make_document: MakeDocument, limits: L
 def test_problems_name_nobody(make_document: MakeDocument, limits: Limits) -> None:
     archive = changed(build(make_document()), SUBSET + "METADATA.XML", lambda octets: octets[: len(octets) // 2])
     assert all(problem in list(Problem) for problem in xdm.read(archive, limits).problems)
+
+
+def test_an_entry_without_its_identifier_is_known_by_the_document_itself(
+    make_document: MakeDocument, limits: Limits
+) -> None:
+    document = make_document("1.2.1")
+    archive = metadata(build(document), ENTRY_UNIQUE_ID, "urn:uuid:00000000-0000-0000-0000-000000000000")
+    (found,) = xdm.read(archive, limits).documents
+    assert found.entry.unique_id == "1.2.1"
 
 
 LINES = st.sampled_from([

@@ -136,3 +136,20 @@ def test_hostile_html_costs_little(markup: str) -> None:
     start = time.process_time()
     content.from_html(markup)
     assert time.process_time() - start < 1.0
+
+
+@pytest.mark.parametrize(
+    ("octets_max", "read"),
+    [(16, "first\nsecond\n"), (15, "first\nsecond\n"), (14, "first\n"), (7, "first\n"), (5, "first"), (3, "fir")],
+)
+def test_the_beginning_of_a_text_ends_with_a_line_where_it_can(octets_max: int, read: str) -> None:
+    message = index(b"Content-Type: text/plain", body=b"first\r\nsecond\r\n")
+    assert content.beginning(message, message.structure.root, octets_max) == read
+
+
+def test_the_beginning_is_decoded() -> None:
+    body = base64.encodebytes("été ".encode() * 100)
+    message = index(b"Content-Type: text/plain; charset=utf-8", b"Content-Transfer-Encoding: base64", body=body)
+    beginning = content.beginning(message, message.structure.root, 100)
+    assert 1 < len(beginning) < 100
+    assert ("été " * 100).startswith(beginning.rstrip("\ufffd"))

@@ -426,3 +426,15 @@ def test_who_may_be_sent_a_receipt(lines: list[bytes], reverse_path: Address | N
     found = reports.requested_by(index(*lines), reverse_path, LIMITS)
     assert (found is not None) is asked
     assert found is None or found.key == DOCTOR.key
+
+
+def test_a_notice_is_an_ordinary_letter_with_the_original() -> None:
+    octets = reports.notice(FRAME, ErrorCode.INS_MISMATCH)
+    assert scan.smtp_safe(octets) is None
+    message = mime.index(octets, LIMITS)
+    root = message.structure.root
+    assert (root.content_type, root.parameter("report-type")) == ("multipart/mixed", None)
+    assert [part.content_type for part in root.children] == ["text/plain", "message/rfc822"]
+    assert "904^" in mime.text_of(message)[0]
+    assert message.header("in-reply-to") == b" <orig@x>"
+    assert mime.decoded(message, root.children[1]).endswith(b"body\r\n")

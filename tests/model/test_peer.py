@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mss.errors import Malformed
 from mss.model.address import Domain
-from mss.model.peer import DN, Operator, Peer, TrustList
+from mss.model.peer import DN, ListChange, Operator, Peer, TrustList, changes
 
 REAL = "CN=medimail-asip.mipih.fr,OU=318310021300028,O=GIP MIPIH,ST=Haute-Garonne (31),C=FR"
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -166,3 +166,17 @@ def test_both_answers_of_a_trust_list_agree(domains: dict[Domain, frozenset[DN]]
 def test_a_peer_is_good_unless_told_otherwise() -> None:
     assert Peer(ONE, "one", "01", "127.0.0.1").revocation == "good"
     assert Operator(CHU, "CHU", frozenset({ONE})).subjects == {ONE}
+
+
+def test_what_became_of_each_domain_between_two_lists() -> None:
+    three = DN.parse("CN=three")
+    old = TrustList(NOW, {CHU: frozenset({ONE, TWO}), CLINIC: frozenset({ONE}), REGION: frozenset({TWO})}, NOW)
+    new = TrustList(
+        NOW, {CHU: frozenset({TWO, three}), REGION: frozenset({TWO}), Domain("a.fr"): frozenset({ONE})}, NOW
+    )
+    assert changes(old, new) == (
+        ListChange(Domain("a.fr"), frozenset(), frozenset({ONE})),
+        ListChange(CHU, frozenset({ONE}), frozenset({three})),
+        ListChange(CLINIC, frozenset({ONE}), frozenset()),
+    )
+    assert changes(old, old) == ()

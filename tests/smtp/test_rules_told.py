@@ -55,7 +55,7 @@ TOLD: dict[str, str] = {
     "document.invisible-to-representatives": "550 5.7.1",
 }
 # Named in the same modules, and met elsewhere: at submission, in the webmail, on the way out.
-ELSEWHERE = {"sender.not-yours", "route.outside", "route.no-trust-list"}
+ELSEWHERE = {"sender.not-yours", "sender.field-not-yours", "route.outside", "route.no-trust-list"}
 
 
 def _named_in(*modules: ModuleType) -> set[str]:

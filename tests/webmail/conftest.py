@@ -37,5 +37,5 @@ async def paul(world: World) -> Box:
 async def browser(world: World, paul: Box) -> Browser:
     """Paul's browser, signed in."""
     mine = world.browser()
-    await mine.sign_in("paul")
+    await mine.enter("paul")
     return mine

@@ -29,7 +29,7 @@ TYPED = "Bonjour docteur,\nmerci de votre réponse & à bientôt <3"
 
 
 async def test_a_box_without_letters_says_how_conversations_begin(browser: Browser) -> None:
-    assert "lorsqu’un professionnel de santé vous écrit" in browser.page.text
+    assert "lorsqu’un professionnel de santé vous écrit" in (await browser.get("/conversations")).text
 
 
 async def test_a_letter_is_listed_unread_by_name(world: World, paul: Box, browser: Browser) -> None:

@@ -205,6 +205,7 @@ async def _everything_stored(world: World) -> list[accounts.WebSession]:
 
 async def test_signing_out_ends_the_session_in_the_store_too(world: World, browser: Browser) -> None:
     token = browser.client.cookies["__Host-mss"]
+    await browser.get("/conversations")
     page = await browser.press("Se déconnecter")
     assert (page.path, "Vous êtes déconnecté." in page.text) == ("/sign-in", True)
     browser.client.cookies.set("__Host-mss", token, domain="espace.test")

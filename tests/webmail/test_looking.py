@@ -80,6 +80,7 @@ async def test_and_the_patient_can_read_who_saw_what(world: World, paul: Box, fu
     await hers.sign_in("aline")
     await hers.get("/conversations/1")
     await hers.get("/documents/1")
+    await full.get("/conversations")
     page = await full.get("/accesses")
     assert f"{renamed.display_name}, pour cette boîte" in page.text
     assert "Messages ouverts" in page.text

@@ -178,7 +178,6 @@ POSTS = (
 )
 
 
-@pytest.mark.parametrize(("path", "enctype"), POSTS)
 @pytest.mark.parametrize(
     ("token", "site", "origin"),
     [
@@ -190,17 +189,17 @@ POSTS = (
         ("right", "", "null"),
     ],
 )
-async def test_no_other_site_can_send_a_form(
-    everything: Browser, path: str, enctype: str | None, token: str, site: str, origin: str
-) -> None:
+async def test_no_other_site_can_send_a_form(everything: Browser, token: str, site: str, origin: str) -> None:
     page = await everything.get("/conversations/1")
     csrf = page.tree.xpath("//input[@name='csrf']")[0].get("value")
     fields = [("csrf", csrf if token == "right" else token), ("box", "1"), ("do", "drop"), ("session", "others")]
-    page = await everything.send(
-        "post", path, fields, headers={"Sec-Fetch-Site": site, "Origin": origin}, enctype=enctype
-    )
-    assert page.status == 403
-    assert "Ce formulaire n’est plus valable" in page.text
+    # A form that was let through would show in those after it: the session, the box or the password would be another.
+    for path, enctype in POSTS:
+        page = await everything.send(
+            "post", path, fields, headers={"Sec-Fetch-Site": site, "Origin": origin}, enctype=enctype
+        )
+        assert page.status == 403, path
+        assert "Ce formulaire n’est plus valable" in page.text
     assert (await everything.get("/conversations")).path == "/conversations", "still signed in"
 
 

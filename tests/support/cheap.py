@@ -1,0 +1,29 @@
+"""Passwords of tests guard nothing: the program's parameters take 20 ms of a core each, hundreds of times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import argon2
+
+from mss import passwords
+
+_REAL: Final = passwords._HASHER
+_CHEAP: Final = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+def make_passwords_cheap() -> None:
+    """Hash with the least that Argon2 knows, in this process."""
+    passwords._HASHER = _CHEAP
+    passwords._nobody.cache_clear()
+
+
+@contextmanager
+def dear_passwords() -> Iterator[None]:
+    """Hash with the program's own parameters meanwhile."""
+    passwords._HASHER = _REAL
+    passwords._nobody.cache_clear()
+    yield
+    make_passwords_cheap()
