@@ -139,3 +139,12 @@ def test_the_standard_library_reads_our_words(text: str) -> None:
     decoded = email.header.decode_header(fields.encode_text(text).decode())
     joined = "".join(part if isinstance(part, str) else part.decode(charset or "ascii") for part, charset in decoded)
     assert joined == text
+
+
+@pytest.mark.parametrize("count", [14, 15, 16, 100])
+def test_long_texts_are_split_between_characters(count: int) -> None:
+    text = "\u65e5" * count
+    words = fields.encode_text(text).split()
+    assert all(len(word) <= 75 and word.startswith(b"=?utf-8?b?") for word in words)
+    assert len(words) == -(-count // 15)
+    assert str(email.header.make_header(email.header.decode_header(b" ".join(words).decode()))) == text

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mss.errors import Malformed
 from mss.model.address import Domain
-from mss.model.peer import DN, ListChange, Operator, Peer, TrustList, changes
+from mss.model.peer import DN, ClientCertificate, ListChange, Operator, Peer, TrustList, changes
 
 REAL = "CN=medimail-asip.mipih.fr,OU=318310021300028,O=GIP MIPIH,ST=Haute-Garonne (31),C=FR"
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -180,3 +180,11 @@ def test_what_became_of_each_domain_between_two_lists() -> None:
         ListChange(CLINIC, frozenset({ONE}), frozenset()),
     )
     assert changes(old, old) == ()
+
+
+def test_a_thumbprint_is_the_fingerprint_as_tokens_write_it() -> None:
+    # The confirmation of RFC 8705, §3.1, from its octets.
+    fingerprint = "03021dfb9a3a2e6a4df73a4b2f2a9a1f6c5b4d3e2f1a0b9c8d7e6f5a4b3c2d1e"
+    shown = ClientCertificate(DN.of([("2.5.4.3", "robot")]), fingerprint)
+    assert shown.thumbprint == "AwId-5o6LmpN9zpLLyqaH2xbTT4vGgucjX5vWks8LR4"
+    assert len(shown.thumbprint) == 43

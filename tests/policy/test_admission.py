@@ -9,7 +9,14 @@ import pytest
 
 from mss.model.address import Address
 from mss.model.peer import DN, Peer, TrustList
-from mss.policy.admission import CLOCK_SKEW_S, admit, may_author, may_speak_for, sender_may_use
+from mss.policy.admission import (
+    CLOCK_SKEW_S,
+    admit,
+    may_author,
+    may_speak_for,
+    sender_field_may_name,
+    sender_may_use,
+)
 from mss.policy.decision import Verdict
 from tests.policy.facts import (
     COLLEAGUE,
@@ -141,3 +148,18 @@ def test_an_account_without_a_box_sends_from_nowhere() -> None:
 def test_a_letter_without_an_author_is_told_apart_from_a_report_without_one(reverse_path: Address | None) -> None:
     decision = may_author(HOSPITAL_PEER, TRUST_LIST, [], reverse_path=reverse_path)
     assert decision.facts == {"report": reverse_path is None}
+
+
+@pytest.mark.parametrize(
+    ("named", "rule"),
+    [
+        ([], "sender.own"),
+        ([DESK], "sender.own"),
+        ([DESK, DOCTOR], "sender.own"),
+        ([DESK, Address("other", DESK.domain)], "sender.field-not-yours"),
+        ([None], "sender.field-not-yours"),
+        ([DESK, None], "sender.field-not-yours"),
+    ],
+)
+def test_sender_fields_name_the_account_s_own(named: list[Address | None], rule: str) -> None:
+    assert sender_field_may_name([DOCTOR, DESK], named).rule.name == rule
