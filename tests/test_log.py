@@ -150,7 +150,7 @@ def test_nothing_leaves_in_whatever_it_is_wrapped(written: Written, value: Any, 
     line = written()
     assert "event" in line
     assert "doctor" not in line
-    assert "2790" not in line
+    assert "2790351" not in line  # Fewer digits may stand in the time of day.
 
 
 @pytest.mark.parametrize("as_json", [True, False])

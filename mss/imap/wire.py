@@ -23,6 +23,7 @@ LITERAL_MINUS_MAX_OCTETS: Final = 4096
 _LINE_BEFORE_LOGIN_MAX_OCTETS: Final = 8192
 _LITERAL_NUMBER_MAX_DIGITS: Final = 18
 _MARKER: Final = re.compile(rb"\{(\d+)(\+?)\}\Z")
+_TAG_SEEN_OCTETS: Final = 256
 _TAG: Final = re.compile(rb"([\x21\x23\x24\x26\x27\x2c-\x5b\x5d-\x7a\x7c-\x7e]{1,128}) ")
 _APPEND: Final = re.compile(rb"[^ ]+ APPEND ", re.IGNORECASE)
 _TAIL_OCTETS: Final = 32
@@ -162,8 +163,9 @@ class Wire:
         room = self.limits.line_max_octets - len(self._text)
         line = self._take_line()
         if line is None:
-            return self._line_too_long() if len(self._buffer) > room else None
-        self._note_tag(line)
+            return self._line_too_long(room) if len(self._buffer) > room else None
+        # Beyond the limit nothing is looked at: whether it came already must not matter.
+        self._note_tag(line[:room])
         if len(line) > room:
             self._refuse(Reason.TOO_BIG, "Line too long")
         return self._line(line)
@@ -187,8 +189,8 @@ class Wire:
         if not self._text and (match := _TAG.match(line)):
             self._tag = match.group(1).decode("ascii")
 
-    def _line_too_long(self) -> Event | None:
-        self._note_tag(bytes(self._buffer[:256]))
+    def _line_too_long(self, room: int) -> Event | None:
+        self._note_tag(bytes(self._buffer[: min(room, _TAG_SEEN_OCTETS)]))
         self._refuse(Reason.TOO_BIG, "Line too long")
         if not self.limits.forgiving:
             return self._die()

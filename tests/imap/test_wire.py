@@ -104,6 +104,15 @@ def test_any_split_of_the_stream_gives_the_same_events(
     assert events(octets, limits, within) == events(octets, limits)
 
 
+@pytest.mark.parametrize("space", [99, 100, 101])
+def test_the_tag_of_a_line_that_is_too_long_is_the_same_however_it_comes(space: int) -> None:
+    octets = b"t" * space + b" NOOP " + b"x" * 100 + b"\r\n"
+    whole = events(octets)
+    assert [event.tag for event in whole if isinstance(event, Refused)] == ["t" * 99 if space == 99 else "*"]
+    for cut in range(95, 120):
+        assert events(octets, AFTER, (cut,)) == whole
+
+
 @given(st.lists(PIECE, max_size=30), st.sampled_from([AFTER, BEFORE]))
 def test_memory_is_bounded_whatever_comes(pieces: list[bytes], limits: WireLimits) -> None:
     wire = Wire(limits)
