@@ -65,8 +65,11 @@ def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]
     return event
 
 
-class _Out(structlog.PrintLogger):
-    """Writes lines; one that cannot be written (a full disk, a reader that went away) is lost, and nothing else."""
+class _Out(structlog.WriteLogger):
+    """Writes lines; one that cannot be written (a full disk, a reader that went away) is lost, and nothing else.
+
+    A line goes out with its end in one write: workers share standard error, and lines must not run into one another.
+    """
 
     def msg(self, message: str) -> None:
         """Write one line."""

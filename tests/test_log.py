@@ -223,3 +223,19 @@ def test_a_line_that_cannot_be_written_disturbs_nobody(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "stderr", Full())
     for level in ("info", "warning", "error"):
         getattr(get_logger("test"), level)("event.happened", count=1)
+
+
+def test_a_line_and_its_end_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[str] = []
+
+    class Shared(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    monkeypatch.setattr(sys, "stderr", Shared())
+    configure(json=True)
+    get_logger("smtp").warning("one")
+    get_logger("smtp").warning("two")
+    assert len(writes) == 2
+    assert all(text.endswith("\n") and text.count("\n") == 1 for text in writes)

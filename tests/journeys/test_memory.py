@@ -39,7 +39,8 @@ def brought(crowd: Crowd, pid: int) -> None:
     thread.start()
     crowd.all_sent.wait(400)
     held = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
-    assert sum("/spool/" in name for name in held) >= min(crowd.count, 5), "letters wait on disk"
+    # One of them may be on its way back already: large letters are taken one at a time.
+    assert sum("/spool/" in name for name in held) >= min(crowd.count, 5) - 1, "letters wait on disk"
     _nothing_in_plain(pid)
     crowd.end.set()
     thread.join(400)
