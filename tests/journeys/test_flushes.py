@@ -81,7 +81,16 @@ def _trace(site: Site, folder: Path) -> Traced:
     site.start(under=kernel.under_strace(trace))
     asked = _play(site)
     assert site.operator.stop() == 0
-    return Traced(asked, kernel.calls(trace.read_text(encoding="utf-8", errors="replace").splitlines()))
+    return Traced(asked, kernel.calls(_written(trace).splitlines()))
+
+
+def _written(trace: Path) -> str:
+    """Return the trace once strace, which outlives the server by a moment, has written all of it."""
+    until = time.monotonic() + 30
+    while "+++ exited with" not in (text := trace.read_text(encoding="utf-8", errors="replace"))[-200:]:
+        assert time.monotonic() < until, "strace did not end"
+        time.sleep(0.05)
+    return text
 
 
 # -- SQLite ----------------------------------------------------------------------------------------------------------
