@@ -1,22 +1,42 @@
-"""`make bench`: run the measurements and print their ratios; ARGS names some of them."""
+"""`make bench` measures mss against named peers and prints the ratios; ARGS names some rows (ARGS=--help lists them)."""
 
 from __future__ import annotations
 
+import argparse
 import signal
+import subprocess
 import sys
 
 from bench import delivery, relay
 
-BENCHES = {"delivery": delivery.main, "relay": relay.main}
+_MEMORY = "tests/journeys/test_memory.py::test_many_large_letters_at_once_are_all_taken_in_bounded_memory[200]"
 
 
-def main(names: list[str]) -> int:
-    """Run the named measurements, all when none is named; the exit code says whether all ratios hold."""
-    unknown = [name for name in names if name not in BENCHES]
-    if unknown:
-        print(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHES)}", file=sys.stderr)
-        return 2
-    return max(BENCHES[name]() for name in names or BENCHES)
+def _memory() -> int:
+    """Run the journey that measures one worker with 200 connections of 25 MiB each."""
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-m", "soak", _MEMORY]
+    print("\n### Memory of one worker, 200 connections that each send 25 MiB", flush=True)
+    return subprocess.run(command, check=False).returncode
+
+
+def main(arguments: list[str]) -> int:
+    """Run the named rows, all when none is named; the exit code says whether every promise holds."""
+    rows = [*delivery.LOADS, "relay", "memory"]
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="row", help=f"which to run: {', '.join(rows)}; all without")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each side of a row is measured (3)")
+    wanted = parser.parse_args(arguments)
+    if unknown := [name for name in wanted.rows if name not in rows]:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(rows)}")
+    names = wanted.rows or rows
+    codes = []
+    if loads := [name for name in names if name in delivery.LOADS]:
+        codes.append(delivery.main(loads, wanted.rounds))
+    if "relay" in names:
+        codes.append(relay.main(wanted.rounds))
+    if "memory" in names:
+        codes.append(_memory())
+    return max(codes)
 
 
 def _end(_number: int, _frame: object) -> None:
