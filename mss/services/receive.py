@@ -123,7 +123,7 @@ def accept(uow: Uow, hosted: Hosted, origin: Origin, envelope: Envelope, reading
     """Deliver a letter to every acceptable recipient: octets, mailbox rows, conversation, dossier, reports due,
     journal, all in this unit. Idempotent per (origin, Message-ID, digest, recipient)."""
     number = secrets.token_hex(8)
-    digest = uow.objects.digest(reading.octets)
+    known, digest = _digests(uow, origin.octets, reading.octets)
     letter = Incoming(
         reading=reading,
         stored=uow.objects.put(reading.octets, now, digest),
@@ -134,7 +134,6 @@ def accept(uow: Uow, hosted: Hosted, origin: Origin, envelope: Envelope, reading
         reply_to_foreign=hosted.policy.reply_to_foreign,
         actor=origin.actor,
     )
-    known = hashlib.sha256(trace.below_signatures(origin.octets)).digest() if origin.octets else digest
     earlier: dict[str, str] = {}
 
     def one(recipient: Recipient) -> RecipientOutcome:
@@ -154,6 +153,21 @@ def accept(uow: Uow, hosted: Hosted, origin: Origin, envelope: Envelope, reading
     if accepted_keys <= earlier.keys():
         uow.objects.forget(letter.stored)
     return receipt
+
+
+def _digests(uow: Uow, came: bytes, octets: bytes) -> tuple[bytes, bytes]:
+    """Return what recognises the letter as it came, and what recognises its octets as we keep them.
+
+    All but the fields on its top is looked at once for both: it is what a large letter costs.
+    """
+    if not came:
+        digest = uow.objects.digest(octets)
+        return digest, digest
+    below = trace.below_signatures(came)
+    known = hashlib.sha256(below).digest()
+    if not octets.endswith(came):
+        return known, uow.objects.digest(octets)
+    return known, uow.sealing.digest(b"letter", octets[: len(octets) - len(below)], known)
 
 
 def each_once(envelope: Envelope, send: Callable[[Recipient], RecipientOutcome]) -> tuple[RecipientOutcome, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,7 +36,7 @@ class Uow:
     """The rooms of the store inside one transaction. Never kept beyond it."""
 
     def __init__(
-        self, connection: Connection, shared: Shared, chain: Chain | None, staged: dict[bytes, Staged]
+        self, connection: Connection, shared: Shared, chain: Chain | None, staged: Sequence[Staged]
     ) -> None:
         self._connection = connection
         self._shared = shared

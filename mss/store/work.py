@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,11 +21,11 @@ from mss.store.wakeup import Wake
 class Work:
     """A service waiting for its unit, and the future of its caller.
 
-    `staged` are the octets written aside for it, by digest; `written` names the files that the unit wrote itself.
+    `staged` are the octets written aside for it; `written` names the files that the unit wrote itself.
     """
 
     call: Callable[[Uow], Any]
-    staged: dict[bytes, Staged]
+    staged: Sequence[Staged]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     result: Any = None
