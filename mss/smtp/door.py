@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mss.clock import Clock
 from mss.config import Limits
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import ssl
 
     from mss.smtp.esmtp import Connection
+
+DECRYPTED_OCTETS: Final = 64 * 1024
 
 
 class Door(Protocol):
@@ -66,4 +68,6 @@ class House:
     tls_context: Callable[[], ssl.SSLContext]
     admit: Callable[[Connection], Reply | None]
     leave: Callable[[Connection], None]
+    # What TLS decrypts into, for one connection after another: each takes its octets out at once.
+    decrypted: memoryview = field(default_factory=lambda: memoryview(bytearray(DECRYPTED_OCTETS)))
     deliveries: set[asyncio.Task[Reply]] = field(default_factory=set)

@@ -106,10 +106,10 @@ class Connection(SMTP):
         self._house.leave(self)
         self._house.metrics.session_closed(self.facts.listener, self._outcome)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Keep octets for the loop; after the farewell nobody wants them."""
         if not self._stopped:
-            super().data_received(data)
+            self._reader.feed_data(data)
             return
         self._heard_at = self.loop.time()
         self._dropped_octets += len(data)
@@ -355,7 +355,7 @@ class Connection(SMTP):
         try:
             transport = await self.loop.start_tls(
                 self._writer.transport,
-                self,
+                _Decrypted(self, self._house.decrypted),
                 self._house.tls_context(),
                 server_side=True,
                 ssl_handshake_timeout=min(_BEFORE_TLS_TIMEOUT_S, self._house.limits.smtp_timeout_s),
@@ -465,3 +465,23 @@ class Connection(SMTP):
         "EXPN": _expn,
         "HELP": _help,
     }
+
+
+class _Decrypted(asyncio.BufferedProtocol):
+    """What TLS gives its octets to. Left to itself it takes 256 KiB from the system for each record of 16 KiB."""
+
+    def __init__(self, connection: Connection, buffer: memoryview) -> None:
+        self._connection = connection
+        self._buffer = buffer
+        self.connection_lost = connection.connection_lost  # type: ignore[method-assign, assignment]
+        self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = connection.resume_writing  # type: ignore[method-assign]
+        self.eof_received = connection.eof_received  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the next octets go."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Hand on what came, before the buffer is somebody else's."""
+        self._connection.data_received(self._buffer[:nbytes])
