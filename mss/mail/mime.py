@@ -163,9 +163,9 @@ class _Indexer:
     def _parameters(self, value: bytes) -> tuple[tuple[str, str], ...]:
         if b";" not in value:
             return ()
-        raw, cut = parameters.read_raw(value, self.limits.mime_parameters_max)
+        pairs, cut = parameters.read(value, self.limits.mime_parameters_max)
         self.truncated |= cut
-        return parameters.decode(raw)
+        return pairs
 
     def _lines(self, content_type: str, body: Span) -> int:
         if content_type.startswith("text/") or content_type in _EMBEDDED:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,10 @@ class Span:
         return self.end - self.start
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderField:
+class HeaderField(NamedTuple):
     """One header field: name in lower case, where the whole field lies with its line end, and its value.
 
-    Four numbers rather than two spans: a letter has dozens of fields, and few are ever asked for.
+    A tuple, and four numbers rather than two spans: a letter has dozens of fields, and few are ever asked for.
     """
 
     name: str

@@ -74,7 +74,7 @@ class Connection(SMTP):
         self._resting = self._going = self._stopped = self._gone = self._shaking_hands = False
         self._abort_handle: asyncio.TimerHandle | None = None
         self._dropped_octets = 0
-        self._linger_until = self._heard_at = 0.0
+        self._linger_until = self._heard_at = self._patient_until = 0.0
         super().__init__(
             None,
             data_size_limit=house.limits.message_max_octets,
@@ -122,10 +122,19 @@ class Connection(SMTP):
         return not self.facts.tls
 
     def _reset_timeout(self, duration: float | None = None) -> None:
+        """Begin the client's time anew. A timer that would only be too early stays, and looks again when it rings."""
         limit = self._house.limits.smtp_timeout_s
-        super()._reset_timeout(duration or (limit if self.facts.tls else min(limit, _BEFORE_TLS_TIMEOUT_S)))
+        patience_s = duration or (limit if self.facts.tls else min(limit, _BEFORE_TLS_TIMEOUT_S))
+        self._patient_until = self.loop.time() + patience_s
+        handle = self._timeout_handle
+        if handle is None or handle.cancelled() or handle.when() > self._patient_until:
+            super()._reset_timeout(patience_s)
 
     def _timeout_cb(self) -> None:
+        left_s = self._patient_until - self.loop.time()
+        if left_s > 0:
+            super()._reset_timeout(left_s)
+            return
         self._outcome = "timeout"
         self.stop(reply.TIMED_OUT)
 
