@@ -111,16 +111,17 @@ class _Indexer:
         self.header_left -= min(len(header), self.header_left)
         found: list[HeaderField] = []
         mime: dict[str, bytes] = {}
+        fields_max = self.limits.header_fields_max
         for match in _FIELD.finditer(octets, header.start, header.end):
-            if match.end() > end or len(found) >= self.limits.header_fields_max:
+            whole, _, (start, stop) = match.regs
+            if whole[1] > end or len(found) >= fields_max:
                 self.truncated = True
                 self.header_cut = self.header_cut or header.start == 0
                 break
             name = match[1].decode("ascii").lower()
-            start, stop = match.span(2)
             if octets[stop - 1] == _CR:
                 stop -= 1
-            found.append(HeaderField(name, match.start(), match.end(), start, stop))
+            found.append(HeaderField(name, *whole, start, stop))
             if name in _MIME_FIELDS and name not in mime:
                 mime[name] = octets[start:stop]
         return tuple(found), mime
