@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mss.clock import Clock
 from mss.config import Limits
@@ -13,6 +13,7 @@ from mss.model.address import Domain
 from mss.model.envelope import Recipient
 from mss.policy.decision import Decision
 from mss.smtp.commands import Given
+from mss.smtp.decrypted import new_buffer
 from mss.smtp.metrics import Metrics
 from mss.smtp.reply import Reply
 from mss.smtp.session import Listener, Session, Transaction
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import ssl
 
     from mss.smtp.esmtp import Connection
-
-DECRYPTED_OCTETS: Final = 64 * 1024
 
 
 class Door(Protocol):
@@ -69,5 +68,5 @@ class House:
     admit: Callable[[Connection], Reply | None]
     leave: Callable[[Connection], None]
     # What TLS decrypts into, for one connection after another: each takes its octets out at once.
-    decrypted: memoryview = field(default_factory=lambda: memoryview(bytearray(DECRYPTED_OCTETS)))
+    decrypted: memoryview = field(default_factory=new_buffer)
     deliveries: set[asyncio.Task[Reply]] = field(default_factory=set)

@@ -26,6 +26,7 @@ from aiosmtpd.smtp import SMTP
 from mss.errors import Unavailable, incident_number
 from mss.log import get_logger
 from mss.smtp import commands, reply
+from mss.smtp.decrypted import Decrypted
 from mss.smtp.door import House
 from mss.smtp.reply import Reply
 from mss.smtp.session import Session, Transaction, new_id
@@ -56,7 +57,18 @@ Verb = Callable[[Any, str], Awaitable[Reply | None]]
 _log = get_logger("smtp")
 
 
-class Connection(SMTP):
+class _Unlisted:
+    """aiosmtpd looks through all names of a connection, and of its handler, for verbs and mechanisms: a third of what
+    a new connection costs in Python. Ours stand in tables, so there is nothing to be found."""
+
+    def __dir__(self) -> list[str]:
+        return []
+
+
+_NO_HANDLER: Final = _Unlisted()
+
+
+class Connection(_Unlisted, SMTP):
     """One connection, from its first octet to its last."""
 
     # The stream's flow control, not a line's limit: aiosmtpd's 1001 would stop the socket every 2 kB.
@@ -76,7 +88,7 @@ class Connection(SMTP):
         self._dropped_octets = 0
         self._linger_until = self._heard_at = self._patient_until = 0.0
         super().__init__(
-            None,
+            _NO_HANDLER,
             data_size_limit=house.limits.message_max_octets,
             enable_SMTPUTF8=True,
             hostname=house.hostname,
@@ -364,7 +376,7 @@ class Connection(SMTP):
         try:
             transport = await self.loop.start_tls(
                 self._writer.transport,
-                _Decrypted(self, self._house.decrypted),
+                Decrypted(self, self._house.decrypted),
                 self._house.tls_context(),
                 server_side=True,
                 ssl_handshake_timeout=min(_BEFORE_TLS_TIMEOUT_S, self._house.limits.smtp_timeout_s),
@@ -474,23 +486,3 @@ class Connection(SMTP):
         "EXPN": _expn,
         "HELP": _help,
     }
-
-
-class _Decrypted(asyncio.BufferedProtocol):
-    """What TLS gives its octets to. Left to itself it takes 256 KiB from the system for each record of 16 KiB."""
-
-    def __init__(self, connection: Connection, buffer: memoryview) -> None:
-        self._connection = connection
-        self._buffer = buffer
-        self.connection_lost = connection.connection_lost  # type: ignore[method-assign, assignment]
-        self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
-        self.resume_writing = connection.resume_writing  # type: ignore[method-assign]
-        self.eof_received = connection.eof_received  # type: ignore[method-assign]
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where the next octets go."""
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Hand on what came, before the buffer is somebody else's."""
-        self._connection.data_received(self._buffer[:nbytes])
