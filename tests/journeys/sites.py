@@ -273,8 +273,8 @@ def certificate(folder: Path, authority: pki.Authority, domain: str) -> Certific
 
 async def _populate(store: Store, site: Site) -> None:
     box = accounts.NewBox(Address.own(BOX), BoxKind.ORG, "Accueil de l'Hôpital")
-    await _person(store, box, AccountKind.PROFESSIONAL, site.login)
-    await _person(store, _patient_box(SAMPLE, SAMPLE_TRAITS), AccountKind.PATIENT, site.patient)
+    await person(store, box, AccountKind.PROFESSIONAL, site.login)
+    await person(store, _patient_box(SAMPLE, SAMPLE_TRAITS), AccountKind.PATIENT, site.patient)
     await store.write(accounts.create_box, _patient_box(OTHER, OTHER_TRAITS), "system:journeys", system_clock())
 
 
@@ -284,7 +284,8 @@ def _patient_box(ins: INS, traits: Traits) -> accounts.NewBox:
     return accounts.NewBox(address, BoxKind.PATIENT, name, BoxState.UNOPENED, ins=ins, traits=traits)
 
 
-async def _person(store: Store, new: accounts.NewBox, kind: AccountKind, login: Login) -> None:
+async def person(store: Store, new: accounts.NewBox, kind: AccountKind, login: Login) -> None:
+    """Make a box and the account that owns it."""
     now, actor = system_clock(), "system:journeys"
     box = await store.write(accounts.create_box, new, actor, now)
     hashed = hash_password(login.password)
