@@ -245,6 +245,7 @@ def make_site(folder: Path, store_url: str = "") -> Site:
         routes={domain: f"localhost:{base + offset}" for domain, offset in _ROUTES.items()},
     )
     operator.config_file = instance.make(operator.folder, plan, system_clock)
+    _never_rest_long(operator)
     peers = {domain: certificate(folder / domain, authority, domain) for domain in _ROUTES}
     site = Site(folder, authority, operator, peers)
     PASSWORDS.update((site.login.password, site.patient.password))
@@ -254,6 +255,13 @@ def make_site(folder: Path, store_url: str = "") -> Site:
     site.list_peers()
     operator.with_store(lambda store: _populate(store, site))
     return site
+
+
+def _never_rest_long(operator: Operator) -> None:
+    """Let a destination that nobody reached be tried again soon: a test may find what others tried in vain."""
+    text = operator.config_file.read_text(encoding="utf-8")
+    rests = "[relay]\nbackoff_first_s = 1\nbackoff_max_s = 2\n\n[relay.routes]\n"
+    operator.config_file.write_text(text.replace("[relay.routes]\n", rests), encoding="utf-8")
 
 
 # Where the peers' own servers would listen, from the operator's base port.
