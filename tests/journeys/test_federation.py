@@ -18,6 +18,7 @@ SOAK_S = float(os.environ.get("MSS_SOAK_S", "300"))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_each_of_five_operators_writes_to_each_and_every_letter_arrives_once(tmp_path: Path) -> None:
     _prove(tmp_path, 5, 1, kills_min=3)
 
