@@ -71,10 +71,13 @@ class Sought:
 class Journal:
     """The journal inside one unit."""
 
-    def __init__(self, connection: Connection, chain: Chain | None, segment_records: int) -> None:
+    def __init__(
+        self, connection: Connection, chain: Chain | None, segment_records: int, noted: list[AuditEvent] | None = None
+    ) -> None:
         self._connection = connection
         self._chain = chain
         self._segment_records = segment_records
+        self._noted = noted if noted is not None else []
 
     def write(self, event: AuditEvent, now: datetime) -> None:
         """Append one record to this writer's chain."""
@@ -85,6 +88,7 @@ class Journal:
         chain.number += 1
         chain.head = _hash(chain.head, values)
         _INSERT.run(self._connection, {**values, "hash": chain.head})
+        self._noted.append(event)
         if chain.number % self._segment_records == 0:
             self._seal(chain, now)
 
