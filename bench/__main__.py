@@ -1,4 +1,4 @@
-"""`make bench` measures mss against named peers and prints the ratios; ARGS names some rows (ARGS=--help lists them)."""
+"""`make bench`: measure mss against named peers and print the ratios; ARGS names some rows (ARGS=--help lists them)."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 
+from mss.model.audit import AuditEvent
 from mss.store.accounts import Accounts
 from mss.store.conversations import Conversations
 from mss.store.dossiers import Dossiers
@@ -56,6 +57,7 @@ class Uow:
         self._staged = staged
         self.hints: set[tuple[str, int]] = set()
         self.written: set[str] = set()
+        self.noted: list[AuditEvent] = []
 
     def wake(self, channel: str, key: int = 0) -> None:
         """Publish a wake-up once this unit is committed: ("mailbox", box id) or ("queue", 0)."""
@@ -110,4 +112,4 @@ class Uow:
     @_Once
     def journal(self) -> Journal:
         """Who did what."""
-        return Journal(self._connection, self._chain, self._shared.segment_records)
+        return Journal(self._connection, self._chain, self._shared.segment_records, self.noted)
