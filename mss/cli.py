@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 
 from mss.clock import system_clock
 from mss.commands.dkim import dkim_app
+from mss.commands.keys import keys_app
 from mss.commands.mishaps import surprise
 from mss.commands.operator import operator_app
 from mss.commands.options import HERE, Addresses, ConfigFile, Limit, group, settings
@@ -88,6 +89,7 @@ for _name, _sub in {
     "operator": operator_app,
     "dkim": dkim_app,
     "audit": audit_app,
+    "keys": keys_app,
 }.items():
     app.add_typer(_sub, name=_name)
 

@@ -29,7 +29,8 @@ from mss.store.engine import fault_of, is_sqlite, mapped, mapping, open_engine, 
 from mss.store.files import FileStore
 from mss.store.glance import Busy, Glances
 from mss.store.journal import Chain
-from mss.store.keys import KeyRing, make_master_key, read_master_key
+from mss.store.keys import KeyRing
+from mss.store.masters import MasterFiles, make_master_key, read_master_key
 from mss.store.objects import Staged
 from mss.store.server_writers import ServerWriters
 from mss.store.turns import Turns
@@ -82,9 +83,15 @@ def _bring_up(config: Config, clock: Clock) -> None:
     engine = open_engine(config.sqlite_url(config.store.keys_url), connections=1)
     try:
         with mapping("the database of keys"):
-            KeyRing(read_master_key(config.path(config.store.master_key_file)), engine).prepare(clock())
+            key_ring(config, engine).prepare(clock())
     finally:
         engine.dispose()
+
+
+def key_ring(config: Config, engine: Engine) -> KeyRing:
+    """Return the operator's owner keys; Misconfigured when there is no master key."""
+    path = config.path(config.store.master_key_file)
+    return KeyRing(read_master_key(path), engine, masters=MasterFiles(path).keys)
 
 
 class Store:
@@ -96,7 +103,7 @@ class Store:
         _expect_databases(config)
         self._key_engine = open_engine(config.sqlite_url(settings.keys_url), connections=4, mostly_read=True)
         self._read_engine = open_engine(self._url, connections=settings.readers, read_only=True)
-        keys = KeyRing(read_master_key(config.path(settings.master_key_file)), self._key_engine)
+        keys = key_ring(config, self._key_engine)
         files = FileStore(config.path(settings.blobs_dir))
         self._shared = Shared(keys, files, settings.inline_max_octets, config.limits.journal_segment_records)
         self._wakeups = Wakeups(_wakeup_folder(config))

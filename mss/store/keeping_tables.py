@@ -1,0 +1,23 @@
+"""The tables of what is kept and what goes: unused octets on their way out."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Index, Table
+
+from mss.store.tables import Big, Id, metadata
+
+# What a box holds without need, and octets that no box holds: since when. They go after a time of grace.
+loose_holdings = Table(
+    "loose_holdings", metadata,
+    Column("box_id", Id, primary_key=True, autoincrement=False),
+    Column("object_id", Id, primary_key=True, autoincrement=False),
+    Column("since", Big, nullable=False),
+    Index("ix_loose_holdings_since", "since"),
+)  # fmt: skip
+
+loose_objects = Table(
+    "loose_objects", metadata,
+    Column("object_id", Id, primary_key=True, autoincrement=False),
+    Column("since", Big, nullable=False),
+    Index("ix_loose_objects_since", "since"),
+)  # fmt: skip
