@@ -23,6 +23,7 @@ from mss.commands.operator import operator_app
 from mss.commands.options import HERE, Addresses, ConfigFile, Limit, group, settings
 from mss.commands.queue import queue_app
 from mss.commands.signing import certificate_app, delegate_app, subject_app
+from mss.commands.storing import store_app
 from mss.commands.words import Kind
 from mss.config import BASE_PORT
 from mss.errors import Misconfigured, MssError, Unavailable
@@ -90,6 +91,7 @@ for _name, _sub in {
     "dkim": dkim_app,
     "audit": audit_app,
     "keys": keys_app,
+    "store": store_app,
 }.items():
     app.add_typer(_sub, name=_name)
 

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from mss.errors import MssError
 from mss.log import get_logger
+from mss.policy import retention
 from mss.services import operators, upkeep
+from mss.store.collection import BEGINNING, Place
 
 if TYPE_CHECKING:
     from mss.clock import Clock
@@ -64,7 +66,8 @@ class Upkeep:
             self._emptying("login-failures", lambda uow, limit, now: upkeep.forget_failures(uow, window_s, limit, now)),
             self._emptying("login-networks", upkeep.forget_networks),
             self._emptying("directory", operators.sweep_directory),
-            # It looks at every file there is.
+            # They look at every holding, every object and every file there is.
+            _Job("unused", _DAY, self._collect),
             _Job("files", _DAY, store.sweep_files),
         )
 
@@ -110,15 +113,32 @@ class Upkeep:
         """Return the job that repeats a bounded unit while there is more."""
 
         async def work() -> int:
-            removed = 0
-            while not self._stopping.is_set():
-                gone = await self._store.write(batch, BATCH, self._clock())
-                removed += gone
-                if gone < BATCH:
-                    break
-            return removed
+            return await self._while_more(lambda now: self._store.write(batch, BATCH, now))
 
         return _Job(name, _ROUND, work)
+
+    async def _collect(self) -> int:
+        """Note what nobody needs, and collect what was noted and whose time of grace is over; returns how much went."""
+        place: Place | None = BEGINNING
+        number: int | None = 0
+        while place is not None and not self._stopping.is_set():
+            _, place = await self._store.write(upkeep.note_unused, place, BATCH, self._clock())
+        while number is not None and not self._stopping.is_set():
+            _, number = await self._store.write(upkeep.note_unheld, number, BATCH, self._clock())
+        gone = await self._while_more(lambda now: self._store.write(upkeep.let_unused_go, BATCH, now))
+        return gone + await self._while_more(
+            lambda now: self._store.collect(retention.oldest_kept(retention.UNHELD_OCTETS, now), BATCH)
+        )
+
+    async def _while_more(self, work: Callable[[datetime], Awaitable[int]]) -> int:
+        """Repeat a bounded unit while there is more."""
+        done = 0
+        while not self._stopping.is_set():
+            some = await work(self._clock())
+            done += some
+            if some < BATCH:
+                break
+        return done
 
     async def _stopped_within(self, seconds: float) -> bool:
         try:

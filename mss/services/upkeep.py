@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from mss.policy import retention
 from mss.store import Uow
+from mss.store.collection import Place
 
 
 def forget_arrivals(uow: Uow, limit: int, now: datetime) -> int:
@@ -31,3 +32,18 @@ def forget_failures(uow: Uow, window_s: int, limit: int, now: datetime) -> int:
 def forget_networks(uow: Uow, limit: int, now: datetime) -> int:
     """Drop the networks from which nobody signed in for long."""
     return uow.accounts.forget_networks(retention.oldest_kept(retention.LOGIN_NETWORKS, now), limit)
+
+
+def note_unused(uow: Uow, after: Place, limit: int, now: datetime) -> tuple[int, Place | None]:
+    """Note, behind a place, what boxes hold and need no more; returns how many, and the next place."""
+    return uow.collection.note_holdings(after, limit, now)
+
+
+def let_unused_go(uow: Uow, limit: int, now: datetime) -> int:
+    """Let boxes no longer hold what was noted and whose time is over."""
+    return uow.collection.let_go(retention.oldest_kept(retention.EXPUNGED_LETTERS, now), limit)
+
+
+def note_unheld(uow: Uow, after: int, limit: int, now: datetime) -> tuple[int, int | None]:
+    """Note, behind a number, octets that no box holds; returns how many, and the next number."""
+    return uow.collection.note_objects(after, limit, now)

@@ -1,4 +1,4 @@
-"""Octets that nobody needs any more go in two steps: noted first; after a time of grace, and looked at again, collected.
+"""Octets that nobody needs any more go in two steps: noted first; collected after a time of grace, looked at again.
 
 A box needs what its mailboxes, conversations, dossier and deliveries name. Once it holds a letter for nothing, its
 holding goes; octets that no box holds go with their file. Whoever needs them meanwhile takes them back simply by naming
@@ -55,7 +55,9 @@ class Collection:
         self._connection.execute(locked(self._connection, held)).all()
         page = select(holdings.c.box_id, holdings.c.object_id, holdings.c.envelope.is_(None).label("plain"))
         sub = page.where(key.in_(noted)).subquery()
-        gone = [tuple(row) for row in self._connection.execute(select(sub.c.box_id, sub.c.object_id).where(_unused(sub)))]
+        gone = [
+            tuple(row) for row in self._connection.execute(select(sub.c.box_id, sub.c.object_id).where(_unused(sub)))
+        ]
         if gone:
             self._connection.execute(delete(holdings).where(key.in_(gone)))
         settled = tuple_(loose_holdings.c.box_id, loose_holdings.c.object_id)

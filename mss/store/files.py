@@ -42,6 +42,15 @@ class FileStore:
         except OSError as error:
             raise Unavailable(f"cannot read octets aside: {os.strerror(error.errno or 0)}") from error
 
+    def size(self, name: str) -> int | None:
+        """Return how many octets a file has; None when it is not there."""
+        try:
+            return (self._root / name[:2] / name).stat().st_size
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unavailable(f"cannot read octets aside: {os.strerror(error.errno or 0)}") from error
+
     def older_than(self, age_s: float) -> Iterator[str]:
         """Yield the names of files that are that old; what a crash left half written is removed on the way."""
         before = time.time() - age_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Table
 
-from mss.store.tables import Big, Id, metadata
+from mss.store.tables import Big, Id, deliveries, metadata
 
 # What a box holds without need, and octets that no box holds: since when. They go after a time of grace.
 loose_holdings = Table(
@@ -21,3 +21,6 @@ loose_objects = Table(
     Column("since", Big, nullable=False),
     Index("ix_loose_objects_since", "since"),
 )  # fmt: skip
+
+# Whether a delivery still needs its octets is asked for each of them.
+deliveries_of_object = Index("ix_deliveries_object", deliveries.c.object_id)

@@ -1,4 +1,4 @@
-"""The files of the master key: the one in use, its successor while keys are wrapped anew, its predecessor until that is done.
+"""The files of the master key: the one in use, its successor while it takes over, its predecessor until that is done.
 
 Every step is durable before the next begins, so that a cut at any instant leaves files from which the rotation goes on.
 It wraps nothing: see `rotation`.
@@ -54,7 +54,7 @@ class MasterFiles:
     def keys(self) -> tuple[bytes, ...]:
         """Return every master key that may have wrapped something: the one in use, then the others.
 
-        The successor is looked for first: it becomes the one in use by a rename, and would be missed the other way round.
+        The successor is looked for first: a rename makes it the one in use, and it would be missed the other way round.
         """
         successor = self._optional(self.next)
         in_use = read_master_key(self.path)

@@ -13,6 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
 from mss.clock import to_us
+from mss.errors import Conflict
 from mss.store import crypto
 from mss.store.files import FileStore
 from mss.store.hot import Hot
@@ -128,7 +129,9 @@ class Objects:
         for holder, wrapped in self._connection.execute(_ANY_HOLDING, {"object_id": object_id}):
             return Stored(object_id, self._unwrap(holder, object_id, wrapped), is_new=False)
         # Nobody holds it any more, so nobody can open it: it begins anew under a fresh key.
-        self._connection.execute(update(objects).where(objects.c.id == object_id).values(fresh_values))
+        begun = self._connection.execute(update(objects).where(objects.c.id == object_id).values(fresh_values))
+        if begun.rowcount == 0:
+            raise Conflict("the octets were collected at this moment")
         return Stored(object_id, fresh_key, is_new=False)
 
     def hold(self, box_id: int, stored: Stored, forms: Forms | None = None) -> None:
@@ -141,10 +144,12 @@ class Objects:
             "content_key": crypto.seal(key, stored.content_key, _CONTENT_KEY + context),
         }
         sealed = _sealed_forms(key, forms, context) if forms else {}
-        result = _HOLD.run(self._connection, {**_NO_FORMS, **row, **sealed})
-        if forms and result.rowcount == 0:
-            where = {"b_box_id": box_id, "b_object_id": stored.id}
-            self._connection.execute(_FORMS.values({n: bindparam(n) for n in sealed}), {**where, **sealed})
+        where = {"b_box_id": box_id, "b_object_id": stored.id}
+        # A holding that is there is written to in any case: the collection of unused ones then sees that it is taken.
+        take = _FORMS.values({n: bindparam(n) for n in sealed} or {"content_key": holdings.c.content_key})
+        while _HOLD.run(self._connection, {**_NO_FORMS, **row, **sealed}).rowcount == 0:
+            if self._connection.execute(take, {**where, **sealed}).rowcount:
+                return
 
     def hold_too(self, box_id: int, from_box_id: int, object_id: int) -> None:
         """Let a second box hold what a first one holds, IMAP forms included."""

@@ -41,7 +41,7 @@ class Rotated:
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """The fingerprint of the master key in use, whether a rotation waits to be finished, and how many keys there are."""
+    """The fingerprint of the master key in use, whether a rotation waits to be finished, and how many keys it wraps."""
 
     fingerprint: str
     under_way: bool

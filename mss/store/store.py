@@ -11,8 +11,9 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -289,6 +290,28 @@ class Store:
         while some := await self._in_staging(lambda: tuple(islice(files, _SWEPT_AT_ONCE))):
             dropped += await self._in_staging(self._drop_unnamed, some)
         return dropped
+
+    async def unnamed_files(self, age_s: float = 86_400) -> AsyncIterator[str]:
+        """Yield the files of that age that no row names."""
+        files = self._shared.files.older_than(age_s)
+        while some := await self._in_staging(lambda: tuple(islice(files, _SWEPT_AT_ONCE))):
+            for name in sorted(set(some) - await self._in_staging(self._read, partial(_named, some))):
+                yield name
+
+    async def drop_unnamed_file(self, name: str) -> bool:
+        """Remove a file that no row names; says whether it went."""
+        return bool(await self._in_staging(self._drop_unnamed, (name,)))
+
+    async def collect(self, before: datetime, limit: int) -> int:
+        """Collect octets that nobody holds since an instant, and then their files; returns how many were looked at."""
+        settled, files = await self.write(_collect, before, limit)
+        if files:
+            await self._in_staging(self._drop_unnamed, files)
+        return settled
+
+
+def _collect(uow: Uow, before: datetime, limit: int) -> tuple[int, tuple[str, ...]]:
+    return uow.collection.collect(before, limit)
 
 
 def _named(files: Collection[str], uow: Uow) -> frozenset[str]:

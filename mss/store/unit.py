@@ -8,9 +8,11 @@ from functools import cached_property
 from sqlalchemy import Connection
 
 from mss.store.accounts import Accounts
+from mss.store.collection import Collection
 from mss.store.conversations import Conversations
 from mss.store.dossiers import Dossiers
 from mss.store.files import FileStore
+from mss.store.inspection import Inspection
 from mss.store.journal import Chain, Journal
 from mss.store.keys import KeyRing
 from mss.store.mailboxes import Mailboxes
@@ -98,3 +100,13 @@ class Uow:
     def journal(self) -> Journal:
         """Who did what."""
         return Journal(self._connection, self._chain, self._shared.segment_records)
+
+    @cached_property
+    def collection(self) -> Collection:
+        """Octets that nobody needs any more."""
+        return Collection(self._connection)
+
+    @cached_property
+    def inspection(self) -> Inspection:
+        """What does not fit together, and its repair."""
+        return Inspection(self._connection, self.objects, self._shared.keys, self._shared.files)

@@ -33,6 +33,7 @@ COMMANDS = {
         "audit verify",
     ),
     *("dkim keygen", "dkim list", "keys rotate", "keys status", "keys backup", "keys restore"),
+    "store check",
 }
 
 
@@ -87,7 +88,9 @@ def test_help_says_what_it_does_and_gives_an_example(name: str) -> None:
     assert f"Example: mss {name}" in text
 
 
-@pytest.mark.parametrize("name", ["", "account", "queue", "policy", "directory", "operator", "dkim", "audit", "keys"])
+@pytest.mark.parametrize(
+    "name", ["", "account", "queue", "policy", "directory", "operator", "dkim", "audit", "keys", "store"]
+)
 def test_a_group_alone_lists_its_commands(name: str) -> None:
     words = name.split()
     result = typed(*words, "--help")

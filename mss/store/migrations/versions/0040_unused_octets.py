@@ -34,9 +34,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("object_id", name="pk_loose_objects"),
     )
     op.create_index("ix_loose_objects_since", "loose_objects", ["since"])
+    op.create_index("ix_deliveries_object", "deliveries", ["object_id"])
 
 
 def downgrade() -> None:
     """Drop the tables: what was noted in them is found again."""
+    op.drop_index("ix_deliveries_object", "deliveries")
     op.drop_table("loose_objects")
     op.drop_table("loose_holdings")
