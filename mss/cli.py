@@ -19,9 +19,11 @@ from mss.clock import system_clock
 from mss.commands.dkim import dkim_app
 from mss.commands.keys import keys_app
 from mss.commands.mishaps import surprise
+from mss.commands.moving import export_app, import_app
 from mss.commands.operator import operator_app
 from mss.commands.options import HERE, Addresses, ConfigFile, Limit, group, settings
 from mss.commands.queue import queue_app
+from mss.commands.safe import backup, restore
 from mss.commands.signing import certificate_app, delegate_app, subject_app
 from mss.commands.storing import store_app
 from mss.commands.words import Kind
@@ -92,6 +94,8 @@ for _name, _sub in {
     "audit": audit_app,
     "keys": keys_app,
     "store": store_app,
+    "export": export_app,
+    "import": import_app,
 }.items():
     app.add_typer(_sub, name=_name)
 
@@ -207,6 +211,16 @@ def check(
     shown.findings(findings)
     if not checkup.is_well(findings):
         raise typer.Exit(1)
+
+
+app.command(
+    short_help="Copy all data, encrypted, while the operator serves.",
+    epilog="Example: mss backup /safe/mss --verify --keep 30",
+)(backup)
+app.command(
+    short_help="Bring a backup back into an empty store.",
+    epilog="Example: mss restore /safe/mss -c new-operator/mss.toml",
+)(restore)
 
 
 # Accounts ---------------------------------------------------------------------------------------------------------

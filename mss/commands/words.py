@@ -14,6 +14,13 @@ class Kind(StrEnum):
     PATIENT = "patient"
 
 
+class Form(StrEnum):
+    """How letters are written outside."""
+
+    MAILDIR = "maildir"
+    MBOX = "mbox"
+
+
 class By(StrEnum):
     """What of a certificate has to fit."""
 

@@ -106,6 +106,15 @@ def _checked(name: str) -> str:
     return _canonical(name)
 
 
+def is_fit_name(name: str) -> bool:
+    """Say whether a mailbox may have this name."""
+    try:
+        _checked(name)
+    except Malformed:
+        return False
+    return True
+
+
 def _fit(character: str) -> bool:
     """Say whether a character may stand in a name: no wildcard, control character or lone surrogate."""
     return character not in "*%" and unicodedata.category(character) not in ("Cc", "Cs")

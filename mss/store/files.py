@@ -42,6 +42,10 @@ class FileStore:
         except OSError as error:
             raise Unavailable(f"cannot read octets aside: {os.strerror(error.errno or 0)}") from error
 
+    def path(self, name: str) -> Path:
+        """Return where a file is, for whoever copies it."""
+        return self._root / name[:2] / name
+
     def size(self, name: str) -> int | None:
         """Return how many octets a file has; None when it is not there."""
         try:

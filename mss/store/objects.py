@@ -109,6 +109,11 @@ class Objects:
             return Stored(new[0], key, is_new=True)
         return self._existing(digest, key, values)
 
+    def find(self, octets: bytes) -> int | None:
+        """Return the number of octets that are here already."""
+        found = self._connection.execute(_BY_DIGEST, {"digest": self.digest(octets)}).scalar()
+        return None if found is None else int(found)
+
     def forget(self, stored: Stored) -> None:
         """Drop an object that was put in this unit and that nobody holds after all."""
         if stored.is_new:

@@ -33,7 +33,8 @@ COMMANDS = {
         "audit verify",
     ),
     *("dkim keygen", "dkim list", "keys rotate", "keys status", "keys backup", "keys restore"),
-    "store check",
+    *("store check", "backup", "restore", "export mailbox", "export dossier"),
+    *("import maildir", "import mbox", "import imap"),
 }
 
 
@@ -89,7 +90,7 @@ def test_help_says_what_it_does_and_gives_an_example(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "account", "queue", "policy", "directory", "operator", "dkim", "audit", "keys", "store"]
+    "name", ["", "account", "queue", "policy", "directory", "operator", "dkim", "audit", "keys", "store", "import"]
 )
 def test_a_group_alone_lists_its_commands(name: str) -> None:
     words = name.split()
