@@ -388,6 +388,9 @@ journal = Table(
     Column("message", String(24)),
     Column("hash", LargeBinary, nullable=False),
     Index("ix_journal_subject", "subject_box_id", "at"),
+    Index("ix_journal_actor", "actor", "at"),
+    Index("ix_journal_target", "target", "at"),
+    Index("ix_journal_at", "at"),
     Index("ix_journal_message", "message", sqlite_where=text("message IS NOT NULL"),
           postgresql_where=text("message IS NOT NULL")),
     sqlite_with_rowid=False,
@@ -401,6 +404,8 @@ journal_segments = Table(
     Column("first_number", Big, nullable=False),
     Column("head", LargeBinary, nullable=False),
     Column("sealed_at", Big, nullable=False),
+    # Since when its records are gone, because their time was over.
+    Column("trimmed_at", Big),
 )  # fmt: skip
 
 trust_lists = Table(

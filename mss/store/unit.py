@@ -8,6 +8,7 @@ from functools import cached_property
 from sqlalchemy import Connection
 
 from mss.store.accounts import Accounts
+from mss.store.chains import Chains
 from mss.store.collection import Collection
 from mss.store.conversations import Conversations
 from mss.store.dossiers import Dossiers
@@ -100,6 +101,11 @@ class Uow:
     def journal(self) -> Journal:
         """Who did what."""
         return Journal(self._connection, self._chain, self._shared.segment_records)
+
+    @cached_property
+    def chains(self) -> Chains:
+        """The journal's chains: their ends, their pages, what is over."""
+        return Chains(self._connection)
 
     @cached_property
     def collection(self) -> Collection:

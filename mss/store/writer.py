@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mss.errors import MssError, Unavailable
 from mss.store.engine import mapped
-from mss.store.journal import Chain
+from mss.store.journal import Chain, ChainState
 from mss.store.turns import Turns
 from mss.store.unit import Shared, Uow
 from mss.store.wakeup import Wakeups
@@ -144,7 +144,7 @@ class GroupWriter:
             self._chain.restore(before)
             _roll_back(raw, error)
 
-    def _lose(self, group: list[Work], before: tuple[int, bytes], error: Exception) -> None:
+    def _lose(self, group: list[Work], before: ChainState, error: Exception) -> None:
         self._chain.restore(before)
         for work in group:
             work.failed(error)
