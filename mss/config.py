@@ -218,6 +218,16 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalConfig:
+    """How long traces are kept, and where the heads of the journal's chains are anchored (`anchors_file` unset: nowhere)."""
+
+    traces_keep_days: int = 183
+    dossier_traces_keep_days: int = 3653
+    anchors_file: Path | None = None
+    anchors_every_s: int = 86_400
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Every limit of the house. Octets, seconds or counts, as the name says."""
 
@@ -313,6 +323,7 @@ class Config:
     relay: RelayConfig = RelayConfig()
     dkim: DkimConfig = DkimConfig()
     policy: PolicyConfig = PolicyConfig()
+    journal: JournalConfig = JournalConfig()
     limits: Limits = Limits()
     log: LogConfig = LogConfig()
     root: Path = Path()

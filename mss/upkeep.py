@@ -18,6 +18,7 @@ from mss.errors import MssError
 from mss.log import get_logger
 from mss.policy import retention
 from mss.services import operators, upkeep
+from mss.store import anchors
 from mss.store.collection import BEGINNING, Place
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class Upkeep:
         self._store, self._clock, self._metrics = store, clock, metrics
         self._stopping = asyncio.Event()
         self._done: dict[str, datetime] = {}
+        self._journal = config.journal
+        outside = config.journal.anchors_file
+        self._anchors = None if outside is None else config.path(outside)
         idle_s, window_s = config.webmail.session_idle_s, config.limits.login_window_s
         self._jobs = (
             self._emptying("arrivals", upkeep.forget_arrivals),
@@ -66,6 +70,12 @@ class Upkeep:
             self._emptying("login-failures", lambda uow, limit, now: upkeep.forget_failures(uow, window_s, limit, now)),
             self._emptying("login-networks", upkeep.forget_networks),
             self._emptying("directory", operators.sweep_directory),
+            _Job("journal", _DAY, self._trim_journal),
+            *(
+                [_Job("anchors", timedelta(seconds=config.journal.anchors_every_s / 2), self._anchor)]
+                if outside
+                else []
+            ),
             # They look at every holding, every object and every file there is.
             _Job("unused", _DAY, self._collect),
             _Job("files", _DAY, store.sweep_files),
@@ -129,6 +139,27 @@ class Upkeep:
         return gone + await self._while_more(
             lambda now: self._store.collect(retention.oldest_kept(retention.UNHELD_OCTETS, now), BATCH)
         )
+
+    async def _trim_journal(self) -> int:
+        """Seal old ends and drop the journal's segments that are over, one at a time; returns how many records went."""
+        await self._store.write(upkeep.seal_old_ends, self._clock())
+        keep = timedelta(days=self._journal.traces_keep_days)
+        keep_looks = timedelta(days=self._journal.dossier_traces_keep_days)
+        gone = 0
+        while not self._stopping.is_set():
+            some = await self._store.write(upkeep.trim_journal, keep, keep_looks, self._clock())
+            gone += some
+            if not some:
+                break
+        return gone
+
+    async def _anchor(self) -> int:
+        """Write the heads of all chains into the file outside; nothing is removed."""
+        now = self._clock()
+        heads = await self._store.read(upkeep.heads, now)
+        if self._anchors is not None and heads:
+            await asyncio.to_thread(anchors.append, self._anchors, heads, now)
+        return 0
 
     async def _while_more(self, work: Callable[[datetime], Awaitable[int]]) -> int:
         """Repeat a bounded unit while there is more."""

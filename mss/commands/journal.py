@@ -1,27 +1,101 @@
-"""The journal from the command line: newest records, those of one receipt, the check of all chains."""
+"""The journal from the command line: newest records, those about something, the check of all chains, their anchors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from pathlib import Path
 
+from mss.clock import Clock
 from mss.commands.house import read
 from mss.config import Config
-from mss.errors import Malformed
+from mss.errors import Malformed, Misconfigured
+from mss.model.address import Address
 from mss.model.audit import AuditRecord
-from mss.store import Uow
+from mss.services.marks import message_mark
+from mss.store import Uow, anchors
+from mss.store.journal import Wanted
+
+_NUMBERED = ("letter", "document", "box", "account", "mailbox", "delivery", "conversation", "receipt")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which records somebody typed a wish for; days as YYYY-MM-DD."""
+
+    action: str = ""
+    who: str = ""
+    since: str = ""
+    until: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How many records were read, and where a chain is broken: (writer, number)."""
+    """How many records were read, where a chain is broken (writer, number), how many heads were anchored outside, and
+    which of them do not stand any more."""
 
     records: int
     broken: tuple[tuple[str, int], ...]
+    anchors: int = 0
+    unanchored: tuple[tuple[str, int], ...] = ()
 
 
-def newest(config: Config, action: str, limit: int) -> tuple[AuditRecord, ...]:
-    """Return the newest records, of one action when given ("letter" is all of letter.…)."""
-    return read(config, lambda uow: uow.journal.newest(limit, action))
+def newest(config: Config, asked: Asked, limit: int) -> tuple[AuditRecord, ...]:
+    """Return the newest records that are meant."""
+
+    def find(uow: Uow) -> tuple[AuditRecord, ...]:
+        wanted = Wanted(asked.action, _actor(uow, asked.who), since=day_of(asked.since), until=day_of(asked.until))
+        return uow.journal.search(wanted, limit)
+
+    return read(config, find)
+
+
+def _actor(uow: Uow, who: str) -> str:
+    account = uow.accounts.by_login(who) if who and ":" not in who else None
+    return f"account:{account.id}" if account is not None else who
+
+
+def day_of(text: str) -> datetime | None:
+    """Return the beginning of a day written YYYY-MM-DD, in UTC; None for none."""
+    if not text:
+        return None
+    try:
+        return datetime.combine(datetime.strptime(text, "%Y-%m-%d").date(), time(), UTC)  # noqa: DTZ007
+    except ValueError as error:
+        raise Malformed("a day is written YYYY-MM-DD") from error
+
+
+def about(config: Config, what: str, since: str, limit: int) -> tuple[AuditRecord, ...]:
+    """Return who did what to a letter, document, box or account, newest first; Malformed when nothing is meant by it."""
+    return read(config, lambda uow: _about(uow, what.strip(), day_of(since), limit))
+
+
+def _about(uow: Uow, what: str, since: datetime | None, limit: int) -> tuple[AuditRecord, ...]:
+    found: dict[tuple[str, int], AuditRecord] = {}
+    for wanted in _meant(uow, what, since):
+        found |= {(one.writer, one.number): one for one in uow.journal.search(wanted, limit)}
+    return tuple(sorted(found.values(), key=lambda one: (one.at, one.number), reverse=True)[:limit])
+
+
+def _meant(uow: Uow, what: str, since: datetime | None) -> tuple[Wanted, ...]:
+    kind, colon, number = what.partition(":")
+    if what.startswith("<"):
+        return (Wanted(message=message_mark(uow, what) or "-", since=since),)
+    if colon and kind in _NUMBERED:
+        wanted = Wanted(target=what, since=since)
+        more = Wanted(actor=what, since=since) if kind == "account" else None
+        if kind == "box" and number.isdigit():
+            more = Wanted(box_id=int(number), since=since)
+        return (wanted,) if more is None else (wanted, more)
+    account = uow.accounts.by_login(what)
+    places = [] if account is None else [f"account:{account.id}"]
+    wishes = [one for place in places for one in (Wanted(target=place, since=since), Wanted(actor=place, since=since))]
+    if "@" in what:
+        box = uow.accounts.box_by_address(Address.parse(what))
+        wishes += [] if box is None else [Wanted(box_id=box.id, since=since)]
+    if not wishes:
+        raise Malformed("no box, login or number of ours is written like that: see mss audit about --help")
+    return tuple(wishes)
 
 
 def of_receipt(config: Config, number: str) -> tuple[AuditRecord, ...]:
@@ -33,11 +107,29 @@ def of_receipt(config: Config, number: str) -> tuple[AuditRecord, ...]:
     return records
 
 
-def verify(config: Config) -> Checked:
-    """Check every chain of the journal."""
-    return read(config, _verify)
+def verify(config: Config, anchored: Path | None = None) -> Checked:
+    """Check every chain of the journal, and that the heads anchored outside still stand."""
+    file = anchored or _anchors_file(config)
+    heads = list(dict.fromkeys(anchors.read(file))) if file is not None and (anchored or file.exists()) else []
+
+    def check(uow: Uow) -> Checked:
+        count, broken = uow.journal.verify()
+        missing = uow.chains.missing(heads)
+        pairs = tuple((one.writer, one.number) for one in missing)
+        return Checked(count, tuple((one.writer, one.number) for one in broken), len(heads), pairs)
+
+    return read(config, check)
 
 
-def _verify(uow: Uow) -> Checked:
-    count, broken = uow.journal.verify()
-    return Checked(count, tuple((one.writer, one.number) for one in broken))
+def _anchors_file(config: Config) -> Path | None:
+    return None if config.journal.anchors_file is None else config.path(config.journal.anchors_file)
+
+
+def anchor(config: Config, clock: Clock, to: Path | None) -> tuple[int, Path]:
+    """Anchor the heads of all chains now; returns how many, and where."""
+    file = to or _anchors_file(config)
+    if file is None:
+        raise Misconfigured("say where: --to FILE, or anchors_file in [journal]")
+    heads = read(config, lambda uow: uow.chains.heads())
+    anchors.append(file, heads, clock())
+    return len(heads), file

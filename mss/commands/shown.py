@@ -8,8 +8,9 @@ from typing import Final
 
 from mss import checkup, instance
 from mss.commands import letters
-from mss.commands.output import say, say_marked, table, when
+from mss.commands.output import say, say_json, say_marked, table, when
 from mss.commands.peering import Step
+from mss.commands.tracing import fields
 from mss.commands.trust import Operator
 from mss.directory.trustlist import written_dn
 from mss.model.account import Account
@@ -139,8 +140,12 @@ def step(made: Step) -> None:
     say_marked("✓" if made.well else "✗", f"{made.subject}: {made.text}{remedy}")
 
 
-def records(found: Iterable[AuditRecord]) -> None:
-    """Print records of the journal."""
+def records(found: Iterable[AuditRecord], *, as_json: bool = False) -> None:
+    """Print records of the journal, as a table or one line of JSON each."""
+    if as_json:
+        for one in found:
+            say_json(fields(one))
+        return
     rows = [(when(one.at), one.event.actor, one.event.action, one.event.target, _verdict(one)) for one in found]
     table(("WHEN", "WHO", "WHAT", "ON", "DECISION AND FACTS"), rows, nothing="There is no such record.")
 

@@ -21,6 +21,13 @@ class Form(StrEnum):
     MBOX = "mbox"
 
 
+class TraceForm(StrEnum):
+    """How the journal is written for another system."""
+
+    JSONL = "jsonl"
+    SYSLOG = "syslog"
+
+
 class By(StrEnum):
     """What of a certificate has to fit."""
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from mss.model.audit import AuditEvent
 from mss.policy import retention
 from mss.store import Uow
+from mss.store.chains import Head
 from mss.store.collection import Place
 
 
@@ -32,6 +34,27 @@ def forget_failures(uow: Uow, window_s: int, limit: int, now: datetime) -> int:
 def forget_networks(uow: Uow, limit: int, now: datetime) -> int:
     """Drop the networks from which nobody signed in for long."""
     return uow.accounts.forget_networks(retention.oldest_kept(retention.LOGIN_NETWORKS, now), limit)
+
+
+def seal_old_ends(uow: Uow, now: datetime) -> int:
+    """Seal the journal's chains that nobody wrote to for a day: what is sealed can be trimmed when its time is over."""
+    return uow.chains.seal_old_ends(now - timedelta(days=1), now)
+
+
+def trim_journal(uow: Uow, keep: timedelta, keep_looks: timedelta, now: datetime) -> int:
+    """Drop one segment of the journal that is over, and say so in the journal; returns how many records went."""
+    gone = uow.chains.trim(now - keep, now - keep_looks, now)
+    if gone is None:
+        return 0
+    head, count = gone
+    facts = {"writer": head.writer, "last": head.number, "head": head.hash, "records": count}
+    uow.journal.write(AuditEvent("system:upkeep", "journal.trim", "journal", facts=facts), now)
+    return max(count, 1)
+
+
+def heads(uow: Uow, now: datetime) -> tuple[Head, ...]:
+    """Return the heads of the journal's chains, to be anchored outside."""
+    return uow.chains.heads()
 
 
 def note_unused(uow: Uow, after: Place, limit: int, now: datetime) -> tuple[int, Place | None]:
