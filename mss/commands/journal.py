@@ -66,7 +66,7 @@ def day_of(text: str) -> datetime | None:
 
 
 def about(config: Config, what: str, since: str, limit: int) -> tuple[AuditRecord, ...]:
-    """Return who did what to a letter, document, box or account, newest first; Malformed when nothing is meant by it."""
+    """Return who did what to a letter, document, box or account, newest first; Malformed when it is none of these."""
     return read(config, lambda uow: _about(uow, what.strip(), day_of(since), limit))
 
 

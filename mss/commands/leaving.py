@@ -189,7 +189,7 @@ class _MboxFile:
 
     def __enter__(self) -> _MboxFile:
         if not self._path.exists():
-            self._out = open(self._half, "wb", opener=lambda path, how: os.open(path, how, 0o600))  # noqa: PTH123, SIM115
+            self._out = open(self._half, "wb", opener=lambda path, how: os.open(path, how, 0o600))
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:

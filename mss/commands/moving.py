@@ -1,5 +1,5 @@
-"""`mss export …` and `mss import …`: the way out and the way in. Like `cli`, it knows typer; what is done is in `leaving`
-and `arriving`, brought in when a command runs."""
+"""`mss export …` and `mss import …`: the way out and the way in. Like `cli`, it knows typer; what is done is in
+`leaving`, `arriving` and `sources`, brought in when a command runs."""
 
 from __future__ import annotations
 

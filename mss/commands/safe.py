@@ -1,5 +1,5 @@
-"""`mss backup` and `mss restore`. Like `cli`, it knows typer; what is done is in the store's rooms `backup` and `restore`,
-brought in when a command runs."""
+"""`mss backup` and `mss restore`. Like `cli`, it knows typer; what is done is in the store's rooms `backup` and
+`restore`, brought in when a command runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def backup(
     keep: Annotated[int, typer.Option(min=0, help="Then keep the newest so many backups only; 0: all.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Copy all data, encrypted, while the operator serves; a second backup writes only what changed. Keys are not in it."""
+    """Copy all data, encrypted, while the operator serves; again: only what changed is written. Keys are not in it."""
     from mss.commands import looking
     from mss.commands.output import progress, say_json, say_marked
     from mss.store import backup as backups
@@ -60,7 +60,7 @@ def restore(
     listed: Annotated[bool, typer.Option("--list", help="Only list the backups, oldest first.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring a backup back into an empty store; the keys and the master key have to be in their place. Cut off: again."""
+    """Bring a backup back into an empty store, with the keys in their place; cut off: type it again."""
     from mss.commands.output import progress, say, say_json, say_marked
     from mss.store import backup as backups
     from mss.store import restore as restores

@@ -32,7 +32,7 @@ _DONE, _REFUSED = 13 * 8 + 6, 13 * 8 + 4
 # The number that is kept for documentation (RFC 5612): we have none of our own.
 _SD_ID: Final = "mss@32473"
 _ESCAPED: Final = str.maketrans({'"': '\\"', "\\": "\\\\", "]": "\\]"})
-Write = Callable[[bytes], None]
+Write = Callable[[bytes], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +144,18 @@ def _plain(text: str) -> str:
 @contextmanager
 def _opened(order: Order) -> Iterator[tuple[Write, Callable[[], None]]]:
     if order.to == "-":
-        yield sys.stdout.buffer.write, sys.stdout.flush
+        yield _to_stdout, lambda: None
     elif order.to.startswith("tls://"):
         with _connected(order) as connection:
             yield connection.sendall, lambda: None
     else:
         with open(order.to, "ab", opener=_private) as file:
             yield file.write, lambda: _to_disk(file)
+
+
+def _to_stdout(octets: bytes) -> None:
+    sys.stdout.write(octets.decode())
+    sys.stdout.flush()
 
 
 def _private(path: str, flags: int) -> int:

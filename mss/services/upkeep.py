@@ -47,7 +47,8 @@ def trim_journal(uow: Uow, keep: timedelta, keep_looks: timedelta, now: datetime
     if gone is None:
         return 0
     head, count = gone
-    facts = {"writer": head.writer, "last": head.number, "head": head.hash, "records": count}
+    facts: dict[str, str | int | bool | None] = {"writer": head.writer, "last": head.number, "records": count}
+    facts["head"] = head.hash
     uow.journal.write(AuditEvent("system:upkeep", "journal.trim", "journal", facts=facts), now)
     return max(count, 1)
 

@@ -43,8 +43,11 @@ def _fill(desk: Desk, address: str = DOCTOR) -> None:
         found = mailbox.find(uow, box.id, folder, NOW)
         mailbox.append(uow, found.id, read_letter(octets, Limits(), documents=False), flags, at, "test", NOW)
 
-    for letter in LETTERS:
-        desk.in_store(lambda store, letter=letter: store.write(write, *letter))
+    def write_all(uow: Uow) -> None:
+        for letter in LETTERS:
+            write(uow, *letter)
+
+    desk.in_store(lambda store: store.write(write_all))
 
 
 def _content(desk: Desk, address: str) -> list[tuple[str, bytes, tuple[str, ...], datetime]]:
