@@ -19,6 +19,7 @@ from mss.clock import system_clock
 from mss.commands.auditing import audit_app
 from mss.commands.dkim import dkim_app
 from mss.commands.keys import keys_app
+from mss.commands.lifecycle import register as register_lifecycle
 from mss.commands.mishaps import surprise
 from mss.commands.moving import export_app, import_app
 from mss.commands.operator import operator_app
@@ -101,6 +102,8 @@ for _name, _sub in {
 
 for _name, _sub in {"certificate": certificate_app, "subject": subject_app, "delegate": delegate_app}.items():
     account_app.add_typer(_sub, name=_name)
+
+register_lifecycle(account_app)
 
 Box = Annotated[str, typer.Argument(metavar="BOX", help="The box's mail address.")]
 Login = Annotated[str, typer.Argument(metavar="LOGIN", help="Who signs in.")]

@@ -218,6 +218,26 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderRuleConfig:
+    """How long letters stay in the folders of one name, since they were put there."""
+
+    mailbox: str
+    keep_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class LifeConfig:
+    """When unused boxes are closed, and how long closed ones are an archive. `folders`: rules for folders by name."""
+
+    close_inactive: bool = True
+    inactive_days: int = 365
+    notice_days: int = 30
+    archive_days: int = 3653
+    professional_archive_days: int = 3653
+    folders: tuple[FolderRuleConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class JournalConfig:
     """How long traces are kept, and where the heads of the journal's chains are anchored (`anchors_file` unset: nowhere)."""
 
@@ -323,6 +343,7 @@ class Config:
     relay: RelayConfig = RelayConfig()
     dkim: DkimConfig = DkimConfig()
     policy: PolicyConfig = PolicyConfig()
+    life: LifeConfig = LifeConfig()
     journal: JournalConfig = JournalConfig()
     limits: Limits = Limits()
     log: LogConfig = LogConfig()

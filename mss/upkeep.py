@@ -14,22 +14,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
-from mss.errors import MssError
+from mss.errors import Conflict, MssError
 from mss.log import get_logger
 from mss.policy import retention
-from mss.services import operators, upkeep
+from mss.services import lives, operators, upkeep
+from mss.services.house import House, hosted
 from mss.store import anchors
 from mss.store.collection import BEGINNING, Place
 
 if TYPE_CHECKING:
     from mss.clock import Clock
     from mss.config import Config
+    from mss.model.audit import AuditRecord
     from mss.store import Store, Uow
 
 Batch = Callable[["Uow", int, datetime], int]
 
 # A unit of so many rows stays far below the 20 ms that a write unit may last.
 BATCH: Final = 200
+# A notice is a letter: a few of them are a unit.
+_LIVES_AT_ONCE: Final = 20
 _FIRST_S: Final = 60
 _PAUSE_S: Final = 3600
 # Half a pause early counts as in time: a loop is never exact.
@@ -60,7 +64,9 @@ class Upkeep:
         self._store, self._clock, self._metrics = store, clock, metrics
         self._stopping = asyncio.Event()
         self._done: dict[str, datetime] = {}
-        self._journal = config.journal
+        self._journal, self._life = config.journal, config.life
+        found = hosted(config)
+        self._house = House(found.hostname, found.domains, found.limits)
         outside = config.journal.anchors_file
         self._anchors = None if outside is None else config.path(outside)
         idle_s, window_s = config.webmail.session_idle_s, config.limits.login_window_s
@@ -70,6 +76,9 @@ class Upkeep:
             self._emptying("login-failures", lambda uow, limit, now: upkeep.forget_failures(uow, window_s, limit, now)),
             self._emptying("login-networks", upkeep.forget_networks),
             self._emptying("directory", operators.sweep_directory),
+            _Job("lives", _DAY, self._sweep_lives),
+            _Job("folders", _DAY, self._expire_folders),
+            self._emptying("deliveries", lives.forget_deliveries),
             _Job("journal", _DAY, self._trim_journal),
             *(
                 [_Job("anchors", timedelta(seconds=config.journal.anchors_every_s / 2), self._anchor)]
@@ -140,6 +149,29 @@ class Upkeep:
             lambda now: self._store.collect(retention.oldest_kept(retention.UNHELD_OCTETS, now), BATCH)
         )
 
+    async def _sweep_lives(self) -> int:
+        """Tell holders, close unused boxes, erase closed ones whose archive is over; returns how many were erased."""
+        after: int | None = 0
+        erased = 0
+        while after is not None and not self._stopping.is_set():
+            swept = await self._store.write(lives.sweep, self._life, self._house, after, _LIVES_AT_ONCE, self._clock())
+            for box_id in swept.over:
+                await erase(self._store, box_id, "archive-over", "system:upkeep", self._clock)
+                erased += 1
+            after = swept.after
+        return erased
+
+    async def _expire_folders(self) -> int:
+        """Remove letters from folders with a rule; returns how many went."""
+        gone = 0
+        for rule in self._life.folders:
+            after: int | None = 0
+            while after is not None and not self._stopping.is_set():
+                keep = timedelta(days=rule.keep_days)
+                some, after = await self._store.write(lives.expire, rule.mailbox, keep, after, BATCH, self._clock())
+                gone += some
+        return gone
+
     async def _trim_journal(self) -> int:
         """Seal old ends and drop the journal's segments that are over, one at a time; returns how many records went."""
         await self._store.write(upkeep.seal_old_ends, self._clock())
@@ -177,3 +209,22 @@ class Upkeep:
                 return await self._stopping.wait()
         except TimeoutError:
             return False
+
+
+async def erase(store: Store, box_id: int, reason: str, actor: str, clock: Clock) -> AuditRecord:
+    """Erase a box: write down what goes, drop its key, then its rows; returns that record. Cut off: call it again."""
+    record = await store.read(lives.erasure_of, box_id)
+    if record is None:
+        tally = lives.Tally()
+        while tally.after is not None:
+            await store.read(tally.take, box_id, 10 * BATCH)
+        found = await store.read(lives.erasure, box_id, tally)
+        await store.write(lives.begin_erasure, found, reason, actor, clock())
+        record = await store.read(lives.erasure_of, box_id)
+    await store.drop_key(box_id)
+    while await store.write(lives.erase_some, box_id, BATCH, clock()):
+        pass
+    await store.write(lives.end_erasure, box_id, actor, clock())
+    if record is None:
+        raise Conflict("the record of the erasure is gone")
+    return record

@@ -1,5 +1,5 @@
-"""`mss audit …`: the journal is read, searched, checked, exported and anchored. Like `cli`, it knows typer; what is done
-is in `journal` and `tracing`, brought in when a command runs."""
+"""`mss audit …`: the journal is read, searched, checked, exported and anchored. Like `cli`, it knows typer; what is
+done is in `journal` and `tracing`, brought in when a command runs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Where letters come from: a Maildir, an mbox, another IMAP server. The one module that names imaplib.
 
-Each yields one letter at a time, with its folder, flags and date. What it reads is hostile until our own reader read it.
+Each yields one letter at a time, with its folder, flags and date. What it reads is hostile until our reader read it.
 """
 
 from __future__ import annotations
@@ -101,9 +101,7 @@ def _flags(name: str, words: dict[str, str]) -> tuple[str, ...]:
 
 def mbox(path: Path, folder: str) -> Iterator[Found]:
     """Yield the letters of an mbox file (RFC 4155; “>From ” is read back one “>” shorter)."""
-    total = 0
-    for lines in _entries(path):
-        total += 1
+    for total, lines in enumerate(_entries(path), 1):
         at, head = _postmark(lines[0]), 1
         fields: dict[bytes, bytes] = {}
         while head < len(lines) and (field := _status_field(lines[head])):

@@ -20,6 +20,9 @@ from mss.policy.backoff import STRANGERS_WITHIN, network_of, wait_until
 from mss.store import Uow
 
 
+_NOTED_EVERY = timedelta(days=1)
+
+
 @dataclass(frozen=True, slots=True)
 class NewBox:
     """A box to create, with its default mailboxes and its key."""
@@ -179,12 +182,22 @@ def record_login(uow: Uow, tried: Try, ok: bool, now: datetime) -> None:
         uow.accounts.clear_failures(login, network)
         uow.accounts.know_network(login, network, now)
         _open_unopened(uow, tried.account_id, now)
+        if tried.account_id is not None:
+            signed_in(uow, tried.account_id, now)
     else:
         stranger = not _is_known(uow, login, network, now)
         uow.accounts.add_failure(login, network, now, stranger=stranger, code=tried.code)
     target = f"account:{tried.account_id}" if tried.account_id is not None else "account:unknown"
     facts = {"mechanism": tried.mechanism, "source": tried.source}
     uow.journal.write(AuditEvent(target, "login.ok" if ok else "login.failed", target, facts=facts), now)
+
+
+def signed_in(uow: Uow, account_id: int, now: datetime) -> None:
+    """Note that somebody signed in for the boxes that their account may act for, once a day for each: it costs a write."""
+    for access in boxes_of(uow, account_id, now):
+        life = uow.lives.of(access.box.id)
+        if life is not None and (life.signed_in_at is None or life.told_at or now - life.signed_in_at >= _NOTED_EVERY):
+            uow.lives.seen(access.box.id, now)
 
 
 def _open_unopened(uow: Uow, account_id: int | None, now: datetime) -> None:

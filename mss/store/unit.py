@@ -16,6 +16,7 @@ from mss.store.files import FileStore
 from mss.store.inspection import Inspection
 from mss.store.journal import Chain, Journal
 from mss.store.keys import KeyRing
+from mss.store.lives import Lives
 from mss.store.mailboxes import Mailboxes
 from mss.store.objects import Aside, Objects, Staged
 from mss.store.parties import Parties
@@ -106,6 +107,11 @@ class Uow:
     def chains(self) -> Chains:
         """The journal's chains: their ends, their pages, what is over."""
         return Chains(self._connection)
+
+    @cached_property
+    def lives(self) -> Lives:
+        """The life of boxes, and their erasure."""
+        return Lives(self._connection, self.sealing)
 
     @cached_property
     def collection(self) -> Collection:

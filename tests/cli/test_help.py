@@ -37,6 +37,7 @@ COMMANDS = {
     ),
     *("dkim keygen", "dkim list", "keys rotate", "keys status", "keys backup", "keys restore"),
     *("store check", "backup", "restore", "export mailbox", "export dossier"),
+    *(f"account {verb}" for verb in ("close", "reopen", "keep", "channel", "notices", "erase")),
     *("import maildir", "import mbox", "import imap"),
 }
 
