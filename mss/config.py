@@ -239,7 +239,7 @@ class LifeConfig:
 
 @dataclass(frozen=True, slots=True)
 class JournalConfig:
-    """How long traces are kept, and where the heads of the journal's chains are anchored (`anchors_file` unset: nowhere)."""
+    """How long traces are kept, and where the heads of the journal's chains are anchored (unset: nowhere)."""
 
     traces_keep_days: int = 183
     dossier_traces_keep_days: int = 3653

@@ -19,7 +19,6 @@ from mss.policy import retention
 from mss.policy.backoff import STRANGERS_WITHIN, network_of, wait_until
 from mss.store import Uow
 
-
 _NOTED_EVERY = timedelta(days=1)
 
 
@@ -193,7 +192,7 @@ def record_login(uow: Uow, tried: Try, ok: bool, now: datetime) -> None:
 
 
 def signed_in(uow: Uow, account_id: int, now: datetime) -> None:
-    """Note that somebody signed in for the boxes that their account may act for, once a day for each: it costs a write."""
+    """Note that somebody signed in for the boxes that their account may act for; once a day, for it costs a write."""
     for access in boxes_of(uow, account_id, now):
         life = uow.lives.of(access.box.id)
         if life is not None and (life.signed_in_at is None or life.told_at or now - life.signed_in_at >= _NOTED_EVERY):

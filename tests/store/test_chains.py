@@ -135,7 +135,7 @@ async def test_searches_use_an_index(sqlite_config: Config, wanted: Wanted) -> N
         raw.set_trace_callback(None)
         plan = [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {seen[-1]}")]
         assert any("USING INDEX ix_journal_" in one for one in plan), plan
-        assert not any("TEMP B-TREE FOR ORDER BY" == one for one in plan), plan
+        assert not any(one == "TEMP B-TREE FOR ORDER BY" for one in plan), plan
 
     await store.read(explained)
     await store.close()
