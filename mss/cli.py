@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from mss.clock import system_clock
-from mss.commands.auditing import audit_app
+from mss.commands.audit import audit_app
 from mss.commands.dkim import dkim_app
 from mss.commands.keys import keys_app
 from mss.commands.lifecycle import register as register_lifecycle

@@ -1,4 +1,5 @@
-"""The journal from the command line: newest records, those about something, the check of all chains, their anchors."""
+"""The journal from the command line: newest records, those about something, the check of all chains, their
+anchors."""
 
 from __future__ import annotations
 
@@ -8,25 +9,16 @@ from pathlib import Path
 
 from mss.clock import Clock
 from mss.commands.house import read
+from mss.commands.words import age
 from mss.config import Config
 from mss.errors import Malformed, Misconfigured
 from mss.model.address import Address
 from mss.model.audit import AuditRecord
 from mss.services.marks import message_mark
 from mss.store import Uow, anchors
-from mss.store.journal import Wanted
+from mss.store.journal import Sought
 
 _NUMBERED = ("letter", "document", "box", "account", "mailbox", "delivery", "conversation", "receipt")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Which records somebody typed a wish for; days as YYYY-MM-DD."""
-
-    action: str = ""
-    who: str = ""
-    since: str = ""
-    until: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +32,54 @@ class Checked:
     unanchored: tuple[tuple[str, int], ...] = ()
 
 
-def newest(config: Config, asked: Asked, limit: int) -> tuple[AuditRecord, ...]:
-    """Return the newest records that are meant."""
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which records are meant, as typed; what is empty is no condition."""
 
-    def find(uow: Uow) -> tuple[AuditRecord, ...]:
-        wanted = Wanted(asked.action, _actor(uow, asked.who), since=day_of(asked.since), until=day_of(asked.until))
-        return uow.journal.search(wanted, limit)
+    action: str = ""
+    rule: str = ""
+    who: str = ""
+    younger: str = ""
 
-    return read(config, find)
+
+def newest(config: Config, clock: Clock, filters: Filters, limit: int) -> tuple[AuditRecord, ...]:
+    """Return the newest records that are meant; an action or a rule stands for all below it ("letter" for letter.…)."""
+    since = clock() - age(filters.younger) if filters.younger else None
+    wanted = Sought(filters.action, filters.rule, filters.who, since)
+    return read(config, lambda uow: uow.journal.find(wanted, limit))
 
 
-def _actor(uow: Uow, who: str) -> str:
-    account = uow.accounts.by_login(who) if who and ":" not in who else None
-    return f"account:{account.id}" if account is not None else who
+def about(config: Config, what: str, limit: int) -> tuple[AuditRecord, ...]:
+    """Return who did what to a letter, document, box or account, newest first; Malformed when it is none of these."""
+    return read(config, lambda uow: _about(uow, what.strip(), limit))
+
+
+def _about(uow: Uow, what: str, limit: int) -> tuple[AuditRecord, ...]:
+    found: dict[tuple[str, int], AuditRecord] = {}
+    for wanted in _meant(uow, what):
+        found |= {(one.writer, one.number): one for one in uow.journal.find(wanted, limit)}
+    return tuple(sorted(found.values(), key=lambda one: (one.at, one.number), reverse=True)[:limit])
+
+
+def _meant(uow: Uow, what: str) -> tuple[Sought, ...]:
+    kind, colon, number = what.partition(":")
+    if what.startswith("<"):
+        return (Sought(message=message_mark(uow, what) or "-"),)
+    if colon and kind in _NUMBERED:
+        wanted = Sought(target=what)
+        more = Sought(actor=what) if kind == "account" else None
+        if kind == "box" and number.isdigit():
+            more = Sought(box_id=int(number))
+        return (wanted,) if more is None else (wanted, more)
+    account = uow.accounts.by_login(what)
+    places = [] if account is None else [f"account:{account.id}"]
+    wishes = [one for place in places for one in (Sought(target=place), Sought(actor=place))]
+    if "@" in what:
+        box = uow.accounts.box_by_address(Address.parse(what))
+        wishes += [] if box is None else [Sought(box_id=box.id)]
+    if not wishes:
+        raise Malformed("no box, login or number of ours is written like that: see mss audit about --help")
+    return tuple(wishes)
 
 
 def day_of(text: str) -> datetime | None:
@@ -63,39 +90,6 @@ def day_of(text: str) -> datetime | None:
         return datetime.combine(datetime.strptime(text, "%Y-%m-%d").date(), time(), UTC)  # noqa: DTZ007
     except ValueError as error:
         raise Malformed("a day is written YYYY-MM-DD") from error
-
-
-def about(config: Config, what: str, since: str, limit: int) -> tuple[AuditRecord, ...]:
-    """Return who did what to a letter, document, box or account, newest first; Malformed when it is none of these."""
-    return read(config, lambda uow: _about(uow, what.strip(), day_of(since), limit))
-
-
-def _about(uow: Uow, what: str, since: datetime | None, limit: int) -> tuple[AuditRecord, ...]:
-    found: dict[tuple[str, int], AuditRecord] = {}
-    for wanted in _meant(uow, what, since):
-        found |= {(one.writer, one.number): one for one in uow.journal.search(wanted, limit)}
-    return tuple(sorted(found.values(), key=lambda one: (one.at, one.number), reverse=True)[:limit])
-
-
-def _meant(uow: Uow, what: str, since: datetime | None) -> tuple[Wanted, ...]:
-    kind, colon, number = what.partition(":")
-    if what.startswith("<"):
-        return (Wanted(message=message_mark(uow, what) or "-", since=since),)
-    if colon and kind in _NUMBERED:
-        wanted = Wanted(target=what, since=since)
-        more = Wanted(actor=what, since=since) if kind == "account" else None
-        if kind == "box" and number.isdigit():
-            more = Wanted(box_id=int(number), since=since)
-        return (wanted,) if more is None else (wanted, more)
-    account = uow.accounts.by_login(what)
-    places = [] if account is None else [f"account:{account.id}"]
-    wishes = [one for place in places for one in (Wanted(target=place, since=since), Wanted(actor=place, since=since))]
-    if "@" in what:
-        box = uow.accounts.box_by_address(Address.parse(what))
-        wishes += [] if box is None else [Wanted(box_id=box.id, since=since)]
-    if not wishes:
-        raise Malformed("no box, login or number of ours is written like that: see mss audit about --help")
-    return tuple(wishes)
 
 
 def of_receipt(config: Config, number: str) -> tuple[AuditRecord, ...]:

@@ -1,5 +1,5 @@
-"""The end of boxes: unused ones are closed after a notice that can be opposed, closed ones are an archive for a time, and
-what is erased is certified. Letters in folders with a rule go when their time is over. MSSANTE.md §2.E.
+"""The end of boxes: unused ones are closed after a notice that can be opposed, closed ones are an archive for a time,
+and what is erased is certified. Letters in folders with a rule go when their time is over. MSSANTE.md §2.E.
 
 A box that is closed keeps everything and takes no letter; opening it again takes nothing back. Erasing drops its key
 first: from then on nobody reads it, here or in a backup; the rows go in slices after that.
@@ -27,7 +27,7 @@ from mss.services import accounts, report
 from mss.services.house import House
 from mss.services.report import POSTMASTER_NAME
 from mss.store import Uow
-from mss.store.journal import Wanted
+from mss.store.journal import Sought
 from mss.store.lives import Life
 from mss.store.mailboxes import runs_of
 
@@ -215,7 +215,7 @@ def begin_erasure(uow: Uow, found: Erasure, reason: str, actor: str, now: dateti
 
 def erasure_of(uow: Uow, box_id: int) -> AuditRecord | None:
     """Return the record of a box's erasure, if one was begun."""
-    return next(iter(uow.journal.search(Wanted("box.erase", target=f"box:{box_id}"), 1)), None)
+    return next(iter(uow.journal.find(Sought("box.erase", target=f"box:{box_id}"), 1)), None)
 
 
 def erase_some(uow: Uow, box_id: int, limit: int, now: datetime) -> int:

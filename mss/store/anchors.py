@@ -31,7 +31,7 @@ def append(file: Path, heads: Iterable[Head], now: datetime) -> None:
 
 
 def read(file: Path) -> Iterator[Head]:
-    """Yield the anchored heads, oldest first; Malformed names a line that is none. A last line cut off is passed over."""
+    """Yield the anchored heads, oldest first; Malformed names a line that is none. A cut-off last one is left out."""
     try:
         with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, or_, select
 
 from mss.clock import from_us, to_us
 from mss.model.audit import AuditEvent, AuditRecord
@@ -62,19 +62,6 @@ def is_look(action: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which records are asked for; what is empty does not count. An action's beginning before a dot is enough."""
-
-    action: str = ""
-    actor: str = ""
-    target: str = ""
-    message: str = ""
-    box_id: int | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Broken:
     """A record whose hash does not follow from its predecessor and its fields."""
 
@@ -82,13 +69,34 @@ class Broken:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which records are meant; what is empty is no condition. A prefix before a dot counts in actions and rules.
+
+    `who`: an actor whole ("account:7"), or what stands behind its kind ("mx.chu.mssante.fr", an address). `actor`,
+    `target`, `message` (a mark) and `box_id` are found by index, newest first.
+    """
+
+    action: str = ""
+    rule: str = ""
+    who: str = ""
+    since: datetime | None = None
+    actor: str = ""
+    target: str = ""
+    message: str = ""
+    box_id: int | None = None
+
+
 class Journal:
     """The journal inside one unit."""
 
-    def __init__(self, connection: Connection, chain: Chain | None, segment_records: int) -> None:
+    def __init__(
+        self, connection: Connection, chain: Chain | None, segment_records: int, noted: list[AuditEvent] | None = None
+    ) -> None:
         self._connection = connection
         self._chain = chain
         self._segment_records = segment_records
+        self._noted = noted if noted is not None else []
 
     def write(self, event: AuditEvent, now: datetime) -> None:
         """Append one record to this writer's chain."""
@@ -100,6 +108,7 @@ class Journal:
             chain.looks_number, chain.looks_head = self._append(chain.writer + LOOKS, place, event, now)
         else:
             chain.number, chain.head = self._append(chain.writer, (chain.number, chain.head), event, now)
+        self._noted.append(event)
 
     def _append(self, writer: str, place: tuple[int, bytes], event: AuditEvent, now: datetime) -> tuple[int, bytes]:
         """Write the record behind a place of a chain; returns its own place."""
@@ -132,30 +141,11 @@ class Journal:
 
     def newest(self, limit: int, action: str = "") -> tuple[AuditRecord, ...]:
         """Return the newest records, of one action when given (a prefix before a dot counts)."""
-        query = select(journal)
-        if action:
-            query = query.where(or_(journal.c.action == action, journal.c.action.startswith(action + ".")))
-        return self._records(query.order_by(journal.c.at.desc(), journal.c.number.desc()).limit(limit))
+        return self.find(Sought(action), limit)
 
-    def search(self, wanted: Wanted, limit: int) -> tuple[AuditRecord, ...]:
-        """Return the newest records that fit all that is given; whoever, on what, and about whom are found by index."""
-        query = select(journal)
-        if wanted.action:
-            query = query.where(
-                or_(journal.c.action == wanted.action, journal.c.action.startswith(wanted.action + "."))
-            )
-        for column, value in (
-            (journal.c.actor, wanted.actor),
-            (journal.c.target, wanted.target),
-            (journal.c.message, wanted.message),
-        ):
-            query = query.where(column == value) if value else query
-        if wanted.box_id is not None:
-            query = query.where(journal.c.subject_box_id == wanted.box_id)
-        if wanted.since is not None:
-            query = query.where(journal.c.at >= to_us(wanted.since))
-        if wanted.until is not None:
-            query = query.where(journal.c.at < to_us(wanted.until))
+    def find(self, sought: Sought, limit: int) -> tuple[AuditRecord, ...]:
+        """Return the newest records that are meant, newest first."""
+        query = select(journal).where(*_conditions(sought))
         return self._records(query.order_by(journal.c.at.desc(), journal.c.number.desc()).limit(limit))
 
     def of_receipt(self, number: str) -> tuple[AuditRecord, ...]:
@@ -212,6 +202,24 @@ def _beginning(row: Row[Any], sealed: dict[tuple[str, int], bytes]) -> tuple[int
     if row.number == 1:
         return 0, _START
     return (row.number - 1, head) if (head := sealed.get((row.writer, row.number - 1))) else (0, _START)
+
+
+def _conditions(sought: Sought) -> list[ColumnElement[bool]]:
+    found = [
+        or_(column == word, column.startswith(f"{word}.", autoescape=True))
+        for column, word in ((journal.c.action, sought.action), (journal.c.rule, sought.rule))
+        if word
+    ]
+    if sought.who:
+        found.append(or_(journal.c.actor == sought.who, journal.c.actor.endswith(f":{sought.who}", autoescape=True)))
+    columns = (journal.c.actor, journal.c.target, journal.c.message)
+    words = (sought.actor, sought.target, sought.message)
+    found += [column == word for column, word in zip(columns, words, strict=True) if word]
+    if sought.box_id is not None:
+        found.append(journal.c.subject_box_id == sought.box_id)
+    if sought.since is not None:
+        found.append(journal.c.at >= to_us(sought.since))
+    return found
 
 
 def _values(event: AuditEvent, writer: str, number: int, now: datetime) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A folder of backups: sealed chunks of rows, each kept once, files of octets as they are, and lists that name both.
 
-Everything but the octets aside, which are sealed already, is sealed under the operator's key of backups; a chunk's name
-is the keyed digest of what is in it, so that an unchanged one is there already. A list counts only once all that it names
-is on disk. It knows nothing of tables.
+Everything but the octets aside, which are sealed already, is sealed under the operator's key of backups; a chunk's
+name is the keyed digest of what is in it, so that an unchanged one is there already. A list counts only once all that
+it names is on disk. It knows nothing of tables.
 
     chunks/ab/<digest>    octets/ab/<name>    snapshots/<when>-<random>    lock
 """
@@ -173,7 +173,7 @@ class Repository:
         out.write(len(sealed).to_bytes(4, "big") + (b"\1" if last else b"\0") + sealed)
 
     def entries(self, name: str) -> Iterator[dict[str, Any]]:
-        """Yield the entries of a list; Damaged when a block is changed or gone, Malformed when there is no such list."""
+        """Yield the entries of a list; Damaged: a block is changed or gone, Malformed: there is no such list."""
         if name not in self.snapshots():
             raise Malformed("there is no backup of that name: mss restore DIR --list shows them")
         with (self.root / "snapshots" / name).open("rb") as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -34,10 +33,10 @@ class Noted:
 
 
 @pytest.fixture
-async def box(store: Store) -> AsyncIterator[Box]:
+async def box(store: Store) -> Box:
     made = await clinic_box(store)
     await account_for(store, made, login="doctor")
-    yield made
+    return made
 
 
 async def sweep(store: Store, days: float, rules: LifeConfig = RULES) -> tuple[int, int, tuple[int, ...]]:

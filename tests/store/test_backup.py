@@ -1,10 +1,10 @@
-"""A backup of a house that serves, brought back: the same letters, flags and counters; nothing that a dropped key sealed."""
+"""A backup of a house that serves, brought back: the same letters, flags and counters; nothing of a dropped key."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,13 @@ def letters(uow: Uow, box_id: int) -> list[bytes]:
 
 
 @pytest.fixture
-async def lived_in(store: Store) -> AsyncIterator[Store]:
+async def lived_in(store: Store) -> Store:
     """A store with a doctor and a patient who hold the same large letter, and some small ones each."""
     for box in (await clinic_box(store), await patient_box(store)):
         await store.write(append, box.id, LARGE, ("\\Seen", "Important"))
         for number in range(5):
             await store.write(append, box.id, b"Subject: %d\r\n\r\nto box %d\r\n" % (number, box.id))
-    yield store
+    return store
 
 
 def elsewhere(config: Config, folder: Path, url: str = "sqlite:///data/store.sqlite") -> Config:

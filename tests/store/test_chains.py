@@ -15,7 +15,7 @@ from mss.model.audit import AuditEvent
 from mss.services import upkeep
 from mss.store import anchors
 from mss.store.chains import Head
-from mss.store.journal import LOOKS, Wanted
+from mss.store.journal import LOOKS, Sought
 from mss.store.store import Store, Uow
 from tests.store.store_world import NOW, later
 
@@ -43,7 +43,7 @@ async def heads(store: Store) -> tuple[Head, ...]:
 
 
 async def numbers(store: Store, *, looks: bool) -> list[int]:
-    rows = await store.read(lambda uow: uow.journal.search(Wanted("document" if looks else "letter"), 99))
+    rows = await store.read(lambda uow: uow.journal.find(Sought("document" if looks else "letter"), 99))
     return sorted(one.number for one in rows)
 
 
@@ -59,7 +59,7 @@ async def test_whole_segments_go_when_their_newest_record_is_over(journaled: Sto
         pass
     assert await numbers(journaled, looks=False) == list(range(26 - left, 26))
     assert await numbers(journaled, looks=True) == list(range(1, 26))
-    trimmed = await journaled.read(lambda uow: uow.journal.search(Wanted("journal.trim"), 9))
+    trimmed = await journaled.read(lambda uow: uow.journal.find(Sought("journal.trim"), 9))
     assert sum(int(one.event.facts["records"] or 0) for one in trimmed) == 25 - left
     assert (await journaled.read(lambda uow: uow.journal.verify()))[1] == ()
 
@@ -120,9 +120,9 @@ async def test_pages_of_a_chain_join(journaled: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "wanted", [Wanted(actor="account:1"), Wanted(target="letter:7"), Wanted(message="x"), Wanted(box_id=3), Wanted()]
+    "wanted", [Sought(actor="account:1"), Sought(target="letter:7"), Sought(message="x"), Sought(box_id=3), Sought()]
 )
-async def test_searches_use_an_index(sqlite_config: Config, wanted: Wanted) -> None:
+async def test_searches_use_an_index(sqlite_config: Config, wanted: Sought) -> None:
     store = Store(sqlite_config)
     seen: list[str] = []
     await store.write(note, 1)
@@ -131,7 +131,7 @@ async def test_searches_use_an_index(sqlite_config: Config, wanted: Wanted) -> N
         raw = uow._connection.connection.driver_connection
         assert raw is not None
         raw.set_trace_callback(seen.append)
-        uow.journal.search(wanted, 9)
+        uow.journal.find(wanted, 9)
         raw.set_trace_callback(None)
         plan = [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {seen[-1]}")]
         assert any("USING INDEX ix_journal_" in one for one in plan), plan

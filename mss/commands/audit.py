@@ -1,5 +1,8 @@
-"""`mss audit …`: the journal is read, searched, checked, exported and anchored. Like `cli`, it knows typer; what is
-done is in `journal` and `tracing`, brought in when a command runs."""
+"""`mss audit`: the journal, looked through, checked, anchored, exported. Like `cli`, it knows typer; what is done is in
+`journal` and `tracing`.
+
+It is brought in when a command runs.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +15,38 @@ from mss.clock import system_clock
 from mss.commands.options import HERE, ConfigFile, Json, Limit, group, settings
 from mss.commands.words import TraceForm
 
-audit_app = group("Read and check the journal: who did what, decided how.")
-
 Since = Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Only from this day on.")]
 
+audit_app = group("Read and check the journal: who did what, decided how.")
 
-@audit_app.command("list", epilog="Example: mss audit list --action letter.refuse --since 2026-11-01")
+
+@audit_app.command("list", epilog="Example: mss audit list --action letter.refuse --who mx.chu.mssante.fr --younger 2h")
 def audit_list(
     config: ConfigFile = HERE,
     action: Annotated[str, typer.Option(help="Only these, such as letter or letter.refuse.")] = "",
-    who: Annotated[str, typer.Option(help="Only what they did: a login, account:7, peer:NAME, system:relay.")] = "",
-    since: Since = "",
-    until: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Only before this day.")] = "",
+    rule: Annotated[str, typer.Option(help="Only what this rule decided: peer.not-listed, or peer for all.")] = "",
+    who: Annotated[str, typer.Option(help="Only what this one did: account:7, mx.chu.mssante.fr, an IP.")] = "",
+    younger: Annotated[str, typer.Option(metavar="AGE", help="Only what is more recent: 90s, 15min, 2h, 3d.")] = "",
     limit: Limit = 50,
-    as_json: Json = False,
+    json: Json = False,
 ) -> None:
     """List the newest records of the journal."""
-    from mss.commands import journal, shown
+    from mss.commands import journal, shown_journal
 
-    found = settings(config)
-    shown.records(journal.newest(found, journal.Asked(action, who, since, until), limit), as_json=as_json)
+    found = journal.newest(settings(config), system_clock, journal.Filters(action, rule, who, younger), limit)
+    shown_journal.records(found, json=json)
+
+
+@audit_app.command("receipt", epilog="Example: mss audit receipt 3f9c2a7b11d04e58")
+def audit_receipt(
+    number: Annotated[str, typer.Argument(metavar="NUMBER", help="What stood after “250” when the letter was taken.")],
+    config: ConfigFile = HERE,
+    json: Json = False,
+) -> None:
+    """Say what became of a letter, by its receipt number."""
+    from mss.commands import journal, shown_journal
+
+    shown_journal.records(journal.of_receipt(settings(config), number), json=json)
 
 
 @audit_app.command("about", epilog="Example: mss audit about '<20261130.7@hopital.example>'")
@@ -41,25 +56,13 @@ def audit_about(
         typer.Argument(help="A Message-ID, a box's address, a login, or letter:12, document:3, box:4, account:7."),
     ],
     config: ConfigFile = HERE,
-    since: Since = "",
     limit: Limit = 200,
-    as_json: Json = False,
+    json: Json = False,
 ) -> None:
     """Say who did what to a letter, a document, a box or an account, newest first."""
-    from mss.commands import journal, shown
+    from mss.commands import journal, shown_journal
 
-    shown.records(journal.about(settings(config), what, since, limit), as_json=as_json)
-
-
-@audit_app.command("receipt", epilog="Example: mss audit receipt 3f9c2a7b11d04e58")
-def audit_receipt(
-    number: Annotated[str, typer.Argument(metavar="NUMBER", help="What stood after “250” when the letter was taken.")],
-    config: ConfigFile = HERE,
-) -> None:
-    """Say what became of a letter, by its receipt number."""
-    from mss.commands import journal, shown
-
-    shown.records(journal.of_receipt(settings(config), number))
+    shown_journal.records(journal.about(settings(config), what, limit), json=json)
 
 
 @audit_app.command("verify", epilog="Example: mss audit verify --anchors /mnt/other-machine/heads.jsonl")
