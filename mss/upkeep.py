@@ -32,8 +32,6 @@ Batch = Callable[["Uow", int, datetime], int]
 
 # A unit of so many rows stays far below the 20 ms that a write unit may last.
 BATCH: Final = 200
-# A notice is a letter: a few of them are a unit.
-_LIVES_AT_ONCE: Final = 20
 _FIRST_S: Final = 60
 _PAUSE_S: Final = 3600
 # Half a pause early counts as in time: a loop is never exact.
@@ -140,10 +138,17 @@ class Upkeep:
         """Note what nobody needs, and collect what was noted and whose time of grace is over; returns how much went."""
         place: Place | None = BEGINNING
         number: int | None = 0
+        # Looking is for readers: a unit that writes is begun for what was found only.
         while place is not None and not self._stopping.is_set():
-            _, place = await self._store.write(upkeep.note_unused, place, BATCH, self._clock())
+            found, following = await self._store.read(upkeep.look_for_unused, place, BATCH)
+            if found:
+                await self._store.write(upkeep.note_unused, place, BATCH, self._clock())
+            place = following
         while number is not None and not self._stopping.is_set():
-            _, number = await self._store.write(upkeep.note_unheld, number, BATCH, self._clock())
+            found, after = await self._store.read(upkeep.look_for_unheld, number, BATCH)
+            if found:
+                await self._store.write(upkeep.note_unheld, number, BATCH, self._clock())
+            number = after
         gone = await self._while_more(lambda now: self._store.write(upkeep.let_unused_go, BATCH, now))
         return gone + await self._while_more(
             lambda now: self._store.collect(retention.oldest_kept(retention.UNHELD_OCTETS, now), BATCH)
@@ -154,11 +159,13 @@ class Upkeep:
         after: int | None = 0
         erased = 0
         while after is not None and not self._stopping.is_set():
-            swept = await self._store.write(lives.sweep, self._life, self._house, after, _LIVES_AT_ONCE, self._clock())
-            for box_id in swept.over:
+            due = await self._store.read(lives.due, self._life, after, BATCH, self._clock())
+            for box_id in due.boxes:
+                await self._store.write(lives.settle, box_id, self._life, self._house, self._clock())
+            for box_id in due.over:
                 await erase(self._store, box_id, "archive-over", "system:upkeep", self._clock)
                 erased += 1
-            after = swept.after
+            after = due.after
         return erased
 
     async def _expire_folders(self) -> int:
@@ -167,9 +174,10 @@ class Upkeep:
         for rule in self._life.folders:
             after: int | None = 0
             while after is not None and not self._stopping.is_set():
-                keep = timedelta(days=rule.keep_days)
-                some, after = await self._store.write(lives.expire, rule.mailbox, keep, after, BATCH, self._clock())
-                gone += some
+                before = self._clock() - timedelta(days=rule.keep_days)
+                found, after = await self._store.read(lives.over, rule.mailbox, before, after, BATCH)
+                if found is not None:
+                    gone += await self._store.write(lives.expire, *found, before, self._clock())
         return gone
 
     async def _trim_journal(self) -> int:

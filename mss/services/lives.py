@@ -47,33 +47,32 @@ Le service de messagerie
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
-    """What a slice of the sweep did: holders told, boxes closed, boxes whose archive is over (to be erased), and where
-    to go on; None at the end."""
+class Due:
+    """What a look found: boxes to do something about, boxes whose archive is over (to be erased), and where to go on;
+    None at the end."""
 
-    told: int
-    closed: int
+    boxes: tuple[int, ...]
     over: tuple[int, ...]
     after: int | None
 
 
-def sweep(uow: Uow, rules: LifeConfig, house: House, after: int, limit: int, now: datetime) -> Swept:
-    """Look at the boxes behind a number: tell holders, close boxes, name those whose archive is over."""
+def due(uow: Uow, rules: LifeConfig, after: int, limit: int, now: datetime) -> Due:
+    """Look at the boxes behind a number."""
     page = uow.lives.page(after, limit)
-    told = closed = 0
-    over = []
-    for life in page:
-        match _due(life, rules, now):
-            case Inactivity.NOTIFY:
-                told += _tell(uow, life, rules, house, now)
-            case Inactivity.DELETE:
-                close(uow, life.box_id, "inactive", _UPKEEP, now)
-                closed += 1
-            case Inactivity.KEEP:
-                pass
-        if is_over(life, rules, now):
-            over.append(life.box_id)
-    return Swept(told, closed, tuple(over), page[-1].box_id if len(page) == limit else None)
+    found = tuple(life.box_id for life in page if _due(life, rules, now) is not Inactivity.KEEP)
+    over = tuple(life.box_id for life in page if is_over(life, rules, now))
+    return Due(found, over, page[-1].box_id if len(page) == limit else None)
+
+
+def settle(uow: Uow, box_id: int, rules: LifeConfig, house: House, now: datetime) -> Inactivity:
+    """Tell a box's holder, or close the box, if that is still due; returns what was done."""
+    life = uow.lives.of(box_id)
+    what = Inactivity.KEEP if life is None else _due(life, rules, now)
+    if life is not None and what is Inactivity.NOTIFY:
+        _tell(uow, life, rules, house, now)
+    elif what is Inactivity.DELETE:
+        close(uow, box_id, "inactive", _UPKEEP, now)
+    return what
 
 
 def _due(life: Life, rules: LifeConfig, now: datetime) -> Inactivity:
@@ -93,11 +92,11 @@ def is_over(life: Life, rules: LifeConfig, now: datetime) -> bool:
     return now - life.closed_at >= timedelta(days=days)
 
 
-def _tell(uow: Uow, life: Life, rules: LifeConfig, house: House, now: datetime) -> int:
+def _tell(uow: Uow, life: Life, rules: LifeConfig, house: House, now: datetime) -> None:
     """Put a notice into the box; who has a channel of their own is listed for it by `mss account notices`."""
     box = uow.accounts.box_by_id(life.box_id)
     if box is None:
-        return 0
+        return
     day = now + timedelta(days=rules.notice_days)
     sender = Address.own(f"postmaster@{box.address.domain}")
     draft = Draft(
@@ -112,7 +111,6 @@ def _tell(uow: Uow, life: Life, rules: LifeConfig, house: House, now: datetime) 
     uow.lives.told(box.id, now)
     facts = {"days": rules.notice_days}
     uow.journal.write(AuditEvent(_UPKEEP, "box.notice", f"box:{box.id}", subject_box_id=box.id, facts=facts), now)
-    return 1
 
 
 def keep(uow: Uow, box: Box, actor: str, now: datetime) -> None:
@@ -138,26 +136,30 @@ def reopen(uow: Uow, box_id: int, actor: str, now: datetime) -> None:
 # -- folders -----------------------------------------------------------------------------------------------------------
 
 
-def expire(
-    uow: Uow, mailbox: str, keep_for: timedelta, after: int, limit: int, now: datetime
-) -> tuple[int, int | None]:
-    """Remove letters that were put into a folder of that name too long ago; returns how many, and where to go on."""
-    found, following = uow.lives.over(mailbox, now - keep_for, after, limit)
-    if found is None:
-        return 0, following
-    mailbox_id, uids = found
+Expired = tuple[int, tuple[int, ...]]
+
+
+def over(uow: Uow, mailbox: str, before: datetime, after: int, limit: int) -> tuple[Expired | None, int | None]:
+    """Return a folder of that name, behind a number, with UIDs put there up to an instant; and where to go on."""
+    return uow.lives.over(mailbox, before, after, limit)
+
+
+def expire(uow: Uow, mailbox_id: int, uids: tuple[int, ...], before: datetime, now: datetime) -> int:
+    """Remove those of some letters of a folder that were put there up to an instant; returns how many."""
     folder = uow.mailboxes.by_id(mailbox_id, lock=True)
-    if folder is None:
-        return 0, mailbox_id
-    runs = runs_of(uids)
+    gone = () if folder is None else uow.lives.still_over(mailbox_id, uids, before)
+    if folder is None or not gone:
+        return 0
+    runs = runs_of(gone)
     _, modseq = uow.mailboxes.bump(mailbox_id)
     uow.mailboxes.remove(mailbox_id, runs)
     uow.mailboxes.log(mailbox_id, modseq, runs, ChangeKind.EXPUNGED)
     uow.wake("mailbox", folder.box_id)
-    facts = {"letters": len(uids), "days": keep_for.days}
-    event = AuditEvent(_UPKEEP, "letter.expire", f"mailbox:{mailbox_id}", subject_box_id=folder.box_id, facts=facts)
+    event = AuditEvent(
+        _UPKEEP, "letter.expire", f"mailbox:{mailbox_id}", subject_box_id=folder.box_id, facts={"letters": len(gone)}
+    )
     uow.journal.write(event, now)
-    return len(uids), following
+    return len(gone)
 
 
 def forget_deliveries(uow: Uow, limit: int, now: datetime) -> int:

@@ -58,6 +58,18 @@ def heads(uow: Uow, now: datetime) -> tuple[Head, ...]:
     return uow.chains.heads()
 
 
+def look_for_unused(uow: Uow, after: Place, limit: int) -> tuple[bool, Place | None]:
+    """Say whether boxes hold, behind a place, what they need no more and nobody noted; and the next place."""
+    loose, following = uow.collection.loose_holdings(after, limit)
+    return bool(loose), following
+
+
+def look_for_unheld(uow: Uow, after: int, limit: int) -> tuple[bool, int | None]:
+    """Say whether there are, behind a number, octets that no box holds and nobody noted; and the next number."""
+    loose, following = uow.collection.loose_objects(after, limit)
+    return bool(loose), following
+
+
 def note_unused(uow: Uow, after: Place, limit: int, now: datetime) -> tuple[int, Place | None]:
     """Note, behind a place, what boxes hold and need no more; returns how many, and the next place."""
     return uow.collection.note_holdings(after, limit, now)

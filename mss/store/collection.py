@@ -29,13 +29,18 @@ class Collection:
 
     def note_holdings(self, after: Place, limit: int, now: datetime) -> tuple[int, Place | None]:
         """Note the holdings behind a place that their boxes do not need; returns how many, and the next place."""
+        loose, following = self.loose_holdings(after, limit)
+        self._note(loose_holdings, [{"box_id": box, "object_id": one} for box, one in loose], now)
+        return len(loose), following
+
+    def loose_holdings(self, after: Place, limit: int) -> tuple[list[Place], Place | None]:
+        """Return the holdings behind a place that are not needed and not noted, and the next place."""
         key = tuple_(holdings.c.box_id, holdings.c.object_id)
         page = select(holdings.c.box_id, holdings.c.object_id, holdings.c.envelope.is_(None).label("plain"))
         page = page.where(key > tuple_(*after)).order_by(holdings.c.box_id, holdings.c.object_id).limit(limit)
         rows = self._connection.execute(page).all()
         loose = self._loose(page.subquery())
-        self._note(loose_holdings, [{"box_id": box, "object_id": one} for box, one in loose], now)
-        return len(loose), (rows[-1].box_id, rows[-1].object_id) if len(rows) == limit else None
+        return loose, (rows[-1].box_id, rows[-1].object_id) if len(rows) == limit else None
 
     def _loose(self, page: Any) -> list[Place]:
         noted = and_(loose_holdings.c.box_id == page.c.box_id, loose_holdings.c.object_id == page.c.object_id)
@@ -66,14 +71,19 @@ class Collection:
 
     def note_objects(self, after: int, limit: int, now: datetime) -> tuple[int, int | None]:
         """Note the octets behind a number that no box holds; returns how many, and the next number."""
+        loose, following = self.loose_objects(after, limit)
+        self._note(loose_objects, [{"object_id": one} for one in loose], now)
+        return len(loose), following
+
+    def loose_objects(self, after: int, limit: int) -> tuple[list[int], int | None]:
+        """Return the octets behind a number that no box holds and that are not noted, and the next number."""
         page = select(objects.c.id).where(objects.c.id > after).order_by(objects.c.id).limit(limit)
         rows = list(self._connection.execute(page).scalars())
         sub = page.subquery()
         held = exists().where(holdings.c.object_id == sub.c.id)
         noted = exists().where(loose_objects.c.object_id == sub.c.id)
         loose = list(self._connection.execute(select(sub.c.id).where(~held, ~noted)).scalars())
-        self._note(loose_objects, [{"object_id": one} for one in loose], now)
-        return len(loose), rows[-1] if len(rows) == limit else None
+        return loose, rows[-1] if len(rows) == limit else None
 
     def collect(self, before: datetime, limit: int) -> tuple[int, tuple[str, ...]]:
         """Drop octets noted up to an instant that still nobody holds; returns how many notes were settled, and the

@@ -142,6 +142,13 @@ class Lives:
         more = self._connection.execute(names.where(mailboxes.c.id > after).limit(1)).first()
         return None, after if more else None
 
+    def still_over(self, mailbox_id: int, uids: Sequence[int], before: datetime) -> tuple[int, ...]:
+        """Return those of some UIDs that are there and were put there up to an instant, in order."""
+        of_it = and_(
+            messages.c.mailbox_id == mailbox_id, messages.c.uid.in_(uids), messages.c.saved_at <= to_us(before)
+        )
+        return tuple(self._connection.execute(select(messages.c.uid).where(of_it).order_by(messages.c.uid)).scalars())
+
     def forget_deliveries(self, before: datetime, limit: int) -> int:
         """Drop deliveries at their end whose letters' time was over before an instant; returns how many."""
         where = and_(deliveries.c.state.in_(_ENDS), deliveries.c.expires_at <= to_us(before))

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import load_pem_x509_certificate
 
 from mss.clock import system_clock
+from mss.model.address import Address
 from mss.services import lives
 from mss.services.house import House, hosted
 from tests.cli.cli_world import DOCTOR, PATIENT, RECEPTION, Desk
@@ -33,7 +34,9 @@ def test_holders_are_told_by_the_channel_that_they_chose(staffed: Desk) -> None:
     known = hosted(staffed.config)
     house = House(known.hostname, known.domains, known.limits)
     later = system_clock() + timedelta(days=340)
-    staffed.in_store(lambda store: store.write(lives.sweep, staffed.config.life, house, 0, 50, later))
+    life = staffed.in_store(lambda store: store.read(lambda uow: uow.lives.by_address(Address.parse(DOCTOR))))
+    assert life is not None
+    staffed.in_store(lambda store: store.write(lives.settle, life.box_id, staffed.config.life, house, later))
     [line] = staffed.does("account", "notices", "--json").splitlines()
     notice = json.loads(line)
     assert (notice["box"], notice["channel"]) == (DOCTOR, "tel:+33123456789")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 
 import pytest
 
@@ -12,6 +11,7 @@ from mss.config import Config, FolderRuleConfig, LifeConfig
 from mss.errors import Conflict
 from mss.model.account import Box, BoxState
 from mss.model.mailbox import INBOX
+from mss.policy.retention import Inactivity
 from mss.services import accounts, lives, mailbox
 from mss.services.accounts import Try
 from mss.services.house import House as Housing
@@ -40,8 +40,10 @@ async def box(store: Store) -> Box:
 
 
 async def sweep(store: Store, days: float, rules: LifeConfig = RULES) -> tuple[int, int, tuple[int, ...]]:
-    swept = await store.write(lives.sweep, rules, HOUSING, 0, 50, later(days=days))
-    return swept.told, swept.closed, swept.over
+    """Do what is due; returns how many holders were told and boxes closed, and whose archives are over."""
+    found = await store.read(lives.due, rules, 0, 50, later(days=days))
+    done = [await store.write(lives.settle, one, rules, HOUSING, later(days=days)) for one in found.boxes]
+    return done.count(Inactivity.NOTIFY), done.count(Inactivity.DELETE), found.over
 
 
 async def sign_in(store: Store, days: float) -> None:
@@ -186,10 +188,13 @@ async def test_what_is_known_of_letters_long_gone_is_forgotten(store: Store) -> 
     assert await store.write(lives.forget_deliveries, 10, later(days=400)) == 0
 
 
-async def test_a_slice_of_the_sweep_is_short(store: Store, tmp_path: Path) -> None:
+async def test_slices_of_the_sweep_join_and_what_changed_meanwhile_is_left_alone(store: Store) -> None:
     made = [await clinic_box(store, f"doctor{number}") for number in range(5)]
-    first = await store.write(lives.sweep, RULES, HOUSING, 0, 3, later(days=400))
-    assert (first.told, first.after) == (3, made[2].id)
-    rest = await store.write(lives.sweep, RULES, HOUSING, made[2].id, 3, later(days=400))
-    assert (rest.told, rest.after) == (2, None)
-    assert timedelta(days=RULES.notice_days) == timedelta(days=30)
+    first = await store.read(lives.due, RULES, 0, 3, later(days=400))
+    rest = await store.read(lives.due, RULES, made[2].id, 3, later(days=400))
+    assert (first.after, rest.after) == (made[2].id, None)
+    assert (*first.boxes, *rest.boxes) == tuple(one.id for one in made)
+    await store.write(lives.keep, made[0], "cli", later(days=400))
+    assert await store.write(lives.settle, made[0].id, RULES, HOUSING, later(days=400)) is Inactivity.KEEP
+    assert await store.write(lives.settle, 999, RULES, HOUSING, later(days=400)) is Inactivity.KEEP
+    assert await store.write(lives.expire, 999, (1,), NOW, NOW) == 0
