@@ -5,24 +5,18 @@ The certificate is JSON, signed with the operator's own key: numbers and digests
 
 from __future__ import annotations
 
-import hashlib
 import json
-from base64 import b64encode
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from mss.clock import Clock
+from mss.commands.certifying import signer
 from mss.commands.house import actor, address_of, in_store, read, write
 from mss.config import Config
-from mss.errors import Malformed, Misconfigured
+from mss.errors import Malformed
 from mss.model.account import Box, BoxState
 from mss.model.audit import AuditRecord
 from mss.services import accounts, lives
@@ -142,23 +136,3 @@ def certified(record: AuditRecord, config: Config) -> dict[str, Any]:
         "key": "dropped: what it sealed cannot be read in any backup",
         "journal": {"writer": record.writer, "number": record.number, "hash": record.hash},
     }
-
-
-def signer(key_file: Path) -> Callable[[bytes], dict[str, str]]:
-    """Return what signs octets with the operator's key (ECDSA or RSA, SHA-256); Misconfigured when it cannot."""
-    try:
-        key = load_pem_private_key(key_file.read_bytes(), None)
-    except (OSError, ValueError, TypeError) as error:
-        raise Misconfigured(f"the operator's key {key_file} cannot be read") from error
-
-    def sign(octets: bytes) -> dict[str, str]:
-        if isinstance(key, ec.EllipticCurvePrivateKey):
-            signature, algorithm = key.sign(octets, ec.ECDSA(hashes.SHA256())), "ECDSA-SHA256"
-        elif isinstance(key, rsa.RSAPrivateKey):
-            signature, algorithm = key.sign(octets, padding.PKCS1v15(), hashes.SHA256()), "RSA-SHA256"
-        else:
-            raise Misconfigured("the operator's key is of a kind that signs no certificate of erasure")
-        digest = hashlib.sha256(octets).hexdigest()
-        return {"sha256": digest, "algorithm": algorithm, "signature": b64encode(signature).decode()}
-
-    return sign

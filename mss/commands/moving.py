@@ -53,7 +53,7 @@ def export_dossier(
     say_marked("✓", f"{count} documents are in {target}")
 
 
-@import_app.command("maildir", epilog="Example: mss import maildir marie@hopital.example /home/marie/Maildir")
+@import_app.command("maildir", epilog="Example: mss import maildir marie@hopital.example old/marie/Maildir")
 def import_maildir(
     box: Box,
     source: Annotated[Path, typer.Argument(metavar="DIR", help="A Maildir or Maildir++.")],

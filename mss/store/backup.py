@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -131,6 +132,13 @@ class _Taking:
     def _done(self, *, rows: int = 0, files: int = 0, written: int = 0) -> None:
         self.rows, self.files, self.written = self.rows + rows, self.files + files, self.written + written
         self._told(self.rows + self.files, max(self._total, self.rows + self.files))
+
+
+def rows_of(chunk: bytes, count: int) -> Iterator[list[Any]]:
+    """Yield the rows of a chunk, in order."""
+    decoder = cbor2.CBORDecoder(BytesIO(chunk))
+    for _ in range(count):
+        yield decoder.decode()
 
 
 def _ends(key: bytes, octets: int) -> bool:

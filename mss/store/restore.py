@@ -12,18 +12,16 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-import cbor2
 from sqlalchemy import Connection, Engine, column, table, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mss.config import Config
 from mss.errors import Conflict
 from mss.store import crypto, schema
-from mss.store.backup import open_repository
+from mss.store.backup import open_repository, rows_of
 from mss.store.check import Checked, check
 from mss.store.engine import is_sqlite, mapping, open_engine, sqlite_path
 from mss.store.files import FileStore
@@ -154,9 +152,8 @@ class _Bringing:
             self._told(self.rows + self.files, self._total)
 
     def _chunk(self, insert: Any, columns: list[str], entry: dict[str, Any]) -> None:
-        stream = BytesIO(self._repository.chunk(entry["chunk"]))
-        decoder = cbor2.CBORDecoder(stream)
-        rows = [dict(zip(columns, decoder.decode(), strict=True)) for _ in range(entry["rows"])]
+        chunk = self._repository.chunk(entry["chunk"])
+        rows = [dict(zip(columns, row, strict=True)) for row in rows_of(chunk, entry["rows"])]
         with self._engine.begin() as connection:
             for start in range(0, len(rows), _ROWS_AT_ONCE):
                 connection.execute(insert, rows[start : start + _ROWS_AT_ONCE])

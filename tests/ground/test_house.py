@@ -23,6 +23,7 @@ FUNCTION_LINES_MEDIAN_MAX = 9
 NAMED_IN = {
     "alembic": ("store/",),
     "cryptography": (
+        "commands/certifying.py",
         "commands/peering.py",
         "commands/signatures.py",
         "ocsp.py",
