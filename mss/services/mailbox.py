@@ -32,6 +32,7 @@ from mss.model.mailbox import (
 from mss.services.reading import Reading
 from mss.store import Uow
 from mss.store.mailboxes import Runs as Runs
+from mss.store.mailboxes import merged as merged
 from mss.store.mailboxes import runs_of
 from mss.store.objects import Forms
 
@@ -182,21 +183,6 @@ def status(uow: Uow, mailbox_id: int, now: datetime) -> MailboxStatus:
     mailbox = _by_id(uow, mailbox_id)
     messages, unseen, deleted, size_octets = uow.mailboxes.counts(mailbox_id, SEEN, DELETED)
     return MailboxStatus(mailbox, messages, unseen, deleted, size_octets)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What SELECT needs: the mailbox, all its UIDs in order, and the first unseen UID."""
-
-    mailbox: Mailbox
-    uids: list[int]
-    first_unseen_uid: int | None
-
-
-def open_mailbox(uow: Uow, mailbox_id: int, now: datetime) -> Opened:
-    """Return the snapshot that a session starts from."""
-    mailbox = _by_id(uow, mailbox_id)
-    return Opened(mailbox, uow.mailboxes.uids(mailbox_id), uow.mailboxes.first_without(mailbox_id, SEEN))
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,8 @@ KEY = st.recursive(
 def test_what_rows_decide_octets_would_decide_the_same(key: c.Key) -> None:
     plan = search.plan(key, VIEW)
     assert plan is not None
-    whole = search.decide(plan, ROW, mime.index(LETTER, Limits()))
+    message = mime.index(LETTER, Limits())
+    whole = search.decide(plan, ROW, search.prepare(message), message)
     assert plan.test(ROW) in (None, whole)
 
 

@@ -11,7 +11,7 @@ import pytest
 from mss.errors import Malformed
 from mss.model.account import Box
 from mss.model.mailbox import DEFAULT_MAILBOXES, FIRST_KEYWORD_BIT, INBOX, KEYWORDS_MAX, ChangeKind, Mailbox
-from mss.services import mailbox
+from mss.services import mailbox, opening
 from mss.services.mailbox import Columns, FlagAction, LimitReached, MailboxExists, NoSuchMailbox, NotPermitted
 from mss.store.store import Store
 from tests.services.services_world import letter
@@ -228,10 +228,10 @@ async def test_status_and_opening(owner: Owner) -> None:
     status = await owner.store.read(mailbox.status, where.id, NOW)
     assert (status.messages, status.unseen, status.deleted) == (4, 2, 2)
     assert status.size_octets > 400
-    opened = await owner.store.read(mailbox.open_mailbox, where.id, NOW)
-    assert (opened.uids, opened.first_unseen_uid) == ([1, 2, 3, 4], 2)
-    empty = await owner.store.read(mailbox.open_mailbox, (await owner.find("Sent")).id, NOW)
-    assert (empty.uids, empty.first_unseen_uid) == ([], None)
+    opened = await owner.store.read(opening.open_mailbox, where, None, NOW)
+    assert (opened.runs, opened.first_unseen_uid) == (((1, 4),), 2)
+    empty = await owner.store.read(opening.open_mailbox, await owner.find("Sent"), None, NOW)
+    assert (empty.runs, empty.first_unseen_uid) == ((), None)
 
 
 async def test_concurrent_appends_leave_no_gap(owner: Owner) -> None:
