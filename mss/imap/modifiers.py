@@ -51,13 +51,11 @@ def _read_resync(cursor: Cursor) -> Resync:
     uidvalidity = _positive(cursor, NUMBER_MAX)
     cursor.space()
     modseq = _positive(cursor, MODSEQ_MAX)
-    known = None
-    if cursor.skip(b" ") and not cursor.sees(b"("):
-        known = _plain_set(cursor)
-        if not cursor.skip(b" "):
-            cursor.expect(b")")
-            return Resync(uidvalidity, modseq, known)
-    if cursor.skip(b"("):
+    known, more = None, cursor.skip(b" ")
+    if more and not cursor.sees(b"("):
+        known, more = _plain_set(cursor), cursor.skip(b" ")
+    if more:
+        cursor.expect(b"(")
         _plain_set(cursor)
         cursor.space()
         _plain_set(cursor)
