@@ -1,4 +1,4 @@
-"""`make bench`: run the measurements and print their ratios; ARGS names some of them, or `imap` and some of its rows."""
+"""`make bench`: run the measurements and print their ratios; ARGS names some, or `imap` and some of its rows."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from mss.imap import commands as c
 from mss.imap.responses import flag_bit
 from mss.imap.structure import ENVELOPE_FIELDS, envelope_field, sent_day
 from mss.imap.view import Runs, View
-from mss.mail import content, headers
-from mss.model.message import Message, Part
+from mss.mail import headers, searchtext
+from mss.model.message import Message
 
 Truth = bool | None
 
@@ -260,16 +260,6 @@ def _envelope_has(name: str, text: str) -> Test:
 # --- from octets, or the text prepared from them ---
 
 
-def prepare(message: Message) -> bytes:
-    """Return a letter's text for searching: header and body as people read them, case folded, a NUL between them.
-
-    No search text holds a NUL, so none matches across it.
-    """
-    header = headers.decode_text(message.slice(message.structure.root.header)).casefold()
-    body = "\n".join(_texts(message))
-    return f"{header}\0{body}".encode("utf-8", "surrogatepass")
-
-
 class Letter:
     """One letter while it is searched; its prepared text is only needed where the plan needs a body, its octets only
     where the plan needs fields that are not in the ENVELOPE."""
@@ -305,25 +295,9 @@ class Letter:
             yield headers.decode_text(raw).casefold()
 
 
-@lru_cache(maxsize=64)
-def _folded(text: str) -> bytes:
-    return text.casefold().encode("utf-8", "surrogatepass")
+_folded = lru_cache(maxsize=64)(searchtext.fold)
 
 
 def decide(plan: Plan, row: Row, text: bytes, message: Message | None = None) -> bool:
     """Decide a program for a letter that its row left open; only its header where the plan needs no body."""
     return Letter(row, plan.leaves, text, message).holds(plan.key)
-
-
-def _texts(message: Message) -> Iterator[str]:
-    """Yield the decoded texts of a letter, those of embedded letters too, case folded."""
-    for part in _all_parts(message.structure.root):
-        if part.content_type.startswith("text/"):
-            yield content.text(message, part).casefold()
-
-
-def _all_parts(part: Part) -> Iterator[Part]:
-    for each in part.walk():
-        yield each
-        if each.embedded is not None:
-            yield from _all_parts(each.embedded)

@@ -29,7 +29,7 @@ from mss.imap.reading import (
 )
 from mss.imap.session import Answer, Session, done
 from mss.imap.sorting import Form, Sortable
-from mss.mail import mime
+from mss.mail import mime, searchtext
 from mss.services.mailbox import Columns, Row
 
 _TEXTS_OCTETS: Final = 4 * 1024 * 1024
@@ -156,7 +156,7 @@ def _decide(
     found, texts = set[int](), list[tuple[int, bytes]]()
     for row, octets in letters:
         message = mime.index(octets, limits)
-        text = programs.prepare(message) if plan.needs_body else b""
+        text = searchtext.prepare(message) if plan.needs_body else b""
         if plan.needs_text and len(text) <= limits.imap_search_text_max_octets:
             texts.append((row.object_id, text))
         if programs.decide(plan, row, text, message):

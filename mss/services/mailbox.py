@@ -350,6 +350,7 @@ def append(
     bits = _bits(uow, mailbox, flags, create=True)
     stored = uow.objects.put(reading.octets, now)
     uow.objects.hold(mailbox.box_id, stored, forms_of(reading))
+    keep_search_text(uow, mailbox.box_id, stored.id, reading)
     uid, modseq = uow.mailboxes.bump(mailbox_id, 1)
     row = {
         "uid": uid,
@@ -367,6 +368,12 @@ def append(
 def forms_of(reading: Reading) -> Forms:
     """Return what IMAP sends of a letter, for the store to keep."""
     return Forms(reading.envelope, reading.bodystructure, reading.preview)
+
+
+def keep_search_text(uow: Uow, box_id: int, object_id: int, reading: Reading) -> None:
+    """Keep what SEARCH looks into; where it is too long, the letter is read anew each time."""
+    if reading.search_text:
+        uow.prepared.keep_texts(box_id, ((object_id, reading.search_text),))
 
 
 def copy(uow: Uow, mailbox_id: int, uids: Runs, target_id: int, actor: str, now: datetime) -> Placed:

@@ -157,7 +157,7 @@ async def test_texts_are_prepared_once_and_answer_the_same(world: World, client:
 
 async def test_forms_are_prepared_once(world: World, client: Client) -> None:
     first = await client.ask("SORT (SUBJECT DATE) UTF-8 ALL")
-    assert await kept(world) == (0, 5)
+    assert await kept(world) == (5, 5)
     assert await client.ask("SORT (SUBJECT DATE) UTF-8 ALL") == first
     assert await client.ask("SORT (SIZE) UTF-8 ALL")
 
