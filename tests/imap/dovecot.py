@@ -5,11 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 from pathlib import Path
 
 _PROGRAM = "/usr/lib/dovecot/imap"
 _PATIENCE_S = 30
 _NOBODY = 65534
+
+
+def command_of(folder: Path) -> str:
+    """Return the command that serves a folder's mailbox on a pipe. It serves no mail as root: then it is nobody."""
+    config = folder / "dovecot.conf"
+    if not config.exists():
+        user = (_NOBODY, _NOBODY) if os.getuid() == 0 else (os.getuid(), os.getgid())
+        ids = f"mail_uid = {user[0]}\nmail_gid = {user[1]}\nfirst_valid_uid = 1\nfirst_valid_gid = 1\n"
+        places = f"base_dir = {folder}/run\nstate_dir = {folder}/run\nlog_path = {folder}/log\nmail_home = {folder}\n"
+        config.write_text(f"{ids}{places}mail_location = maildir:{folder}/Maildir\nssl = no\nmail_plugins =\n")
+        (folder / "run").mkdir()
+        if os.getuid() == 0:
+            os.chown(folder, *user)
+    return f"env USER=oracle HOME={folder} {_PROGRAM} -c {config}"
 
 
 class Dovecot:
@@ -21,19 +36,9 @@ class Dovecot:
 
     @classmethod
     async def start(cls, folder: Path) -> Dovecot:
-        """Begin a session in an empty folder of its own. It serves no mail as root: then it is nobody."""
-        user = (_NOBODY, _NOBODY) if os.getuid() == 0 else (os.getuid(), os.getgid())
-        ids = f"mail_uid = {user[0]}\nmail_gid = {user[1]}\nfirst_valid_uid = 1\nfirst_valid_gid = 1\n"
-        places = f"base_dir = {folder}/run\nstate_dir = {folder}/run\nlog_path = {folder}/log\nmail_home = {folder}\n"
-        config = folder / "dovecot.conf"
-        config.write_text(f"{ids}{places}mail_location = maildir:{folder}/Maildir\nssl = no\nmail_plugins =\n")
-        (folder / "run").mkdir()
-        if os.getuid() == 0:
-            os.chown(folder, *user)
-        process = await asyncio.create_subprocess_exec(
-            _PROGRAM, "-c", str(config), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            env={"USER": "oracle", "HOME": str(folder), "PATH": os.environ["PATH"]}, limit=1 << 24,
-        )  # fmt: skip
+        """Begin a session of the mailbox in a folder of Dovecot's own."""
+        command, pipe = shlex.split(command_of(folder)), asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 24)
         session = cls(process)
         assert (await session._line()).startswith(b"* PREAUTH")
         return session
