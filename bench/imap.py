@@ -115,12 +115,12 @@ async def appends(side: Side) -> float:
     """APPEND of 50 KiB by 8 users, letters/s."""
     dice, each = random.Random(time.monotonic_ns()), 40
     letters = [letter(number, 50 * 1024, dice) for number in range(8 * each)]
+    clients = [await side.client(number + 1) for number in range(8)]
 
     async def one(number: int) -> None:
-        client = await side.client(number + 1)
         for index in range(each):
-            await client.append("INBOX", letters[number * each + index])
-        client.close()
+            await clients[number].append("INBOX", letters[number * each + index])
+        clients[number].close()
 
     started = time.perf_counter()
     await asyncio.gather(*(one(number) for number in range(8)))
@@ -175,10 +175,11 @@ async def thread(side: Side) -> float:
 
 async def mixed(side: Side) -> float:
     """20 clients, each in its own mailbox: list, select, fetch, store, search, append, copy, expunge; commands/s."""
-    small, counts = letter(1, 10 * 1024, random.Random(1)), 0
+    small = letter(1, 10 * 1024, random.Random(1))
+    clients = [await side.client(number + 1) for number in range(20)]
 
     async def one(number: int) -> int:
-        dice, client = random.Random(number), await side.client(number + 1)
+        dice, client = random.Random(number), clients[number]
         await client.ask("CREATE MIX", may_fail=True)
         await client.append("MIX", small)
         await client.ask("SELECT MIX")
