@@ -10,7 +10,21 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from mss.clock import to_us
 from mss.model.mailbox import (
@@ -54,7 +68,8 @@ _REMOVED = Hot(
         and_(
             changes.c.mailbox_id == bindparam("b_id"),
             changes.c.modseq > bindparam("b_since"),
-            changes.c.kind == int(ChangeKind.EXPUNGED),
+            # Written out, for the partial index is only taken for a constant.
+            changes.c.kind == literal_column(str(int(ChangeKind.EXPUNGED))),
         )
     )
 )

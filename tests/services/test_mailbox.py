@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from mss.config import Config
 from mss.errors import Malformed
 from mss.model.account import Box
 from mss.model.mailbox import DEFAULT_MAILBOXES, FIRST_KEYWORD_BIT, INBOX, KEYWORDS_MAX, ChangeKind, Mailbox
@@ -16,7 +17,7 @@ from mss.services.mailbox import Columns, FlagAction, LimitReached, MailboxExist
 from mss.services.opening import Missed, Opened, Since
 from mss.store.store import Store
 from tests.services.services_world import letter
-from tests.store.store_world import NOW, clinic_box, later
+from tests.store.store_world import NOW, clinic_box, driver, later
 
 ACTOR = "account:1"
 ALL = ((1, 1_000_000),)
@@ -526,3 +527,15 @@ async def test_what_was_done_stands_in_the_journal(owner: Owner) -> None:
         "letter.flags",
         "letter.append",
     ]
+
+
+async def test_removed_letters_are_found_by_their_own_index(sqlite_config: Config) -> None:
+    """A mailbox with years of flags behind it opens as fast as a new one."""
+    store = Store(sqlite_config)
+    said: list[str] = []
+    await store.write(lambda uow: driver(uow).set_trace_callback(said.append))
+    await store.write(lambda uow: uow.mailboxes.removed_since(1, 0))
+    asked = next(one for one in said if one.startswith("SELECT changes"))
+    plan = await store.write(lambda uow: driver(uow).execute(f"EXPLAIN QUERY PLAN {asked}").fetchall())
+    assert "COVERING INDEX ix_changes_expunged" in str(plan)
+    await store.close()
