@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, 
 from mss.clock import to_us
 from mss.store.engine import locked
 from mss.store.keeping_tables import loose_holdings, loose_objects
+from mss.store.prepared_tables import search_texts, sort_forms
 from mss.store.tables import deliveries, documents, drafts, holdings, letters, mailboxes, messages, objects
 
 Place = tuple[int, int]
@@ -65,6 +66,9 @@ class Collection:
         ]
         if gone:
             self._connection.execute(delete(holdings).where(key.in_(gone)))
+            # What was prepared of these letters goes with them.
+            for table in (search_texts, sort_forms):
+                self._connection.execute(delete(table).where(tuple_(table.c.box_id, table.c.object_id).in_(gone)))
         settled = tuple_(loose_holdings.c.box_id, loose_holdings.c.object_id)
         self._connection.execute(delete(loose_holdings).where(settled.in_(noted)))
         return len(noted)

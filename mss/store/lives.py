@@ -19,6 +19,7 @@ from mss.model.delivery import DeliveryState
 from mss.model.party import BoxKind
 from mss.store.hot import Hot
 from mss.store.keeping_tables import box_lives
+from mss.store.prepared_tables import search_texts, sort_forms
 from mss.store.sealing import Sealing
 from mss.store.tables import (
     accounts,
@@ -53,7 +54,7 @@ _EMPTY: Final = {"signed_in_at": None, "told_at": None, "closed_at": None, "chan
 _ENDS: Final = (DeliveryState.DELIVERED, DeliveryState.FAILED, DeliveryState.EXPIRED)
 # What of a box goes when it is erased, in this order: by the box itself, or by its mailboxes.
 _OF_MAILBOX: Final = (messages, changes, keywords)
-_OF_BOX: Final = (letters, conversations, contacts, drafts, documents, holdings)
+_OF_BOX: Final = (letters, conversations, contacts, drafts, documents, search_texts, sort_forms, holdings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What nobody needs any more: noted first, collected after a time of grace.
 
 Revision ID: 0040
-Revises: 0001
+Revises: 0021
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0040"
-down_revision = "0001"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
