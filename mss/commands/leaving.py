@@ -88,9 +88,9 @@ def _note(uow: Uow, box: Box, action: str, now: datetime) -> None:
 
 
 async def _rows(store: Store, folder: Mailbox, clock: Clock) -> AsyncIterator[Row]:
-    opened = await store.read(mailboxes.open_mailbox, folder.id, clock())
-    for start in range(0, len(opened.uids), _ROWS):
-        runs = runs_of(opened.uids[start : start + _ROWS])
+    first = 1
+    while some := await store.read(lambda uow, first: uow.mailboxes.uids_from(folder.id, first, _ROWS), first):
+        first, runs = some[-1] + 1, runs_of(some)
         for row in await store.read(mailboxes.rows, folder.id, runs, Columns.PLAIN, clock()):
             yield row
 

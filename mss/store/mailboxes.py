@@ -246,6 +246,12 @@ class Mailboxes:
             return found
         return runs_of(self.uids(mailbox_id))
 
+    def uids_from(self, mailbox_id: int, first: int, limit: int) -> list[int]:
+        """Return so many UIDs from one on, in order."""
+        where = and_(messages.c.mailbox_id == mailbox_id, messages.c.uid >= first)
+        query = select(messages.c.uid).where(where).order_by(messages.c.uid).limit(limit)
+        return list(self._connection.execute(query).scalars())
+
     def first_without(self, mailbox_id: int, flag: int) -> int | None:
         """Return the first UID that lacks a flag bit."""
         where = and_(messages.c.mailbox_id == mailbox_id, messages.c.flags.bitwise_and(flag) == 0)
