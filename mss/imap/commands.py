@@ -86,11 +86,49 @@ class Namespace:
     """NAMESPACE (RFC 2342)."""
 
 
+class StatusItem(StrEnum):
+    """What STATUS can ask for."""
+
+    MESSAGES = "MESSAGES"
+    RECENT = "RECENT"
+    UIDNEXT = "UIDNEXT"
+    UIDVALIDITY = "UIDVALIDITY"
+    UNSEEN = "UNSEEN"
+    HIGHESTMODSEQ = "HIGHESTMODSEQ"
+    SIZE = "SIZE"
+    DELETED = "DELETED"
+    DELETED_STORAGE = "DELETED-STORAGE"
+    MAILBOXID = "MAILBOXID"
+    APPENDLIMIT = "APPENDLIMIT"
+
+
+class Selection(Flag):
+    """Which mailboxes LIST selects (RFC 5258 §3.1, RFC 6154 §2)."""
+
+    NONE = 0
+    SUBSCRIBED = auto()
+    REMOTE = auto()
+    RECURSIVEMATCH = auto()
+    SPECIAL_USE = auto()
+
+
+class Wanted(Flag):
+    """What LIST tells besides (RFC 5258 §3.2, RFC 6154 §2)."""
+
+    NONE = 0
+    SUBSCRIBED = auto()
+    CHILDREN = auto()
+    SPECIAL_USE = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class List:
-    """LIST; `pattern` is None when the client asks for the hierarchy delimiter."""
+    """LIST; without patterns the client asks for the hierarchy delimiter. `status`: a STATUS with each (RFC 5819)."""
 
-    pattern: str | None
+    patterns: tuple[str, ...]
+    selection: Selection = Selection.NONE
+    wanted: Wanted = Wanted.NONE
+    status: tuple[StatusItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +148,10 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """CREATE."""
+    """CREATE, perhaps for a special use (RFC 6154 §3)."""
 
     mailbox: str
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +167,6 @@ class Rename:
 
     mailbox: str
     to: str
-
-
-class StatusItem(StrEnum):
-    """What STATUS can ask for."""
-
-    MESSAGES = "MESSAGES"
-    RECENT = "RECENT"
-    UIDNEXT = "UIDNEXT"
-    UIDVALIDITY = "UIDVALIDITY"
-    UNSEEN = "UNSEEN"
-    HIGHESTMODSEQ = "HIGHESTMODSEQ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +187,77 @@ class Select:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Append:
-    """APPEND of one letter."""
+class Letter:
+    """A letter that comes with a command. `binary`: it came as literal8 and may hold NUL; `utf8`: as UTF8 data."""
 
-    mailbox: str
     octets: bytes
     flags: tuple[str, ...] = ()
     internal_date: datetime | None = None
+    binary: bool = False
+    utf8: bool = False
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Append:
+    """APPEND of letters: all or none (RFC 3502)."""
+
+    mailbox: str
+    letters: tuple[Letter, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Replace:
+    """REPLACE and UID REPLACE (RFC 8508)."""
+
+    message: SequenceSet
+    mailbox: str
+    letter: Letter
+    uid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GetQuota:
+    """GETQUOTA (RFC 9208)."""
+
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GetQuotaRoot:
+    """GETQUOTAROOT (RFC 9208)."""
+
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetAcl:
+    """GETACL (RFC 4314)."""
+
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class MyRights:
+    """MYRIGHTS (RFC 4314)."""
+
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListRights:
+    """LISTRIGHTS (RFC 4314)."""
+
+    mailbox: str
+    identifier: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetAcl:
+    """SETACL, or DELETEACL: it takes the rights away (RFC 4314)."""
+
+    mailbox: str
+    identifier: bytes
+    rights: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +294,17 @@ class Item(Flag):
     BODY = auto()
     BODYSTRUCTURE = auto()
     MODSEQ = auto()
+    PREVIEW = auto()
+    SAVEDATE = auto()
+    EMAILID = auto()
+    THREADID = auto()
+
+
+class Binary(Enum):
+    """What BINARY asks of a part: its content without transfer encoding, or how many octets that has (RFC 3516)."""
+
+    CONTENT = auto()
+    SIZE = auto()
 
 
 class Text(Enum):
@@ -229,6 +332,7 @@ class Section:
     start: int = 0
     count: int | None = None
     peek: bool = False
+    binary: Binary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +478,22 @@ class BodyHas:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """By the day on which it came into this mailbox (RFC 8514)."""
+
+    order: Order
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """By EMAILID, or by THREADID when `thread` (RFC 8474)."""
+
+    name: str
+    thread: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ModseqFrom:
     """Changed at or after this MODSEQ (RFC 7162 §3.1.5)."""
 
@@ -382,6 +502,7 @@ class ModseqFrom:
 
 Key = (
     All | And | Or | Not | Numbers | HasFlag | Arrived | Sent | Larger | Smaller | HeaderHas | BodyHas | ModseqFrom
+    | Saved | Named
 )  # fmt: skip
 
 
@@ -398,7 +519,7 @@ class Search:
 Command = (
     Capability | Noop | Check | Logout | Id | StartTls | Login | Authenticate | Enable | Namespace | List | Lsub
     | Subscribe | Create | Delete | Rename | Status | Select | Append | Idle | Close | Expunge | Fetch | Store | Copy
-    | Search
+    | Search | Replace | GetQuota | GetQuotaRoot | GetAcl | MyRights | ListRights | SetAcl
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from mss.imap.stream import Gone
 from mss.mail import mime
 from mss.model.mailbox import SEEN
 from mss.model.message import Message
-from mss.services import mailbox
+from mss.services import own_seen
 from mss.services.mailbox import Columns, FlagAction, Row
 
 _CHUNK_ROWS: Final = 500
@@ -60,13 +60,16 @@ def _columns(items: Item) -> Columns:
         columns |= Columns.ENVELOPE
     if items & (Item.BODYSTRUCTURE | Item.BODY):
         columns |= Columns.BODYSTRUCTURE
+    if items & (Item.PREVIEW | Item.SAVEDATE | Item.EMAILID | Item.THREADID):
+        columns |= Columns.MORE
     return columns
 
 
 async def _rows(session: Session, chunk: Chunk, columns: Columns) -> Numbered:
     """Return (number, row) of the letters of a chunk that still exist."""
     mailbox_id = session.here.view.mailbox.id
-    return _numbered(chunk, await session.read(mailbox.rows, mailbox_id, _runs(chunk), columns, session.house.clock()))
+    now, reader = session.house.clock(), session.reader
+    return _numbered(chunk, await session.read(own_seen.rows, mailbox_id, _runs(chunk), columns, now, reader))
 
 
 def _runs(chunk: Chunk) -> responses.Runs:
@@ -96,7 +99,7 @@ async def _send_letters(session: Session, plan: Plan, chunk: Chunk, changed_sinc
     octets_max = 0 if changed_since or is_indexed else _BATCH_OCTETS
     rows, octets = await session.read(
         units.letters, here.place.box.id, here.view.mailbox.id, _runs(chunk), _columns(plan.items),
-        partial(_range, plan), octets_max, session.house.clock(),
+        partial(_range, plan), octets_max, session.house.clock(), session.reader,
     )  # fmt: skip
     chosen = _numbered(chunk, [row for row in rows if row.modseq > changed_since])
     fresh = await _mark_seen(session, chosen) if plan.marks_seen else {}
@@ -146,8 +149,8 @@ async def _mark_seen(session: Session, rows: Numbered) -> dict[int, Row]:
         return {}
     view = session.here.view
     stored = await session.write(
-        mailbox.store_flags, view.mailbox.id, responses.as_runs(unseen), FlagAction.ADD, ("\\Seen",), None,
-        session.actor, session.house.clock(),
+        own_seen.store_flags, view.mailbox.id, responses.as_runs(unseen), FlagAction.ADD, ("\\Seen",), None,
+        session.actor, session.house.clock(), session.reader,
     )  # fmt: skip
     view.own(stored.modseq)
     return {
@@ -286,6 +289,7 @@ async def search_letters(session: Session, command: c.Search) -> Answer:
     highest = 0
     for chunk in view.chunks(plan.candidates, _CHUNK_ROWS):
         columns = Columns.ENVELOPE if plan.needs_envelope else Columns.PLAIN
+        columns |= Columns.MORE if plan.needs_names else Columns.PLAIN
         rows = await _rows(session, chunk, columns) if plan.needs_rows else _bare_rows(chunk)
         for number, row in await _matching(session, plan, rows):
             found.append(row.uid if command.uid else number)

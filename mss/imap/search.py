@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time
 from typing import Final, Protocol
 
 from mss.imap import commands as c
+from mss.imap import responses
 from mss.imap.responses import flag_bit
 from mss.imap.structure import ENVELOPE_FIELDS, envelope_field, sent_day
 from mss.imap.view import Runs, View
@@ -37,6 +38,12 @@ class Row(Protocol):
     def size_octets(self) -> int: ...
     @property
     def envelope(self) -> bytes: ...
+    @property
+    def saved_at_us(self) -> int: ...
+    @property
+    def email(self) -> str: ...
+    @property
+    def thread_id(self) -> int | None: ...
 
 
 Test = Callable[[Row], Truth]
@@ -57,6 +64,7 @@ class Plan:
     needs_rows: bool
     needs_envelope: bool
     needs_body: bool
+    needs_names: bool = False
 
 
 def plan(key: c.Key, view: View) -> Plan | None:
@@ -75,6 +83,7 @@ def plan(key: c.Key, view: View) -> Plan | None:
         needs_rows=any(not isinstance(leaf, c.Numbers | c.All) for leaf in leaves),
         needs_envelope=any(_in_envelope(leaf) for leaf in leaves),
         needs_body=any(isinstance(leaf, c.BodyHas) for leaf in leaves),
+        needs_names=any(isinstance(leaf, c.Saved | c.Named) for leaf in leaves),
     )
 
 
@@ -145,7 +154,11 @@ def _leaf(leaf: c.Key, view: View, numbers: Resolved) -> Test:
             bit = flag_bit(flag, view.mailbox.keywords)
             return lambda row: bool(row.flags & bit)
         case c.Arrived(order, day):
-            return _arrived(order, day)
+            return _arrived(order, day, lambda row: row.internal_date_us)
+        case c.Saved(order, day):
+            return _arrived(order, day, lambda row: row.saved_at_us)
+        case c.Named(name, thread):
+            return _named(name, thread=thread)
         case c.Larger(octets):
             return lambda row: row.size_octets > octets
         case c.Smaller(octets):
@@ -203,15 +216,21 @@ def _numbers(runs: Runs) -> Test:
 _DAY_US: Final = 86_400 * 1_000_000
 
 
-def _arrived(order: c.Order, day: date) -> Test:
+def _named(name: str, *, thread: bool) -> Test:
+    if thread:
+        return lambda row: row.thread_id is not None and responses.thread_name(row.thread_id) == name
+    return lambda row: responses.email_name(row.email) == name
+
+
+def _arrived(order: c.Order, day: date, of: Callable[[Row], int]) -> Test:
     start = int(datetime.combine(day, time(), UTC).timestamp()) * 1_000_000
     match order:
         case c.Order.BEFORE:
-            return lambda row: row.internal_date_us < start
+            return lambda row: of(row) < start
         case c.Order.ON:
-            return lambda row: start <= row.internal_date_us < start + _DAY_US
+            return lambda row: start <= of(row) < start + _DAY_US
         case c.Order.SINCE:
-            return lambda row: row.internal_date_us >= start
+            return lambda row: of(row) >= start
 
 
 def _compares(order: c.Order, sent: date | None, day: date) -> bool:

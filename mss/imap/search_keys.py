@@ -20,6 +20,8 @@ def read_search(cursor: Cursor, *, uid: bool = False) -> c.Search:
     """Read SEARCH's arguments; the charset is checked, texts are always read as UTF-8."""
     cursor.space()
     if cursor.skip(b"CHARSET "):
+        if "UTF8=ACCEPT" in cursor.enabled:
+            raise Malformed("All texts are in UTF-8 now")
         if cursor.astring().decode("ascii", "replace").upper() not in CHARSETS:
             raise UnknownCharset("Unknown charset")
         cursor.space()
@@ -105,6 +107,10 @@ def _sent(order: c.Order) -> Callable[[Cursor], c.Key]:
     return lambda cursor: c.Sent(order, cursor.date())
 
 
+def _saved(order: c.Order) -> Callable[[Cursor], c.Key]:
+    return lambda cursor: c.Saved(order, cursor.date())
+
+
 def _flag(name: str) -> c.Key:
     return c.HasFlag("\\" + name)
 
@@ -125,6 +131,7 @@ _FIXED: Final[Mapping[str, c.Key]] = {
     "NEW": c.All(False),
     "RECENT": c.All(False),
     "OLD": c.All(True),
+    "SAVEDATESUPPORTED": c.All(True),
 }
 
 _WITH_ARGUMENT: Final[Mapping[str, Callable[[Cursor], c.Key]]] = {
@@ -145,6 +152,11 @@ _WITH_ARGUMENT: Final[Mapping[str, Callable[[Cursor], c.Key]]] = {
     "SENTBEFORE": _sent(c.Order.BEFORE),
     "SENTON": _sent(c.Order.ON),
     "SENTSINCE": _sent(c.Order.SINCE),
+    "SAVEDBEFORE": _saved(c.Order.BEFORE),
+    "SAVEDON": _saved(c.Order.ON),
+    "SAVEDSINCE": _saved(c.Order.SINCE),
+    "EMAILID": lambda cursor: c.Named(cursor.word_as_is(), thread=False),
+    "THREADID": lambda cursor: c.Named(cursor.word_as_is(), thread=True),
     "LARGER": lambda cursor: c.Larger(cursor.number(NUMBER_MAX)),
     "SMALLER": lambda cursor: c.Smaller(cursor.number(NUMBER_MAX)),
     "KEYWORD": lambda cursor: c.HasFlag(cursor.flag()),

@@ -25,11 +25,13 @@ Runs = tuple[tuple[int, int], ...]
 class View:
     """The numbering of one selected mailbox. `uids` is what the client believes (its length is EXISTS)."""
 
-    __slots__ = ("_added", "_gone", "_own", "_stale", "mailbox", "read_only", "uids")
+    __slots__ = ("_added", "_gone", "_own", "_stale", "mailbox", "read_only", "recent", "uids")
 
-    def __init__(self, mailbox: Mailbox, uids: Sequence[int], *, read_only: bool) -> None:
+    def __init__(self, mailbox: Mailbox, uids: Sequence[int], *, read_only: bool, recent: bool = True) -> None:
         self.mailbox = mailbox
         self.read_only = read_only
+        # RFC 9051 knows no RECENT.
+        self.recent = recent
         self.uids = array("I", uids)
         self._added: list[int] = []
         self._gone: set[int] = set()
@@ -176,7 +178,7 @@ class View:
             return []
         self.uids.extend(self._added)
         self._added.clear()
-        return [b"* %d EXISTS\r\n* 0 RECENT\r\n" % len(self.uids)]
+        return [b"* %d EXISTS\r\n" % len(self.uids) + (b"* 0 RECENT\r\n" if self.recent else b"")]
 
     def _tell_flags(self, *, condstore: bool) -> list[bytes]:
         stale, self._stale = self._stale, {}

@@ -21,6 +21,7 @@ from mss.model.mailbox import (
     Mailbox,
 )
 from mss.store.engine import locked
+from mss.store.holding_tables import seen
 from mss.store.hot import Hot
 from mss.store.tables import boxes, changes, holdings, keywords, mailboxes, messages
 
@@ -63,7 +64,7 @@ def runs_of(uids: Iterable[int]) -> Runs:
     return tuple(runs)
 
 
-def _in_runs(runs: Runs) -> Any:
+def in_runs(runs: Runs) -> Any:
     """Return the SQL condition "uid is in one of the runs"."""
     if len(runs) == 1:
         return messages.c.uid.between(*runs[0])
@@ -72,7 +73,7 @@ def _in_runs(runs: Runs) -> Any:
     return or_(messages.c.uid.in_(singles), *wide) if singles else or_(*wide)
 
 
-def _slices(runs: Runs, size: int = 400) -> Iterable[Runs]:
+def slices(runs: Runs, size: int = 400) -> Iterable[Runs]:
     """Yield so many runs at a time: SQL has limits on its length."""
     for start in range(0, len(runs), size):
         yield runs[start : start + size]
@@ -145,7 +146,7 @@ class Mailboxes:
 
     def delete(self, mailbox_id: int) -> None:
         """Remove a mailbox, its messages and its log."""
-        for table in (messages, changes, keywords):
+        for table in (messages, changes, keywords, seen):
             self._connection.execute(delete(table).where(table.c.mailbox_id == mailbox_id))
         self._connection.execute(delete(mailboxes).where(mailboxes.c.id == mailbox_id))
 
@@ -194,21 +195,24 @@ class Mailboxes:
         where = and_(messages.c.mailbox_id == mailbox_id, messages.c.flags.bitwise_and(flag) == 0)
         return self._connection.execute(select(func.min(messages.c.uid)).where(where)).scalar()
 
-    def counts(self, mailbox_id: int, seen: int, deleted: int) -> tuple[int, int, int, int]:
-        """Return (messages, unseen, deleted, octets)."""
+    def counts(self, mailbox_id: int, seen: int, deleted: int) -> tuple[int, int, int, int, int]:
+        """Return (messages, unseen, deleted, octets, octets of those deleted)."""
         query = select(
             func.count(),
             func.sum(case((messages.c.flags.bitwise_and(seen) == 0, 1), else_=0)),
             func.sum(case((messages.c.flags.bitwise_and(deleted) != 0, 1), else_=0)),
             func.sum(messages.c.size),
+            func.sum(case((messages.c.flags.bitwise_and(deleted) != 0, messages.c.size), else_=0)),
         ).where(messages.c.mailbox_id == mailbox_id)
-        count, unseen, gone, size = self._connection.execute(query).one()
-        return count, int(unseen or 0), int(gone or 0), int(size or 0)
+        count, *sums = self._connection.execute(query).one()
+        unseen, gone, size, gone_size = (int(one or 0) for one in sums)
+        return count, unseen, gone, size, gone_size
 
     def rows(
-        self, mailbox_id: int, box_id: int, runs: Runs, *, envelope: bool, bodystructure: bool
+        self, mailbox_id: int, box_id: int, runs: Runs, *, envelope: bool, bodystructure: bool, more: bool = False
     ) -> list[tuple[Any, ...]]:
-        """Return (uid, modseq, flags, internal_date, size, object_id, sealed envelope?, sealed bodystructure?)."""
+        """Return (uid, modseq, flags, internal_date, size, object_id, sealed envelope?, sealed bodystructure?), and
+        with `more` (saved_at, thread, sealed preview) too."""
         columns: list[Any] = [
             messages.c.uid,
             messages.c.modseq,
@@ -219,13 +223,15 @@ class Mailboxes:
             holdings.c.envelope if envelope else literal(None).label("envelope"),
             holdings.c.bodystructure if bodystructure else literal(None).label("bodystructure"),
         ]
+        if more:
+            columns += [messages.c.saved_at, holdings.c.thread_id, holdings.c.preview]
         query = select(*columns)
-        if envelope or bodystructure:
+        if envelope or bodystructure or more:
             held = and_(holdings.c.box_id == box_id, holdings.c.object_id == messages.c.object_id)
             query = query.join(holdings, held)
         found: list[tuple[Any, ...]] = []
-        for some in _slices(runs):
-            where = and_(messages.c.mailbox_id == mailbox_id, _in_runs(some))
+        for some in slices(runs):
+            where = and_(messages.c.mailbox_id == mailbox_id, in_runs(some))
             found.extend(map(tuple, self._connection.execute(query.where(where).order_by(messages.c.uid))))
         return found
 
@@ -240,8 +246,8 @@ class Mailboxes:
         """Set flags to (flags & keep) | add where that changes something; returns the UIDs changed."""
         new = messages.c.flags.bitwise_and(keep).bitwise_or(add)
         changed: list[int] = []
-        for some in _slices(runs):
-            where = and_(messages.c.mailbox_id == mailbox_id, _in_runs(some), messages.c.flags != new)
+        for some in slices(runs):
+            where = and_(messages.c.mailbox_id == mailbox_id, in_runs(some), messages.c.flags != new)
             if unchanged_since is not None:
                 where = and_(where, messages.c.modseq <= unchanged_since)
             statement = update(messages).where(where).values(flags=new, modseq=modseq).returning(messages.c.uid)
@@ -250,15 +256,15 @@ class Mailboxes:
 
     def remove(self, mailbox_id: int, runs: Runs) -> None:
         """Remove messages."""
-        for some in _slices(runs):
-            self._connection.execute(delete(messages).where(and_(messages.c.mailbox_id == mailbox_id, _in_runs(some))))
+        for some in slices(runs):
+            self._connection.execute(delete(messages).where(and_(messages.c.mailbox_id == mailbox_id, in_runs(some))))
 
     def flagged(self, mailbox_id: int, flag: int, runs: Runs | None) -> tuple[int, ...]:
         """Return the UIDs that have a flag bit, among the runs when given."""
         has = and_(messages.c.mailbox_id == mailbox_id, messages.c.flags.bitwise_and(flag) != 0)
         found: list[int] = []
-        for some in _slices(runs) if runs is not None else (None,):
-            where = has if some is None else and_(has, _in_runs(some))
+        for some in slices(runs) if runs is not None else (None,):
+            where = has if some is None else and_(has, in_runs(some))
             found.extend(self._connection.execute(select(messages.c.uid).where(where)).scalars())
         return tuple(sorted(found))
 
