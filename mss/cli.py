@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 
 from mss.clock import system_clock
 from mss.commands.dkim import dkim_app
+from mss.commands.mailboxes import account_quota, mailbox_app
 from mss.commands.mishaps import surprise
 from mss.commands.operator import operator_app
 from mss.commands.options import HERE, Addresses, ConfigFile, Limit, group, settings
@@ -83,6 +84,7 @@ audit_app = group("Read and check the journal: who did what, decided how.")
 for _name, _sub in {
     "account": account_app,
     "queue": queue_app,
+    "mailbox": mailbox_app,
     "policy": policy_app,
     "directory": directory_app,
     "operator": operator_app,
@@ -301,6 +303,9 @@ def account_state(
 
     before = accounts.set_state(settings(config), system_clock, box, state)
     say(f"The {before.kind} box was {before.state} and is now {state}.")
+
+
+account_app.command("quota", epilog="Example: mss account quota accueil@hopital.example --size 2G")(account_quota)
 
 
 # Letters ----------------------------------------------------------------------------------------------------------

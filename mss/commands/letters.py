@@ -73,12 +73,13 @@ class Filters:
             destination=parse_domain(self.to_domain) if self.to_domain else "",
             sender_domain=parse_domain(self.from_domain) if self.from_domain else "",
             message_id=self.message_id.strip(),
-            created_before=now - _age(self.older) if self.older else None,
-            created_after=now - _age(self.younger) if self.younger else None,
+            created_before=now - age(self.older) if self.older else None,
+            created_after=now - age(self.younger) if self.younger else None,
         )
 
 
-def _age(text: str) -> timedelta:
+def age(text: str) -> timedelta:
+    """Return a length of time that somebody typed: 90s, 15min, 2h, 3d."""
     match = _AGE.fullmatch(text.strip())
     if match is None:
         raise Malformed(f"“{text}” is no age: write 90s, 15min, 2h or 3d")

@@ -20,3 +20,13 @@ class By(StrEnum):
     SUBJECT = "subject"
     FINGERPRINT = "fingerprint"
     BOTH = "both"
+
+
+class QuotaKind(StrEnum):
+    """Kinds of boxes that a quota can be for."""
+
+    PER = "per"
+    ORG = "org"
+    APP = "app"
+    CAB = "cab"
+    PATIENT = "patient"

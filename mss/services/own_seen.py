@@ -99,7 +99,8 @@ def _turned(
     (uow.seen.mark if wanted else uow.seen.unmark)(where.id, reader, turned)
     modseq = stored.modseq or uow.mailboxes.bump(where.id)[1]
     uow.seen.touch(where.id, turned, modseq)
-    uow.mailboxes.log(where.id, modseq, runs_of(turned), ChangeKind.FLAGS)
+    logged = {uid for uid, at, _ in stored.rows if at == modseq}
+    uow.mailboxes.log(where.id, modseq, runs_of(uid for uid in turned if uid not in logged), ChangeKind.FLAGS)
     facts = {"letters": len(turned)}
     event = AuditEvent(actor, "letter.flags", f"mailbox:{where.id}", subject_box_id=where.box_id, facts=facts)
     uow.journal.write(event, now)

@@ -36,11 +36,12 @@ def restore(uow: Uow, box_id: int, letters: Sequence[Expunged], actor: str, now:
 
     They get new UIDs and lose \\Deleted. Those that somebody put back meanwhile are passed over.
     """
-    still = {one.id for one in uow.expunged.of_box(box_id, 1_000_000)} & {one.id for one in letters}
-    chosen = sorted((one for one in letters if one.id in still), key=lambda one: (one.mailbox, one.id))
+    still = uow.expunged.present(box_id, [one.id for one in letters])
+    held = (one for one in letters if one.id in still and uow.objects.holds(box_id, one.object_id))
+    chosen = sorted(held, key=lambda one: (one.mailbox, one.id))
     for name, group in groupby(chosen, key=lambda one: one.mailbox):
         _put_back(uow, box_id, name, tuple(group), actor, now)
-    uow.expunged.forget(box_id, [one.id for one in chosen])
+    uow.expunged.forget(box_id, sorted(still))
     return len(chosen)
 
 

@@ -63,6 +63,11 @@ class ExpungedLetters:
             for row in self._connection.execute(query.limit(limit))
         )
 
+    def present(self, box_id: int, ids: Sequence[int]) -> frozenset[int]:
+        """Return those of some letters that can still be put back."""
+        query = select(expunged.c.id).where(and_(expunged.c.box_id == box_id, expunged.c.id.in_(ids)))
+        return frozenset(self._connection.execute(query).scalars())
+
     def forget(self, box_id: int, ids: Sequence[int]) -> None:
         """Drop what was put back, or what must not come back."""
         self._connection.execute(delete(expunged).where(and_(expunged.c.box_id == box_id, expunged.c.id.in_(ids))))

@@ -182,8 +182,8 @@ async def test_a_binary_letter_comes_in_and_its_parts_go_out_decoded(world: Worl
     )
     told = (await client.ask("FETCH 1 (BINARY.PEEK[1] BINARY.SIZE[2] BINARY.PEEK[1]<1.2> BINARY.SIZE[9])"))[0]
     assert told == (
-        b"* 1 FETCH (BINARY[1] {6}\r\nd\xc3\xa9j\xc3\xa0 BINARY.SIZE[2] %d BINARY[1]<1> {2}\r\n\xc3\xa9 BINARY.SIZE[9] 0)"
-        % len(content)
+        b"* 1 FETCH (BINARY[1] {6}\r\nd\xc3\xa9j\xc3\xa0 BINARY.SIZE[2] %d "
+        b"BINARY[1]<1> {2}\r\n\xc3\xa9 BINARY.SIZE[9] 0)" % len(content)
     )
     client.send(b"b FETCH 1 BINARY[2]\r\n")
     opening = await client.line()
