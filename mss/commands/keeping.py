@@ -11,8 +11,8 @@ from typing import Final
 
 from mss.clock import Clock
 from mss.commands.house import actor, address_of, in_store, read, write
-from mss.commands.letters import age
-from mss.commands.words import QuotaKind
+
+from mss.commands.words import QuotaKind, age
 from mss.config import Config
 from mss.errors import Malformed
 from mss.model.account import Box
