@@ -16,7 +16,8 @@ _SQLITE = (
     """CREATE TRIGGER usage_removed AFTER DELETE ON messages BEGIN
     UPDATE mailboxes SET letters = letters - 1, octets = octets - OLD.size WHERE id = OLD.mailbox_id; END""",
 )
-_CHANGE = """UPDATE mailboxes SET letters = letters {sign} sums.letters, octets = octets {sign} sums.octets
+_CHANGE = """UPDATE mailboxes SET letters = mailboxes.letters {sign} sums.letters,
+    octets = mailboxes.octets {sign} sums.octets
     FROM (SELECT mailbox_id, count(*) AS letters, sum(size) AS octets FROM changed GROUP BY mailbox_id) AS sums
     WHERE mailboxes.id = sums.mailbox_id"""
 _POSTGRESQL = tuple(
