@@ -11,7 +11,6 @@ from typing import Final
 
 from mss.clock import Clock
 from mss.commands.house import actor, address_of, in_store, read, write
-
 from mss.commands.words import QuotaKind, age
 from mss.config import Config
 from mss.errors import Malformed

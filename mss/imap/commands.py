@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from enum import Enum, Flag, StrEnum, auto
+from enum import Enum, Flag, auto
 
+from mss.imap.mailbox_commands import GetAcl as GetAcl
+from mss.imap.mailbox_commands import GetQuota as GetQuota
+from mss.imap.mailbox_commands import GetQuotaRoot as GetQuotaRoot
+from mss.imap.mailbox_commands import List as List
+from mss.imap.mailbox_commands import ListRights as ListRights
+from mss.imap.mailbox_commands import MyRights as MyRights
+from mss.imap.mailbox_commands import Selection as Selection
+from mss.imap.mailbox_commands import SetAcl as SetAcl
+from mss.imap.mailbox_commands import StatusItem as StatusItem
+from mss.imap.mailbox_commands import Wanted as Wanted
 from mss.model.secret import Secret
 
 
@@ -84,51 +94,6 @@ class Enable:
 @dataclass(frozen=True, slots=True)
 class Namespace:
     """NAMESPACE (RFC 2342)."""
-
-
-class StatusItem(StrEnum):
-    """What STATUS can ask for."""
-
-    MESSAGES = "MESSAGES"
-    RECENT = "RECENT"
-    UIDNEXT = "UIDNEXT"
-    UIDVALIDITY = "UIDVALIDITY"
-    UNSEEN = "UNSEEN"
-    HIGHESTMODSEQ = "HIGHESTMODSEQ"
-    SIZE = "SIZE"
-    DELETED = "DELETED"
-    DELETED_STORAGE = "DELETED-STORAGE"
-    MAILBOXID = "MAILBOXID"
-    APPENDLIMIT = "APPENDLIMIT"
-
-
-class Selection(Flag):
-    """Which mailboxes LIST selects (RFC 5258 §3.1, RFC 6154 §2)."""
-
-    NONE = 0
-    SUBSCRIBED = auto()
-    REMOTE = auto()
-    RECURSIVEMATCH = auto()
-    SPECIAL_USE = auto()
-
-
-class Wanted(Flag):
-    """What LIST tells besides (RFC 5258 §3.2, RFC 6154 §2)."""
-
-    NONE = 0
-    SUBSCRIBED = auto()
-    CHILDREN = auto()
-    SPECIAL_USE = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class List:
-    """LIST; without patterns the client asks for the hierarchy delimiter. `status`: a STATUS with each (RFC 5819)."""
-
-    patterns: tuple[str, ...]
-    selection: Selection = Selection.NONE
-    wanted: Wanted = Wanted.NONE
-    status: tuple[StatusItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,51 +178,6 @@ class Replace:
     mailbox: str
     letter: Letter
     uid: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GetQuota:
-    """GETQUOTA (RFC 9208)."""
-
-    root: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class GetQuotaRoot:
-    """GETQUOTAROOT (RFC 9208)."""
-
-    mailbox: str
-
-
-@dataclass(frozen=True, slots=True)
-class GetAcl:
-    """GETACL (RFC 4314)."""
-
-    mailbox: str
-
-
-@dataclass(frozen=True, slots=True)
-class MyRights:
-    """MYRIGHTS (RFC 4314)."""
-
-    mailbox: str
-
-
-@dataclass(frozen=True, slots=True)
-class ListRights:
-    """LISTRIGHTS (RFC 4314)."""
-
-    mailbox: str
-    identifier: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SetAcl:
-    """SETACL, or DELETEACL: it takes the rights away (RFC 4314)."""
-
-    mailbox: str
-    identifier: bytes
-    rights: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from mss.model.address import Address
 from mss.model.audit import AuditEvent
 from mss.model.envelope import Envelope, Recipient
 from mss.model.ins import INS, Traits
-from mss.model.mailbox import Quota, Usage
 from mss.model.mailbox import (
     ANSWERED,
     DEFAULT_MAILBOXES,
@@ -30,6 +29,8 @@ from mss.model.mailbox import (
     KEYWORDS_MAX,
     SEEN,
     SYSTEM_FLAGS,
+    Quota,
+    Usage,
 )
 from mss.model.message import HeaderField, Message, Part, Span, Structure
 from mss.model.party import BoxKind, Party
