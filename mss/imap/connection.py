@@ -70,10 +70,12 @@ ALLOWED: Final[Mapping[type[c.Command], frozenset[State]]] = {
     c.Copy: _SELECTED,
     c.Search: _SELECTED,
     c.Replace: _SELECTED,
+    c.Sort: _SELECTED,
+    c.Thread: _SELECTED,
 }
 
 # Where another session's EXPUNGE may not be told: the client counts on its numbers (RFC 3501 §7.4.1).
-_NUMBERED: Final = (c.Fetch, c.Store, c.Search)
+_NUMBERED: Final = (c.Fetch, c.Store, c.Search, c.Sort, c.Thread)
 
 NEEDS_TLS: Final = Refusal("NO", "STARTTLS first", "PRIVACYREQUIRED")
 _WRONG_STATE: Final[Mapping[State, str]] = {
@@ -106,7 +108,8 @@ _LOGGED_IN: Final = (
     "LITERAL+", "IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "UIDPLUS", "MOVE", "CONDSTORE", "SPECIAL-USE",
     "LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "CREATE-SPECIAL-USE", "OBJECTID", "QUOTA", "QUOTA=RES-STORAGE",
     "QUOTA=RES-MESSAGE", "MULTIAPPEND", "BINARY", "UTF8=ACCEPT", "ACL", "RIGHTS=kxte", "PREVIEW", "SAVEDATE",
-    "REPLACE",
+    "REPLACE", "QRESYNC", "ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL", "SORT", "SORT=DISPLAY", "ESORT",
+    "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES",
 )  # fmt: skip
 # RFC 9051 holds these; it is announced once they stand.
 _REV2_HOLDS: Final = frozenset({"ESEARCH", "SEARCHRES"})

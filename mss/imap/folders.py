@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
+from typing import Final
 
 from mss.imap import commands as c
-from mss.imap import responses, units
+from mss.imap import responses, resyncing, units
 from mss.imap.connection import is_announced
 from mss.imap.places import Place
 from mss.imap.session import REV2, UTF8, Answer, Session, done
 from mss.imap.view import View
 from mss.model.mailbox import SPECIAL_USES
 from mss.services import mailbox
-from mss.services.mailbox import NoSuchMailbox, NotPermitted, Opened, UseTaken
+from mss.services.mailbox import NoSuchMailbox, NotPermitted, UseTaken
+from mss.services.opening import Opened, Since
+
+# What makes a client one that knows about MODSEQ (RFC 7162 §3.1, §3.2.3), and all that ENABLE turns on.
+ENABLES_CONDSTORE: Final = frozenset({"CONDSTORE", "QRESYNC"})
+ENABLABLE: Final = ENABLES_CONDSTORE | {UTF8, *((REV2,) if is_announced("IMAP4rev2") else ())}
 
 
 def located(session: Session, name: str, *, to_change: bool = False) -> tuple[Place, str]:
@@ -79,21 +86,28 @@ async def subscribe(session: Session, command: c.Subscribe) -> Answer:
 
 async def select(session: Session, command: c.Select) -> Answer:
     """Open a mailbox; whatever was selected is left, also when this fails (RFC 3501 §6.3.1)."""
-    if session.selected is not None and session.rev2:
+    if command.resync is not None and "QRESYNC" not in session.enabled:
+        return Answer("BAD", "ENABLE QRESYNC first")
+    if session.selected is not None:
+        session.unselect()
         session.stream.write(responses.tagged("*", "OK", "The mailbox before is closed", "CLOSED"))
-    session.unselect()
     await session.refresh_places()
     place, name = located(session, command.mailbox)
-    opened = await session.read(units.open_by_name, place.box.id, name, session.house.clock(), session.reader_of(place))
+    resync, now, reader = command.resync, session.house.clock(), session.reader_of(place)
+    since = Since(resync.uidvalidity, resync.modseq) if resync is not None else None
+    opened = await session.read(units.open_by_name, place.box.id, name, since, now, reader)
     read_only = command.read_only or not place.writable
     session.condstore = session.condstore or command.condstore
-    view = View(opened.mailbox, opened.uids, read_only=read_only, recent=not session.rev2)
+    uids = chain.from_iterable(range(first, last + 1) for first, last in opened.runs)
+    view = View(opened.mailbox, uids, read_only=read_only, recent=not session.rev2)
     session.select(view, place)
     session.stream.write(b"".join(_opening(opened, view, rev2=session.rev2)))
     if session.rev2:
         # RFC 9051 §6.3.2: the mailbox's own line of LIST goes with it.
         use = (opened.mailbox.special_use,) if opened.mailbox.special_use else ()
         session.stream.write(responses.listing("LIST", use, place.outside(name), utf8=True))
+    if resync is not None and opened.missed is not None:
+        resyncing.tell_missed(session, resync, opened.missed)
     return done("Selected", "READ-ONLY" if read_only else "READ-WRITE")
 
 
@@ -106,7 +120,7 @@ def _opening(opened: Opened, view: View, *, rev2: bool) -> Iterable[bytes]:
     yield responses.tagged("*", "OK", "UIDs valid", f"UIDVALIDITY {found.uidvalidity}")
     yield responses.tagged("*", "OK", "Next UID", f"UIDNEXT {found.uidnext}")
     yield responses.tagged("*", "OK", "Its name", f"MAILBOXID {responses.mailbox_id(found.id)}")
-    yield responses.tagged("*", "OK", "Highest", f"HIGHESTMODSEQ {max(1, found.modseq)}")
+    yield responses.highest(found.modseq)
 
 
 async def close(session: Session, command: c.Close) -> Answer:
@@ -120,9 +134,11 @@ async def close(session: Session, command: c.Close) -> Answer:
 
 async def enable(session: Session, command: c.Enable) -> Answer:
     """Turn on what is known of what was asked."""
-    possible = ("CONDSTORE", UTF8, *((REV2,) if is_announced("IMAP4rev2") else ()))
-    known = [word for word in dict.fromkeys(command.capabilities) if word in possible]
+    known = [word for word in dict.fromkeys(command.capabilities) if word in ENABLABLE]
     session.enabled.update(known)
-    session.condstore = session.condstore or "CONDSTORE" in known
+    begins = not session.condstore and bool(ENABLES_CONDSTORE & session.enabled)
+    session.condstore = session.condstore or begins
     session.stream.write(responses.untagged(" ".join(("ENABLED", *known))))
+    if begins and session.selected is not None:
+        session.stream.write(responses.highest(session.selected.view.mailbox.modseq))
     return done()

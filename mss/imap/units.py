@@ -9,15 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from mss.imap import sorting
 from mss.imap.places import Place, Places, arrange
 from mss.imap.responses import Runs, as_runs
+from mss.imap.sorting import Form
 from mss.model.account import Account, Delegation, DelegationKind
 from mss.model.mailbox import SEEN, Mailbox, MailboxStatus
 from mss.policy import access
 from mss.policy.access import Action
-from mss.services import accounts, appending, mailbox, own_seen, quotas
+from mss.services import accounts, appending, mailbox, opening, own_seen, quotas
 from mss.services.appending import NewLetter
-from mss.services.mailbox import Columns, NoSuchMailbox, Opened, Placed, Row
+from mss.services.mailbox import Columns, NoSuchMailbox, Placed, Row
+from mss.services.opening import Opened, Since
 from mss.services.quotas import Filling
 from mss.store import Uow
 
@@ -37,9 +40,11 @@ def places(uow: Uow, account: Account, personal_box_id: int | None, now: datetim
     return arrange((replace(place, own_seen=place.box.id in own) for place in found), personal_box_id)
 
 
-def open_by_name(uow: Uow, box_id: int, name: str, now: datetime, reader: int | None = None) -> Opened:
-    """Return the snapshot of a mailbox as a reader sees it."""
-    return own_seen.opened(uow, mailbox.open_mailbox(uow, mailbox.find(uow, box_id, name, now).id, now), reader)
+def open_by_name(
+    uow: Uow, box_id: int, name: str, since: Since | None, now: datetime, reader: int | None = None
+) -> Opened:
+    """Return the snapshot of a mailbox as a reader sees it, with what a client missed `since`."""
+    return own_seen.opened(uow, opening.open_mailbox(uow, mailbox.find(uow, box_id, name, now), since, now), reader)
 
 
 def status_by_name(uow: Uow, box_id: int, name: str, now: datetime, reader: int | None = None) -> MailboxStatus:
@@ -192,3 +197,28 @@ def letters(
             break
         found.append(uow.objects.get(box_id, row.object_id, start, end))
     return rows, found
+
+
+# --- what is prepared of letters ---
+
+
+def decided_by_text(
+    uow: Uow, box_id: int, mailbox_id: int, uids: Runs, test: Callable[[int, bytes], bool], now: datetime
+) -> dict[int, bool]:
+    """Return what a test says of the prepared text of each letter that has one, by UID."""
+    return {uid: test(uid, text) for uid, text in uow.prepared.texts(mailbox_id, box_id, uids)}
+
+
+def keep_texts(uow: Uow, box_id: int, texts: list[tuple[int, bytes]], now: datetime) -> None:
+    """Keep (object, prepared text) of letters."""
+    uow.prepared.keep_texts(box_id, texts)
+
+
+def sort_forms(uow: Uow, box_id: int, mailbox_id: int, uids: Runs, now: datetime) -> dict[int, Form]:
+    """Return the sort forms of letters that have one, by UID."""
+    return {uid: sorting.read(form) for uid, form in uow.prepared.forms(mailbox_id, box_id, uids)}
+
+
+def keep_forms(uow: Uow, box_id: int, forms: list[tuple[int, bytes]], now: datetime) -> None:
+    """Keep (object, sort form) of letters."""
+    uow.prepared.keep_forms(box_id, forms)

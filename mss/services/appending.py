@@ -52,6 +52,7 @@ def append_all(uow: Uow, mailbox_id: int, letters: Sequence[NewLetter], actor: s
         stored = uow.objects.put(letter.reading.octets, now)
         thread = threads.join(uow, mailbox.box_id, stored.id, letter.reading)
         uow.objects.hold(mailbox.box_id, stored, forms_of(letter.reading), thread.thread_id)
+        mailboxes.keep_search_text(uow, mailbox.box_id, stored.id, letter.reading)
         joined.append(thread)
         row = {
             "uid": uid,

@@ -25,7 +25,7 @@ from mss.policy import conversing
 from mss.policy.exchange import LetterFacts
 from mss.services import mailbox as mailbox_service
 from mss.services import threads
-from mss.services.mailbox import forms_of
+from mss.services.mailbox import forms_of, keep_search_text
 from mss.services.reading import Reading
 from mss.store import Uow
 from mss.store.conversations import NewLetter
@@ -137,6 +137,8 @@ def _deliver_to_professional(uow: Uow, box: Box, letter: Incoming, now: datetime
     if joined.keywords:
         flags = mailbox_service.bits_of(uow, mailbox_service.find(uow, box.id, INBOX, now), joined.keywords)
     placed = _placed(uow, box.id, INBOX, letter, flags, joined.thread_id, now)
+    # A patient's box has no IMAP.
+    keep_search_text(uow, box.id, letter.stored.id, letter.reading)
     threads.after_arrival(uow, box.id, joined, now)
     return placed
 

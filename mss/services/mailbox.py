@@ -33,6 +33,7 @@ from mss.services import quotas
 from mss.services.reading import Reading
 from mss.store import Uow
 from mss.store.mailboxes import Runs as Runs
+from mss.store.mailboxes import merged as merged
 from mss.store.mailboxes import runs_of
 from mss.store.objects import Forms, Opener
 
@@ -207,21 +208,6 @@ def status(uow: Uow, mailbox_id: int, now: datetime) -> MailboxStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """What SELECT needs: the mailbox, all its UIDs in order, and the first unseen UID."""
-
-    mailbox: Mailbox
-    uids: list[int]
-    first_unseen_uid: int | None
-
-
-def open_mailbox(uow: Uow, mailbox_id: int, now: datetime) -> Opened:
-    """Return the snapshot that a session starts from."""
-    mailbox = _by_id(uow, mailbox_id)
-    return Opened(mailbox, uow.mailboxes.uids(mailbox_id), uow.mailboxes.first_without(mailbox_id, SEEN))
-
-
-@dataclass(frozen=True, slots=True)
 class Changes:
     """What happened since a MODSEQ: the log's lines in order, the present (uid, modseq, flags) of UIDs that were
     added or whose flags changed and that still exist, and the mailbox as it is now (its `modseq` is the new mark)."""
@@ -384,6 +370,12 @@ class Placed:
 def forms_of(reading: Reading) -> Forms:
     """Return what IMAP sends of a letter, for the store to keep."""
     return Forms(reading.envelope, reading.bodystructure, reading.preview)
+
+
+def keep_search_text(uow: Uow, box_id: int, object_id: int, reading: Reading) -> None:
+    """Keep what SEARCH looks into; where it is too long, the letter is read anew each time."""
+    if reading.search_text:
+        uow.prepared.keep_texts(box_id, ((object_id, reading.search_text),))
 
 
 def copy(uow: Uow, mailbox_id: int, uids: Runs, target_id: int, actor: str, now: datetime) -> Placed:

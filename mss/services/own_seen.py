@@ -13,7 +13,8 @@ from datetime import datetime
 from mss.model.audit import AuditEvent
 from mss.model.mailbox import SEEN, SYSTEM_FLAGS, ChangeKind, Mailbox, MailboxStatus
 from mss.services import mailbox
-from mss.services.mailbox import Changes, Columns, FlagAction, Opened, Placed, Row, Runs, Stored
+from mss.services.mailbox import Changes, Columns, FlagAction, Placed, Row, Runs, Stored
+from mss.services.opening import Opened
 from mss.store import Uow
 from mss.store.mailboxes import runs_of
 

@@ -49,6 +49,16 @@ _VALIDITY = (
     )
     .returning(boxes.c.uidvalidity)
 )
+_COUNT = select(func.count()).select_from(messages).where(messages.c.mailbox_id == bindparam("b_id"))
+_REMOVED = Hot(
+    select(changes.c.uid_first, changes.c.uid_last).where(
+        and_(
+            changes.c.mailbox_id == bindparam("b_id"),
+            changes.c.modseq > bindparam("b_since"),
+            changes.c.kind == int(ChangeKind.EXPUNGED),
+        )
+    )
+)
 _LOG = Hot.insert(changes)
 _ADD = Hot.insert(messages)
 
@@ -62,6 +72,27 @@ def runs_of(uids: Iterable[int]) -> Runs:
         else:
             runs.append((uid, uid))
     return tuple(runs)
+
+
+def merged(ranges: Iterable[tuple[int, int]]) -> Runs:
+    """Return ranges sorted, with those that touch or overlap joined."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = found[-1][0], max(found[-1][1], last)
+        else:
+            found.append((first, last))
+    return tuple(found)
+
+
+def _without(uidnext: int, gone: Runs) -> Runs:
+    """Return the UIDs below `uidnext` that are in none of the runs."""
+    found, first = [], 1
+    for start, end in (*gone, (uidnext, uidnext)):
+        if start > first:
+            found.append((first, start - 1))
+        first = end + 1
+    return tuple(found)
 
 
 def in_runs(runs: Runs) -> Any:
@@ -190,6 +221,17 @@ class Mailboxes:
         query = select(messages.c.uid).where(messages.c.mailbox_id == mailbox_id).order_by(messages.c.uid)
         return list(self._connection.execute(query).scalars())
 
+    def present(self, mailbox_id: int, uidnext: int) -> Runs:
+        """Return all UIDs as runs: what was ever given without what the log says was removed.
+
+        The rows themselves are only counted; were the numbers to differ, the rows are right.
+        """
+        count = self._connection.execute(_COUNT, {"b_id": mailbox_id}).scalar_one()
+        found = _without(uidnext, self.removed_since(mailbox_id, 0))
+        if sum(last - first + 1 for first, last in found) == count:
+            return found
+        return runs_of(self.uids(mailbox_id))
+
     def first_without(self, mailbox_id: int, flag: int) -> int | None:
         """Return the first UID that lacks a flag bit."""
         where = and_(messages.c.mailbox_id == mailbox_id, messages.c.flags.bitwise_and(flag) == 0)
@@ -278,6 +320,10 @@ class Mailboxes:
             Change(row.modseq, row.uid_first, row.uid_last, ChangeKind(row.kind))
             for row in self._connection.execute(query)
         )
+
+    def removed_since(self, mailbox_id: int, since: int) -> Runs:
+        """Return the UIDs removed after a MODSEQ, as ascending runs."""
+        return merged(_REMOVED.run(self._connection, {"b_id": mailbox_id, "b_since": since}).fetchall())
 
     def flags_since(self, mailbox_id: int, since: int) -> tuple[tuple[int, int, int], ...]:
         """Return (uid, modseq, flags) of messages changed or added after a MODSEQ."""

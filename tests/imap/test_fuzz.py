@@ -15,6 +15,8 @@ WORDS = [
     b"NAMESPACE", b"ID", b"CAPABILITY", b"APPEND", b"REPLACE", b"GETQUOTA", b"GETQUOTAROOT", b"GETACL", b"MYRIGHTS",
     b"LISTRIGHTS",
     b"SETACL", b"DELETEACL",
+    b"NAMESPACE", b"ID", b"CAPABILITY", b"SORT", b"THREAD", b"SEARCH RETURN", b"UID FETCH 1:* FLAGS",
+    b"SELECT INBOX", b"UID SORT",
 ]  # fmt: skip
 ARGUMENTS = [
     b"1", b"1:*", b"*", b"2,1", b"99", b"4294967295", b"0", b"(FLAGS UID)", b"FULL", b"BODY[]", b"BODY.PEEK[1.1.MIME]",
@@ -29,6 +31,8 @@ ARGUMENTS = [
     b"SAVEDSINCE", b"(SUBSCRIBED RECURSIVEMATCH)", b"RETURN (STATUS (SIZE MAILBOXID) SUBSCRIBED)",
     b"(USE (\\Sent))",
     b"UTF8=ACCEPT", b"IMAP4rev2", b"(SIZE DELETED-STORAGE APPENDLIMIT)", b"(\"%\" *)", b"docteur@pro.example", b"lrs",
+    b"$", b"(QRESYNC (1 1))", b"(CHANGEDSINCE 1 VANISHED)", b"(PARTIAL -1:-9)", b"(MIN SAVE)", b"(SAVE)", b"(COUNT)",
+    b"(SUBJECT REVERSE FROM)", b"UTF-8", b"REFERENCES", b"ORDEREDSUBJECT", b"OLDER", b"YOUNGER", b"QRESYNC",
 ]  # fmt: skip
 
 

@@ -11,8 +11,9 @@ import pytest
 from mss.errors import Malformed
 from mss.model.account import Box
 from mss.model.mailbox import DEFAULT_MAILBOXES, FIRST_KEYWORD_BIT, INBOX, KEYWORDS_MAX, ChangeKind, Mailbox
-from mss.services import appending, mailbox
+from mss.services import appending, mailbox, opening
 from mss.services.mailbox import Columns, FlagAction, LimitReached, MailboxExists, NoSuchMailbox, NotPermitted
+from mss.services.opening import Missed, Opened, Since
 from mss.store.store import Store
 from tests.services.services_world import DESK, letter
 from tests.store.store_world import NOW, clinic_box, later
@@ -228,10 +229,40 @@ async def test_status_and_opening(owner: Owner) -> None:
     status = await owner.store.read(mailbox.status, where.id, NOW)
     assert (status.messages, status.unseen, status.deleted) == (4, 2, 2)
     assert status.size_octets > 400
-    opened = await owner.store.read(mailbox.open_mailbox, where.id, NOW)
-    assert (opened.uids, opened.first_unseen_uid) == ([1, 2, 3, 4], 2)
-    empty = await owner.store.read(mailbox.open_mailbox, (await owner.find("Sent")).id, NOW)
-    assert (empty.uids, empty.first_unseen_uid) == ([], None)
+    opened = await owner.store.read(opening.open_mailbox, where, None, NOW)
+    assert (opened.runs, opened.first_unseen_uid) == (((1, 4),), 2)
+    empty = await owner.store.read(opening.open_mailbox, await owner.find("Sent"), None, NOW)
+    assert (empty.runs, empty.first_unseen_uid) == ((), None)
+
+
+async def test_opening_tells_runs_and_what_was_missed(owner: Owner) -> None:
+    for _ in range(6):
+        await owner.append(INBOX)
+    where = await owner.find()
+    await owner.store.write(
+        mailbox.store_flags, where.id, ((2, 3), (6, 6)), FlagAction.ADD, ("\\Deleted",), None, ACTOR, NOW
+    )
+    await owner.store.write(mailbox.store_flags, where.id, ((5, 5),), FlagAction.ADD, ("\\Seen",), None, ACTOR, NOW)
+    await owner.store.write(mailbox.expunge, where.id, None, ACTOR, NOW)
+    now = await owner.find()
+
+    async def opened(since: Since | None) -> Opened:
+        return await owner.store.read(opening.open_mailbox, now, since, NOW)
+
+    assert (await opened(None)).runs == ((1, 1), (4, 5))
+    assert (await opened(None)).missed is None
+    assert (await opened(Since(now.uidvalidity + 1, 1))).missed is None
+    assert (await opened(Since(now.uidvalidity, 7))).missed == Missed(((2, 3), (6, 6)), ((5, 9, 1),))
+    assert (await opened(Since(now.uidvalidity, 9))).missed == Missed(((2, 3), (6, 6)), ())
+    assert (await opened(Since(now.uidvalidity, 10))).missed == Missed((), ())
+
+
+async def test_where_the_log_does_not_tell_all_the_rows_are_right(owner: Owner) -> None:
+    for _ in range(4):
+        await owner.append(INBOX)
+    where = await owner.find()
+    await owner.store.write(lambda uow: uow.mailboxes.remove(where.id, ((2, 2),)))
+    assert (await owner.store.read(opening.open_mailbox, where, None, NOW)).runs == ((1, 1), (3, 4))
 
 
 async def test_concurrent_appends_leave_no_gap(owner: Owner) -> None:
