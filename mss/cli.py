@@ -20,6 +20,7 @@ from mss.commands.audit import audit_app
 from mss.commands.dkim import dkim_app
 from mss.commands.keys import keys_app
 from mss.commands.lifecycle import register as register_lifecycle
+from mss.commands.mailboxes import account_quota, mailbox_app
 from mss.commands.mishaps import surprise
 from mss.commands.moving import export_app, import_app
 from mss.commands.operator import operator_app
@@ -88,6 +89,7 @@ directory_app = group("Import and search the national directory.")
 for _name, _sub in {
     "account": account_app,
     "queue": queue_app,
+    "mailbox": mailbox_app,
     "policy": policy_app,
     "directory": directory_app,
     "operator": operator_app,
@@ -322,6 +324,9 @@ def account_state(
 
     before = accounts.set_state(settings(config), system_clock, box, state)
     say(f"The {before.kind} box was {before.state} and is now {state}.")
+
+
+account_app.command("quota", epilog="Example: mss account quota accueil@hopital.example --size 2G")(account_quota)
 
 
 # Letters ----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from mss.errors import Conflict, MssError
 from mss.log import get_logger
 from mss.policy import retention
-from mss.services import lives, operators, upkeep
+from mss.services import lives, operators, undelete, upkeep
 from mss.services.house import House, hosted
 from mss.store import anchors
 from mss.store.collection import BEGINNING, Place
@@ -73,6 +73,7 @@ class Upkeep:
             self._emptying("sessions", lambda uow, limit, now: upkeep.end_idle_sessions(uow, idle_s, limit, now)),
             self._emptying("login-failures", lambda uow, limit, now: upkeep.forget_failures(uow, window_s, limit, now)),
             self._emptying("login-networks", upkeep.forget_networks),
+            self._emptying("expunged-letters", undelete.forget_expunged),
             self._emptying("directory", operators.sweep_directory),
             _Job("lives", _DAY, self._sweep_lives),
             _Job("folders", _DAY, self._expire_folders),

@@ -17,7 +17,7 @@ from mss.config import Config
 from mss.errors import Malformed
 from mss.model.audit import AuditEvent
 from mss.model.party import BoxKind
-from mss.services import accounts, mailbox
+from mss.services import accounts, appending, mailbox
 from mss.services.mailbox import KEYWORD_MAX_CHARACTERS, NoSuchMailbox
 from mss.services.reading import Reading, read_letter
 from mss.store import Store, Uow
@@ -116,7 +116,7 @@ def _append(uow: Uow, box_id: int, batch: _Batch, now: datetime) -> int:
         known = uow.objects.find(letter.reading.octets)
         if known is not None and uow.mailboxes.holds(folder_id, known):
             continue
-        mailbox.append(uow, folder_id, letter.reading, letter.flags, letter.at, actor(), now)
+        appending.append(uow, folder_id, letter.reading, letter.flags, letter.at, actor(), now)
         new += 1
     return new
 

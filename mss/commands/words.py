@@ -50,3 +50,13 @@ def age(text: str) -> timedelta:
     if match is None:
         raise Malformed(f"“{text}” is no age: write 90s, 15min, 2h or 3d")
     return timedelta(seconds=int(match[1]) * _AGES[match[2]])
+
+
+class QuotaKind(StrEnum):
+    """Kinds of boxes that a quota can be for."""
+
+    PER = "per"
+    ORG = "org"
+    APP = "app"
+    CAB = "cab"
+    PATIENT = "patient"

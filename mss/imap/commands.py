@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from enum import Enum, Flag, StrEnum, auto
+from enum import Enum, Flag, auto
 
+from mss.imap.mailbox_commands import GetAcl as GetAcl
+from mss.imap.mailbox_commands import GetQuota as GetQuota
+from mss.imap.mailbox_commands import GetQuotaRoot as GetQuotaRoot
+from mss.imap.mailbox_commands import List as List
+from mss.imap.mailbox_commands import ListRights as ListRights
+from mss.imap.mailbox_commands import MyRights as MyRights
+from mss.imap.mailbox_commands import Selection as Selection
+from mss.imap.mailbox_commands import SetAcl as SetAcl
+from mss.imap.mailbox_commands import StatusItem as StatusItem
+from mss.imap.mailbox_commands import Wanted as Wanted
 from mss.imap.options import Algorithm, Criterion, Resync, Returns
 from mss.imap.options import SequenceSet as SequenceSet
 from mss.model.secret import Secret
@@ -81,13 +91,6 @@ class Namespace:
 
 
 @dataclass(frozen=True, slots=True)
-class List:
-    """LIST; `pattern` is None when the client asks for the hierarchy delimiter."""
-
-    pattern: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Lsub:
     """LSUB."""
 
@@ -104,9 +107,10 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """CREATE."""
+    """CREATE, perhaps for a special use (RFC 6154 §3)."""
 
     mailbox: str
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +126,6 @@ class Rename:
 
     mailbox: str
     to: str
-
-
-class StatusItem(StrEnum):
-    """What STATUS can ask for."""
-
-    MESSAGES = "MESSAGES"
-    RECENT = "RECENT"
-    UIDNEXT = "UIDNEXT"
-    UIDVALIDITY = "UIDVALIDITY"
-    UNSEEN = "UNSEEN"
-    HIGHESTMODSEQ = "HIGHESTMODSEQ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +147,32 @@ class Select:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Append:
-    """APPEND of one letter."""
+class Letter:
+    """A letter that comes with a command. `binary`: it came as literal8 and may hold NUL; `utf8`: as UTF8 data."""
 
-    mailbox: str
     octets: bytes
     flags: tuple[str, ...] = ()
     internal_date: datetime | None = None
+    binary: bool = False
+    utf8: bool = False
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Append:
+    """APPEND of letters: all or none (RFC 3502)."""
+
+    mailbox: str
+    letters: tuple[Letter, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Replace:
+    """REPLACE and UID REPLACE (RFC 8508)."""
+
+    message: SequenceSet
+    mailbox: str
+    letter: Letter
+    uid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +209,17 @@ class Item(Flag):
     BODY = auto()
     BODYSTRUCTURE = auto()
     MODSEQ = auto()
+    PREVIEW = auto()
+    SAVEDATE = auto()
+    EMAILID = auto()
+    THREADID = auto()
+
+
+class Binary(Enum):
+    """What BINARY asks of a part: its content without transfer encoding, or how many octets that has (RFC 3516)."""
+
+    CONTENT = auto()
+    SIZE = auto()
 
 
 class Text(Enum):
@@ -224,6 +247,7 @@ class Section:
     start: int = 0
     count: int | None = None
     peek: bool = False
+    binary: Binary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +396,22 @@ class BodyHas:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """By the day on which it came into this mailbox (RFC 8514)."""
+
+    order: Order
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """By EMAILID, or by THREADID when `thread` (RFC 8474)."""
+
+    name: str
+    thread: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ModseqFrom:
     """Changed at or after this MODSEQ (RFC 7162 §3.1.5)."""
 
@@ -388,7 +428,7 @@ class Within:
 
 Key = (
     All | And | Or | Not | Numbers | HasFlag | Arrived | Sent | Larger | Smaller | HeaderHas | BodyHas | ModseqFrom
-    | Within
+    | Saved | Named | Within
 )  # fmt: skip
 
 
@@ -426,7 +466,7 @@ class Thread:
 Command = (
     Capability | Noop | Check | Logout | Id | StartTls | Login | Authenticate | Enable | Namespace | List | Lsub
     | Subscribe | Create | Delete | Rename | Status | Select | Append | Idle | Close | Expunge | Fetch | Store | Copy
-    | Search | Sort | Thread
+    | Search | Replace | GetQuota | GetQuotaRoot | GetAcl | MyRights | ListRights | SetAcl | Sort | Thread
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from mss.imap.view import View
 from mss.mail import mime
 from mss.model.mailbox import SEEN
 from mss.model.message import Message
-from mss.services import mailbox
+from mss.services import own_seen
 from mss.services.mailbox import Columns, FlagAction, Row
 
 CHUNK_ROWS: Final = 500
@@ -73,13 +73,16 @@ def _columns(items: Item) -> Columns:
         columns |= Columns.ENVELOPE
     if items & (Item.BODYSTRUCTURE | Item.BODY):
         columns |= Columns.BODYSTRUCTURE
+    if items & (Item.PREVIEW | Item.SAVEDATE | Item.EMAILID | Item.THREADID):
+        columns |= Columns.MORE
     return columns
 
 
 async def rows_of(session: Session, chunk: Chunk, columns: Columns) -> Numbered:
     """Return (number, row) of the letters of a chunk that still exist."""
     mailbox_id = session.here.view.mailbox.id
-    return _numbered(chunk, await session.read(mailbox.rows, mailbox_id, _runs(chunk), columns, session.house.clock()))
+    now, reader = session.house.clock(), session.reader
+    return _numbered(chunk, await session.read(own_seen.rows, mailbox_id, _runs(chunk), columns, now, reader))
 
 
 def _runs(chunk: Chunk) -> responses.Runs:
@@ -109,7 +112,7 @@ async def _send_letters(session: Session, plan: Plan, chunk: Chunk, changed_sinc
     octets_max = 0 if changed_since or is_indexed else _BATCH_OCTETS
     rows, octets = await session.read(
         units.letters, here.place.box.id, here.view.mailbox.id, _runs(chunk), _columns(plan.items),
-        partial(_range, plan), octets_max, session.house.clock(),
+        partial(_range, plan), octets_max, session.house.clock(), session.reader,
     )  # fmt: skip
     chosen = _numbered(chunk, [row for row in rows if row.modseq > changed_since])
     fresh = await _mark_seen(session, chosen) if plan.marks_seen else {}
@@ -159,8 +162,8 @@ async def _mark_seen(session: Session, rows: Numbered) -> dict[int, Row]:
         return {}
     view = session.here.view
     stored = await session.write(
-        mailbox.store_flags, view.mailbox.id, responses.as_runs(unseen), FlagAction.ADD, ("\\Seen",), None,
-        session.actor, session.house.clock(),
+        own_seen.store_flags, view.mailbox.id, responses.as_runs(unseen), FlagAction.ADD, ("\\Seen",), None,
+        session.actor, session.house.clock(), session.reader,
     )  # fmt: skip
     view.own(stored.modseq)
     return {

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from mss.imap import commands as c
+from mss.imap import responses
 from mss.imap.responses import flag_bit
 from mss.imap.structure import ENVELOPE_FIELDS, envelope_field, sent_day
 from mss.imap.view import Runs, View
@@ -38,6 +39,12 @@ class Row(Protocol):
     def size_octets(self) -> int: ...
     @property
     def envelope(self) -> bytes: ...
+    @property
+    def saved_at_us(self) -> int: ...
+    @property
+    def email(self) -> str: ...
+    @property
+    def thread_id(self) -> int | None: ...
 
 
 Test = Callable[[Row], Truth]
@@ -59,6 +66,7 @@ class Plan:
     needs_envelope: bool
     needs_body: bool
     needs_text: bool
+    needs_names: bool = False
 
 
 def plan(key: c.Key, view: View, now_us: int = 0) -> Plan | None:
@@ -79,6 +87,7 @@ def plan(key: c.Key, view: View, now_us: int = 0) -> Plan | None:
         needs_envelope=any(_in_envelope(leaf) for leaf in leaves),
         needs_body=needs_body,
         needs_text=needs_body and not any(_in_other_fields(leaf) for leaf in leaves),
+        needs_names=any(isinstance(leaf, c.Saved | c.Named) for leaf in leaves),
     )
 
 
@@ -153,7 +162,9 @@ def _leaf(leaf: c.Key, view: View, numbers: Resolved, now_us: int) -> Test:
             bit = flag_bit(flag, view.mailbox.keywords)
             return lambda row: bool(row.flags & bit)
         case c.Arrived(order, day):
-            return _arrived(order, day)
+            return _arrived(order, day, lambda row: row.internal_date_us)
+        case c.Saved() | c.Named():
+            return _kept(leaf)
         case c.Within(seconds, older):
             since = now_us - seconds * 1_000_000
             return lambda row: (row.internal_date_us <= since) is older
@@ -214,15 +225,30 @@ def _numbers(runs: Runs) -> Test:
 _DAY_US: Final = 86_400 * 1_000_000
 
 
-def _arrived(order: c.Order, day: date) -> Test:
+def _kept(leaf: c.Saved | c.Named) -> Test:
+    """Return the test of what the store keeps beside a letter: when it was saved, its names."""
+    match leaf:
+        case c.Saved(order, day):
+            return _arrived(order, day, lambda row: row.saved_at_us)
+        case c.Named(name, thread):
+            return _named(name, thread=thread)
+
+
+def _named(name: str, *, thread: bool) -> Test:
+    if thread:
+        return lambda row: row.thread_id is not None and responses.thread_name(row.thread_id) == name
+    return lambda row: responses.email_name(row.email) == name
+
+
+def _arrived(order: c.Order, day: date, of: Callable[[Row], int]) -> Test:
     start = int(datetime.combine(day, time(), UTC).timestamp()) * 1_000_000
     match order:
         case c.Order.BEFORE:
-            return lambda row: row.internal_date_us < start
+            return lambda row: of(row) < start
         case c.Order.ON:
-            return lambda row: start <= row.internal_date_us < start + _DAY_US
+            return lambda row: start <= of(row) < start + _DAY_US
         case c.Order.SINCE:
-            return lambda row: row.internal_date_us >= start
+            return lambda row: of(row) >= start
 
 
 def _compares(order: c.Order, sent: date | None, day: date) -> bool:

@@ -23,6 +23,8 @@ def read_search(cursor: Cursor, *, uid: bool = False) -> c.Search:
     cursor.space()
     returns = _read_returns(cursor)
     if cursor.skip(b"CHARSET "):
+        if "UTF8=ACCEPT" in cursor.enabled:
+            raise Malformed("All texts are in UTF-8 now")
         _read_charset(cursor)
     key = _all_of(cursor)
     return c.Search(key, uid, has_modseq(key), returns)
@@ -185,6 +187,10 @@ def _sent(order: c.Order) -> Callable[[Cursor], c.Key]:
     return lambda cursor: c.Sent(order, cursor.date())
 
 
+def _saved(order: c.Order) -> Callable[[Cursor], c.Key]:
+    return lambda cursor: c.Saved(order, cursor.date())
+
+
 def _flag(name: str) -> c.Key:
     return c.HasFlag("\\" + name)
 
@@ -205,6 +211,7 @@ _FIXED: Final[Mapping[str, c.Key]] = {
     "NEW": c.All(False),
     "RECENT": c.All(False),
     "OLD": c.All(True),
+    "SAVEDATESUPPORTED": c.All(True),
 }
 
 _WITH_ARGUMENT: Final[Mapping[str, Callable[[Cursor], c.Key]]] = {
@@ -225,6 +232,11 @@ _WITH_ARGUMENT: Final[Mapping[str, Callable[[Cursor], c.Key]]] = {
     "SENTBEFORE": _sent(c.Order.BEFORE),
     "SENTON": _sent(c.Order.ON),
     "SENTSINCE": _sent(c.Order.SINCE),
+    "SAVEDBEFORE": _saved(c.Order.BEFORE),
+    "SAVEDON": _saved(c.Order.ON),
+    "SAVEDSINCE": _saved(c.Order.SINCE),
+    "EMAILID": lambda cursor: c.Named(cursor.word_as_is(), thread=False),
+    "THREADID": lambda cursor: c.Named(cursor.word_as_is(), thread=True),
     "LARGER": lambda cursor: c.Larger(cursor.number(NUMBER_MAX)),
     "SMALLER": lambda cursor: c.Smaller(cursor.number(NUMBER_MAX)),
     "OLDER": _within(older=True),

@@ -78,6 +78,7 @@ async def _found(session: Session, plan: programs.Plan, *, whole_rows: bool = Fa
     """Return (number, row) of the letters that match, in their order. Rows hold their UID alone where the program
     needs no more, unless `whole_rows`."""
     columns = Columns.ENVELOPE if plan.needs_envelope else Columns.PLAIN
+    columns |= Columns.MORE if plan.needs_names else Columns.PLAIN
     found: Numbered = []
     for chunk in session.here.view.chunks(plan.candidates, CHUNK_ROWS):
         rows = await rows_of(session, chunk, columns) if whole_rows or plan.needs_rows else _bare_rows(chunk)

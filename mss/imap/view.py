@@ -26,11 +26,13 @@ Runs = tuple[tuple[int, int], ...]
 class View:
     """The numbering of one selected mailbox. `uids` is what the client believes (its length is EXISTS)."""
 
-    __slots__ = ("_added", "_gone", "_own", "_stale", "mailbox", "read_only", "saved", "uids")
+    __slots__ = ("_added", "_gone", "_own", "_stale", "mailbox", "read_only", "recent", "saved", "uids")
 
-    def __init__(self, mailbox: Mailbox, uids: Iterable[int], *, read_only: bool) -> None:
+    def __init__(self, mailbox: Mailbox, uids: Iterable[int], *, read_only: bool, recent: bool = True) -> None:
         self.mailbox = mailbox
         self.read_only = read_only
+        # RFC 9051 knows no RECENT.
+        self.recent = recent
         self.uids = array("I", uids)
         # What "$" means (RFC 5182); UIDs that are gone may stand in it, for they name nothing any more.
         self.saved: Runs = ()
@@ -192,7 +194,7 @@ class View:
             return []
         self.uids.extend(self._added)
         self._added.clear()
-        return [b"* %d EXISTS\r\n* 0 RECENT\r\n" % len(self.uids)]
+        return [b"* %d EXISTS\r\n" % len(self.uids) + (b"* 0 RECENT\r\n" if self.recent else b"")]
 
     def _tell_flags(self, *, condstore: bool) -> list[bytes]:
         stale, self._stale = self._stale, {}

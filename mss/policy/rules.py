@@ -176,6 +176,9 @@ PATIENT_CLOSED: Final = Rule(
 PATIENT_TO_PATIENT: Final = _patient(
     "patient.to-patient", 550, "5.7.1", "Patients cannot write to patients. Write to a professional who wrote to you."
 )
+BOX_FULL: Final = _patient(
+    "box.full", 452, "4.2.2", "This mailbox holds as much as it may. Try again later, or tell its holder."
+)
 LETTER_TOO_LARGE: Final = _patient(
     "letter.too-large", 552, "5.3.4", "The letter is larger than 25 MiB or than this server takes. Send less."
 )

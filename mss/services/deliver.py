@@ -23,6 +23,8 @@ from mss.model.mailbox import INBOX, SEEN
 from mss.model.party import BoxKind
 from mss.policy import conversing
 from mss.policy.exchange import LetterFacts
+from mss.services import mailbox as mailbox_service
+from mss.services import threads
 from mss.services.mailbox import forms_of, keep_search_text
 from mss.services.reading import Reading
 from mss.store import Uow
@@ -93,7 +95,13 @@ def letter_facts(
 
 def place(uow: Uow, box_id: int, mailbox: str, letter: Incoming, flags: int, now: datetime) -> Placed:
     """Add a letter to a box's mailbox and wake those who watch it."""
-    uow.objects.hold(box_id, letter.stored, forms_of(letter.reading))
+    return _placed(uow, box_id, mailbox, letter, flags, None, now)
+
+
+def _placed(
+    uow: Uow, box_id: int, mailbox: str, letter: Incoming, flags: int, thread_id: int | None, now: datetime
+) -> Placed:
+    uow.objects.hold(box_id, letter.stored, forms_of(letter.reading), thread_id)
     mailbox_id, uid, modseq = uow.mailboxes.bump_inbox(box_id, mailbox)
     row = {
         "uid": uid,
@@ -111,15 +119,27 @@ def deliver(
     uow: Uow, box: Box, letter: Incoming, verdict: FilingVerdict, size_max_octets: int, now: datetime
 ) -> Placed:
     """Deliver a letter to a box's INBOX; a patient's also to its conversation and dossier."""
-    placed = place(uow, box.id, INBOX, letter, 0, now)
     if box.kind is not BoxKind.PATIENT:
-        # A patient's box has no IMAP.
-        keep_search_text(uow, box.id, letter.stored.id, letter.reading)
-    else:
-        converse(uow, box, letter, placed, verdict, size_max_octets, now)
-        for document in letter.reading.submission.documents if letter.reading.submission else ():
-            if document.entry.unique_id in verdict.filed:
-                file_document(uow, box, document, letter, now)
+        return _deliver_to_professional(uow, box, letter, now)
+    placed = place(uow, box.id, INBOX, letter, 0, now)
+    converse(uow, box, letter, placed, verdict, size_max_octets, now)
+    for document in letter.reading.submission.documents if letter.reading.submission else ():
+        if document.entry.unique_id in verdict.filed:
+            file_document(uow, box, document, letter, now)
+    if verdict.filed:
+        threads.note_filed(uow, letter.reverse_path, letter.reading.message_id, now)
+    return placed
+
+
+def _deliver_to_professional(uow: Uow, box: Box, letter: Incoming, now: datetime) -> Placed:
+    joined = threads.join(uow, box.id, letter.stored.id, letter.reading)
+    flags = 0
+    if joined.keywords:
+        flags = mailbox_service.bits_of(uow, mailbox_service.find(uow, box.id, INBOX, now), joined.keywords)
+    placed = _placed(uow, box.id, INBOX, letter, flags, joined.thread_id, now)
+    # A patient's box has no IMAP.
+    keep_search_text(uow, box.id, letter.stored.id, letter.reading)
+    threads.after_arrival(uow, box.id, joined, now)
     return placed
 
 

@@ -23,7 +23,7 @@ from mss.model.filing import FilingVerdict
 from mss.policy import exchange, routing, rules
 from mss.policy.decision import Decision, reject
 from mss.policy.decision import accept as accepted
-from mss.services import deliver, report
+from mss.services import deliver, quotas, report
 from mss.services.deliver import Incoming
 from mss.services.house import Hosted as Hosted
 from mss.services.marks import message_mark
@@ -86,6 +86,7 @@ def judge(
         size_octets=size_octets,
         size_max_octets=hosted.message_max_octets,
         test_identities=hosted.policy.test_identities,
+        has_room=box is None or quotas.has_room(uow, box, 1, size_octets or 0),
     )
     return exchange.may_deliver(facts), box
 

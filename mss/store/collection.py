@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, 
 
 from mss.clock import to_us
 from mss.store.engine import locked
+from mss.store.holding_tables import expunged
 from mss.store.keeping_tables import loose_holdings, loose_objects
 from mss.store.prepared_tables import search_texts, sort_forms
 from mss.store.tables import deliveries, documents, drafts, holdings, letters, mailboxes, messages, objects
@@ -121,11 +122,13 @@ def _unused(page: Any) -> ColumnElement[bool]:
         documents.c.box_id == box_id,
         or_(documents.c.object_id == object_id, documents.c.companion_object_id == object_id),
     )
+    recoverable = and_(expunged.c.box_id == box_id, expunged.c.object_id == object_id)
     delivery = and_(deliveries.c.holder_id == box_id, deliveries.c.object_id == object_id)
     return and_(
         ~in_mailbox.exists(),
         ~exists().where(letters.c.box_id == box_id, letters.c.object_id == object_id),
         ~exists().where(document),
         ~exists().where(delivery),
+        ~exists().where(recoverable),
         ~and_(page.c.plain, exists().where(drafts.c.box_id == box_id)),
     )

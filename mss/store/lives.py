@@ -17,6 +17,7 @@ from mss.model.account import BoxState
 from mss.model.address import Address
 from mss.model.delivery import DeliveryState
 from mss.model.party import BoxKind
+from mss.store.holding_tables import expunged, seen, thread_names
 from mss.store.hot import Hot
 from mss.store.keeping_tables import box_lives
 from mss.store.prepared_tables import search_texts, sort_forms
@@ -53,8 +54,10 @@ _TOLD = Hot.upsert(box_lives, ["box_id"], ["told_at"])
 _EMPTY: Final = {"signed_in_at": None, "told_at": None, "closed_at": None, "channel": None}
 _ENDS: Final = (DeliveryState.DELIVERED, DeliveryState.FAILED, DeliveryState.EXPIRED)
 # What of a box goes when it is erased, in this order: by the box itself, or by its mailboxes.
-_OF_MAILBOX: Final = (messages, changes, keywords)
-_OF_BOX: Final = (letters, conversations, contacts, drafts, documents, search_texts, sort_forms, holdings)
+_OF_MAILBOX: Final = (messages, changes, keywords, seen)
+_OF_BOX: Final = (
+    letters, conversations, contacts, drafts, documents, expunged, thread_names, search_texts, sort_forms, holdings,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

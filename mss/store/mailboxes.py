@@ -35,6 +35,7 @@ from mss.model.mailbox import (
     Mailbox,
 )
 from mss.store.engine import locked
+from mss.store.holding_tables import seen
 from mss.store.hot import Hot
 from mss.store.tables import boxes, changes, holdings, keywords, mailboxes, messages
 
@@ -191,7 +192,7 @@ class Mailboxes:
 
     def delete(self, mailbox_id: int) -> None:
         """Remove a mailbox, its messages and its log."""
-        for table in (messages, changes, keywords):
+        for table in (messages, changes, keywords, seen):
             self._connection.execute(delete(table).where(table.c.mailbox_id == mailbox_id))
         self._connection.execute(delete(mailboxes).where(mailboxes.c.id == mailbox_id))
 
@@ -257,21 +258,24 @@ class Mailboxes:
         where = and_(messages.c.mailbox_id == mailbox_id, messages.c.flags.bitwise_and(flag) == 0)
         return self._connection.execute(select(func.min(messages.c.uid)).where(where)).scalar()
 
-    def counts(self, mailbox_id: int, seen: int, deleted: int) -> tuple[int, int, int, int]:
-        """Return (messages, unseen, deleted, octets)."""
+    def counts(self, mailbox_id: int, seen: int, deleted: int) -> tuple[int, int, int, int, int]:
+        """Return (messages, unseen, deleted, octets, octets of those deleted)."""
         query = select(
             func.count(),
             func.sum(case((messages.c.flags.bitwise_and(seen) == 0, 1), else_=0)),
             func.sum(case((messages.c.flags.bitwise_and(deleted) != 0, 1), else_=0)),
             func.sum(messages.c.size),
+            func.sum(case((messages.c.flags.bitwise_and(deleted) != 0, messages.c.size), else_=0)),
         ).where(messages.c.mailbox_id == mailbox_id)
-        count, unseen, gone, size = self._connection.execute(query).one()
-        return count, int(unseen or 0), int(gone or 0), int(size or 0)
+        count, *sums = self._connection.execute(query).one()
+        unseen, gone, size, gone_size = (int(one or 0) for one in sums)
+        return count, unseen, gone, size, gone_size
 
     def rows(
-        self, mailbox_id: int, box_id: int, runs: Runs, *, envelope: bool, bodystructure: bool
+        self, mailbox_id: int, box_id: int, runs: Runs, *, envelope: bool, bodystructure: bool, more: bool = False
     ) -> list[tuple[Any, ...]]:
-        """Return (uid, modseq, flags, internal_date, size, object_id, sealed envelope?, sealed bodystructure?)."""
+        """Return (uid, modseq, flags, internal_date, size, object_id, sealed envelope?, sealed bodystructure?), and
+        with `more` (saved_at, thread, sealed preview) too."""
         columns: list[Any] = [
             messages.c.uid,
             messages.c.modseq,
@@ -282,8 +286,10 @@ class Mailboxes:
             holdings.c.envelope if envelope else literal(None).label("envelope"),
             holdings.c.bodystructure if bodystructure else literal(None).label("bodystructure"),
         ]
+        if more:
+            columns += [messages.c.saved_at, holdings.c.thread_id, holdings.c.preview]
         query = select(*columns)
-        if envelope or bodystructure:
+        if envelope or bodystructure or more:
             held = and_(holdings.c.box_id == box_id, holdings.c.object_id == messages.c.object_id)
             query = query.join(holdings, held)
         found: list[tuple[Any, ...]] = []

@@ -139,7 +139,7 @@ class Objects:
             raise Conflict("the octets were collected at this moment")
         return Stored(object_id, fresh_key, is_new=False)
 
-    def hold(self, box_id: int, stored: Stored, forms: Forms | None = None) -> None:
+    def hold(self, box_id: int, stored: Stored, forms: Forms | None = None, thread_id: int | None = None) -> None:
         """Let a box hold an object: wrap its content key, seal its IMAP forms. Idempotent."""
         key = self._keys.key(box_id)
         context = b":%d:%d" % (box_id, stored.id)
@@ -149,6 +149,8 @@ class Objects:
             "content_key": crypto.seal(key, stored.content_key, _CONTENT_KEY + context),
         }
         sealed = _sealed_forms(key, forms, context) if forms else {}
+        if thread_id is not None:
+            sealed["thread_id"] = thread_id
         where = {"b_box_id": box_id, "b_object_id": stored.id}
         # A holding that is there is written to in any case: the collection of unused ones then sees that it is taken.
         take = _FORMS.values({n: bindparam(n) for n in sealed} or {"content_key": holdings.c.content_key})
@@ -164,6 +166,10 @@ class Objects:
     def named(self, files: Collection[str]) -> frozenset[str]:
         """Return those of some files of octets aside that a row names."""
         return frozenset(self._connection.execute(select(objects.c.file).where(objects.c.file.in_(files))).scalars())
+
+    def email_name(self, object_id: int) -> str:
+        """Return a letter's name to the outside: the same for equal octets, and it tells no number of ours."""
+        return crypto.keyed_digest(self._keys.digest_key, b"email name", b"%d" % object_id).hex()[:24]
 
     def holds(self, box_id: int, object_id: int) -> bool:
         """Say whether a box holds an object."""
@@ -240,8 +246,12 @@ class Opener:
         """Open a sealed BODYSTRUCTURE."""
         return crypto.unseal(self.key, sealed, b"bodystructure:%d:%d" % (self.box_id, object_id))
 
+    def preview(self, object_id: int, sealed: bytes) -> str:
+        """Open a sealed preview."""
+        return crypto.unseal(self.key, sealed, b"preview:%d:%d" % (self.box_id, object_id)).decode()
 
-_NO_FORMS: dict[str, object] = {"envelope": None, "bodystructure": None, "preview": None}
+
+_NO_FORMS: dict[str, object] = {"envelope": None, "bodystructure": None, "preview": None, "thread_id": None}
 
 
 def _sealed_forms(key: bytes, forms: Forms, context: bytes) -> dict[str, object]:

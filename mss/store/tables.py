@@ -42,6 +42,8 @@ boxes = Table(
     # The last UIDVALIDITY given out in this box: a mailbox made again under an old name gets a greater one.
     Column("uidvalidity", Big, nullable=False),
     Column("created_at", Big, nullable=False),
+    # Each who reads the box has an own \\Seen.
+    Column("own_seen", Boolean, nullable=False, server_default=text("false")),
     sqlite_autoincrement=True,
 )  # fmt: skip
 
@@ -173,7 +175,10 @@ holdings = Table(
     Column("envelope", LargeBinary),
     Column("bodystructure", LargeBinary),
     Column("preview", LargeBinary),
+    # The letter's thread in this box (OBJECTID): the number of the first letter of it that came.
+    Column("thread_id", Id),
     Index("ix_holdings_object_id", "object_id"),
+    Index("ix_holdings_thread", "box_id", "thread_id"),
     sqlite_with_rowid=False,
 )  # fmt: skip
 
@@ -187,6 +192,9 @@ mailboxes = Table(
     Column("modseq", Big, nullable=False),
     Column("special_use", String(32), nullable=False),
     Column("subscribed", Boolean, nullable=False),
+    # How many letters it holds and of how many octets in all: kept by triggers on `messages`.
+    Column("letters", Big, nullable=False, server_default=text("0")),
+    Column("octets", Big, nullable=False, server_default=text("0")),
     Unique("box_id", "name"),
     sqlite_autoincrement=True,
 )  # fmt: skip

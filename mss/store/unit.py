@@ -13,6 +13,7 @@ from mss.store.chains import Chains
 from mss.store.collection import Collection
 from mss.store.conversations import Conversations
 from mss.store.dossiers import Dossiers
+from mss.store.expunged import ExpungedLetters
 from mss.store.files import FileStore
 from mss.store.inspection import Inspection
 from mss.store.journal import Chain, Journal
@@ -24,7 +25,10 @@ from mss.store.parties import Parties
 from mss.store.prepared import Prepared
 from mss.store.proofs import Proofs
 from mss.store.queue import Queue
+from mss.store.quotas import Quotas
 from mss.store.sealing import Sealing
+from mss.store.seen import Seen
+from mss.store.threads import Threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,26 @@ class Uow:
     def mailboxes(self) -> Mailboxes:
         """Mailboxes and their messages."""
         return Mailboxes(self._connection)
+
+    @cached_property
+    def threads(self) -> Threads:
+        """Threads of professionals' boxes."""
+        return Threads(self._connection, self.sealing)
+
+    @cached_property
+    def quotas(self) -> Quotas:
+        """How much boxes hold and may hold."""
+        return Quotas(self._connection)
+
+    @cached_property
+    def expunged(self) -> ExpungedLetters:
+        """Letters that can still be put back."""
+        return ExpungedLetters(self._connection)
+
+    @cached_property
+    def seen(self) -> Seen:
+        """Who has seen what, where each has an own \\Seen."""
+        return Seen(self._connection)
 
     @cached_property
     def prepared(self) -> Prepared:

@@ -52,6 +52,10 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             mark("Messages cannot be sent for the moment."),
             mark("Your draft is kept. Try again later."),
         ),
+        "box.full": (
+            mark("The mailbox of your correspondent is full."),
+            mark("Your draft is kept. Try again later."),
+        ),
         "box.closed": (
             mark("The mailbox of your correspondent is closed."),
             mark("Contact this professional by other means, for instance by telephone."),

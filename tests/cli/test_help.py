@@ -21,6 +21,7 @@ COMMANDS = {
     *("queue list", "queue show", "queue hold", "queue release", "queue retry", "queue bounce", "queue trace"),
     *("account state", "policy explain", "directory import", "directory search", "operator list"),
     *(f"account {noun} {verb}" for noun in ("certificate", "subject") for verb in ("add", "list", "remove")),
+    *("account quota", "mailbox expunged", "mailbox restore", "mailbox erase", "mailbox seen"),
     *("account delegate add", "account delegate list", "account delegate remove"),
     *(
         "operator show",

@@ -126,7 +126,9 @@ def _content(uow: Uow) -> list[tuple[str, int, tuple[str, ...], datetime]]:
     for folder in mailbox.mailboxes(uow, box.id, now):
         for row in mailbox.rows(uow, folder.id, ((1, 9999),), Columns.PLAIN, now):
             at = datetime.fromtimestamp(row.internal_date_us / 1e6, UTC)
-            found.append((folder.name, row.size_octets, tuple(sorted(mailbox._names(folder, row.flags))), at))
+            found.append(
+                (folder.name, row.size_octets, tuple(sorted(mailbox.flag_names(folder.keywords, row.flags))), at)
+            )
     return sorted(found)
 
 

@@ -17,7 +17,7 @@ from mss.config import Limits
 from mss.dossier import xdm
 from mss.model.address import Address
 from mss.model.mailbox import INBOX
-from mss.services import accounts, mailbox
+from mss.services import accounts, appending, mailbox
 from mss.services.mailbox import Columns
 from mss.services.reading import read_letter
 from mss.store import Uow
@@ -41,7 +41,7 @@ def _fill(desk: Desk, address: str = DOCTOR) -> None:
         if uow.mailboxes.by_name(box.id, folder) is None:
             mailbox.create(uow, box.id, folder, "test", NOW)
         found = mailbox.find(uow, box.id, folder, NOW)
-        mailbox.append(uow, found.id, read_letter(octets, Limits(), documents=False), flags, at, "test", NOW)
+        appending.append(uow, found.id, read_letter(octets, Limits(), documents=False), flags, at, "test", NOW)
 
     def write_all(uow: Uow) -> None:
         for letter in LETTERS:
@@ -59,7 +59,7 @@ def _content(desk: Desk, address: str) -> list[tuple[str, bytes, tuple[str, ...]
         found = []
         for folder in mailbox.mailboxes(uow, box.id, NOW):
             for row in mailbox.rows(uow, folder.id, ((1, 9999),), Columns.PLAIN, NOW):
-                flags = tuple(sorted(mailbox._names(folder, row.flags)))
+                flags = tuple(sorted(mailbox.flag_names(folder.keywords, row.flags)))
                 at = datetime.fromtimestamp(row.internal_date_us / 1e6, UTC)
                 found.append((folder.name, uow.objects.get(box.id, row.object_id), flags, at))
         return sorted(found)

@@ -14,15 +14,18 @@ BEFORE, AFTER, SELECTED, LOGOUT = State
 
 EXAMPLES: list[c.Command] = [
     c.Capability(), c.Noop(), c.Check(), c.Logout(), c.Id(), c.StartTls(), c.Login(b"u", Secret(b"p")),
-    c.Authenticate("PLAIN"), c.Enable(("CONDSTORE",)), c.Namespace(), c.List("*"), c.Lsub("*"),
+    c.Authenticate("PLAIN"), c.Enable(("CONDSTORE",)), c.Namespace(), c.List(("*",)), c.Lsub("*"),
     c.Subscribe("a", wanted=True), c.Create("a"), c.Delete("a"), c.Rename("a", "b"), c.Status("a", ()),
-    c.Select("a"), c.Append("a", b""), c.Idle(), c.Close(expunge=True), c.Expunge(), c.Fetch(ONE, c.Item.FLAGS),
+    c.Select("a"), c.Append("a", (c.Letter(b""),)), c.Idle(), c.Close(expunge=True),
+    c.Expunge(), c.Fetch(ONE, c.Item.FLAGS),
     c.Store(ONE, c.StoreMode.ADD, ()), c.Copy(ONE, "a"), c.Search(c.All()), c.Sort((), c.All()),
     c.Thread(Algorithm.REFERENCES, c.All()),
+    c.Replace(ONE, "a", c.Letter(b"")), c.GetQuota(b""), c.GetQuotaRoot("a"), c.GetAcl("a"), c.MyRights("a"),
+    c.ListRights("a", b"u"), c.SetAcl("a", b"u"),
 ]  # fmt: skip
 ANYWHERE = {c.Capability, c.Noop, c.Logout, c.Id}
 NEED_LOGIN = {type(each) for each in EXAMPLES} - ANYWHERE - {c.StartTls, c.Login, c.Authenticate}
-NEED_MAILBOX = {c.Check, c.Close, c.Expunge, c.Fetch, c.Store, c.Copy, c.Search, c.Sort, c.Thread}
+NEED_MAILBOX = {c.Check, c.Close, c.Expunge, c.Fetch, c.Store, c.Copy, c.Search, c.Replace, c.Sort, c.Thread}
 
 
 def test_every_command_has_its_line() -> None:
@@ -68,6 +71,10 @@ def test_what_is_announced() -> None:
         known
     )
     assert {"PARTIAL", "SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES"} <= set(known)
+    assert len(known) == len(set(known))
+    # RFC 7888 §6: one of the two, and the generous one only to whom we know.
+    assert ("LITERAL-" in secured, "LITERAL+" in secured) == (True, False)
+    assert ("LITERAL-" in known, "LITERAL+" in known) == (False, True)
     assert "AUTH=PLAIN" not in known
 
 

@@ -42,6 +42,7 @@ def seq(*ranges: tuple[int, int]) -> c.SequenceSet:
 ONE = seq((1, 1))
 SAVED = c.SequenceSet((), saved=True)
 F = c.Item
+S = c.Selection
 
 COMMANDS: list[tuple[bytes, c.Command]] = [
     (b"CAPABILITY", c.Capability()),
@@ -63,10 +64,63 @@ COMMANDS: list[tuple[bytes, c.Command]] = [
     (b"AUTHENTICATE plain AGpvZQB4", c.Authenticate("PLAIN", b"AGpvZQB4")),
     (b"AUTHENTICATE PLAIN =", c.Authenticate("PLAIN", b"=")),
     (b"ENABLE CONDSTORE x-good", c.Enable(("CONDSTORE", "X-GOOD"))),
-    (b'LIST "" *', c.List("*")),
-    (b'LIST "" "%"', c.List("%")),
-    (b'LIST "a/" %', c.List("a/%")),
-    (b'LIST "" ""', c.List(None)),
+    (b'LIST "" *', c.List(("*",))),
+    (b'LIST "" "%"', c.List(("%",))),
+    (b'LIST "a/" %', c.List(("a/%",))),
+    (b'LIST "" ""', c.List(())),
+    (b'LIST "a/" ("b" "c/%")', c.List(("a/b", "a/c/%"))),
+    (b'LIST () "" * RETURN ()', c.List(("*",))),
+    (
+        b'LIST (SUBSCRIBED RECURSIVEMATCH) "" % RETURN (CHILDREN SPECIAL-USE)',
+        c.List(("%",), S.SUBSCRIBED | S.RECURSIVEMATCH, c.Wanted.CHILDREN | c.Wanted.SPECIAL_USE),
+    ),
+    (
+        b'LIST (SPECIAL-USE REMOTE) "" * RETURN (STATUS (MESSAGES SIZE) SUBSCRIBED)',
+        c.List(
+            ("*",), S.SPECIAL_USE | S.REMOTE, c.Wanted.SUBSCRIBED, (c.StatusItem.MESSAGES, c.StatusItem.SIZE)
+        ),
+    ),
+    (b"CREATE a (USE (\\Sent))", c.Create("a", ("\\Sent",))),
+    (b"CREATE a/ (USE ())", c.Create("a")),
+    (
+        b"STATUS a (SIZE DELETED DELETED-STORAGE MAILBOXID APPENDLIMIT)",
+        c.Status("a", tuple(map(c.StatusItem, ("SIZE", "DELETED", "DELETED-STORAGE", "MAILBOXID", "APPENDLIMIT")))),
+    ),
+    (b'GETQUOTA ""', c.GetQuota(b"")),
+    (b"GETQUOTAROOT inbox", c.GetQuotaRoot("INBOX")),
+    (b"GETACL a", c.GetAcl("a")),
+    (b"MYRIGHTS a", c.MyRights("a")),
+    (b"LISTRIGHTS a joe", c.ListRights("a", b"joe")),
+    (b"SETACL a joe +lrs", c.SetAcl("a", b"joe", "+lrs")),
+    (b"DELETEACL a joe", c.SetAcl("a", b"joe")),
+    (b"FETCH 1 (PREVIEW (LAZY) SAVEDATE)", c.Fetch(ONE, F.PREVIEW | F.SAVEDATE)),
+    (b"FETCH 1 PREVIEW", c.Fetch(ONE, F.PREVIEW)),
+    (b"FETCH 1 (EMAILID THREADID)", c.Fetch(ONE, F.EMAILID | F.THREADID)),
+    (
+        b"FETCH 1 (BINARY[1.2]<2.3> BINARY.PEEK[] BINARY.SIZE[1])",
+        c.Fetch(
+            ONE,
+            F.NONE,
+            (
+                c.Section(b"BINARY[1.2]<2>", (1, 2), start=2, count=3, binary=c.Binary.CONTENT),
+                c.Section(b"BINARY[]", peek=True, binary=c.Binary.CONTENT),
+                c.Section(b"BINARY.SIZE[1]", (1,), peek=True, binary=c.Binary.SIZE),
+            ),
+        ),
+    ),
+    (
+        b"SEARCH SAVEDBEFORE 1-Feb-2026 EMAILID Mab THREADID T9 SAVEDATESUPPORTED",
+        c.Search(
+            c.And(
+                (
+                    c.Saved(c.Order.BEFORE, date(2026, 2, 1)),
+                    c.Named("Mab", thread=False),
+                    c.Named("T9", thread=True),
+                    c.All(),
+                )
+            )
+        ),
+    ),
     (b'LSUB "" "*"', c.Lsub("*")),
     (b"SUBSCRIBE Envoy&AOk-s", c.Subscribe("Envoyés", wanted=True)),
     (b"UNSUBSCRIBE inbox", c.Subscribe("INBOX", wanted=False)),
@@ -157,7 +211,7 @@ def test_commands(text: bytes, expected: c.Command) -> None:
 
 
 def test_every_command_of_the_grammar_is_in_the_table() -> None:
-    seen = {type(expected) for _, expected in COMMANDS} | {c.Append}
+    seen = {type(expected) for _, expected in COMMANDS} | {c.Append, c.Replace}
     assert seen == set(c.Command.__args__)
 
 
@@ -168,11 +222,41 @@ def test_literals_stand_where_strings_may() -> None:
 
 def test_append() -> None:
     at = datetime(2026, 3, 1, 7, 30, 5, tzinfo=UTC)
-    assert command(b"APPEND INBOX {2}\r\n", b"hi") == c.Append("INBOX", b"hi")
+    assert command(b"APPEND INBOX {2}\r\n", b"hi") == c.Append("INBOX", (c.Letter(b"hi"),))
     text = b'APPEND "INBOX" (\\Seen $x) " 1-Mar-2026 09:30:05 +0200" {2}\r\n'
-    assert command(text, b"hi") == c.Append("INBOX", b"hi", ("\\Seen", "$x"), at)
-    assert command(b"APPEND INBOX () {2}\r\n", b"hi") == c.Append("INBOX", b"hi")
+    assert command(text, b"hi") == c.Append("INBOX", (c.Letter(b"hi", ("\\Seen", "$x"), at),))
+    assert command(b"APPEND INBOX () {2}\r\n", b"hi") == c.Append("INBOX", (c.Letter(b"hi"),))
     assert bad(b'APPEND INBOX "quoted"') == "Expected a date-time"
+
+
+def test_append_of_several_letters_binary_and_utf8() -> None:
+    found = command(b"APPEND a (x) {1}\r\n ~{2}\r\n UTF8 (~{3+}\r\n)", b"1", b"22", b"333")
+    letters = (c.Letter(b"1", ("x",)), c.Letter(b"22", binary=True), c.Letter(b"333", utf8=True))
+    assert found == c.Append("a", letters)
+    assert bad(b"APPEND a UTF8 ({1}\r\n)", b"x")
+    assert bad(b"APPEND a {1}\r\n{1}\r\n", b"x", b"y")
+
+
+def test_replace() -> None:
+    assert command(b"REPLACE 4 a {1}\r\n", b"x") == c.Replace(seq((4, 4)), "a", c.Letter(b"x"))
+    assert command(b"UID REPLACE * a (k) {1}\r\n", b"x") == c.Replace(seq((0, 0)), "a", c.Letter(b"x", ("k",)), True)
+    for text in (b"REPLACE 1:2 a {1}\r\n", b"REPLACE 1,2 a {1}\r\n", b"REPLACE 1 a", b"REPLACE 1 a {1}\r\n {1}\r\n"):
+        assert bad(text, b"x", b"y")
+
+
+@pytest.mark.parametrize("enabled", [{"UTF8=ACCEPT"}, {"IMAP4REV2"}])
+def test_names_are_in_utf8_once_that_was_enabled(enabled: set[str]) -> None:
+    frame = Frame(b'a SELECT "R&AOk-sultats \xc3\xa9"')
+    assert isinstance(parse(frame, LIMITS), c.Request)
+    found = parse(frame, LIMITS, frozenset(enabled))
+    assert isinstance(found, c.Request)
+    assert found.command == c.Select("R&AOk-sultats é")
+
+
+def test_a_charset_is_refused_where_all_is_utf8() -> None:
+    frame = Frame(b"a SEARCH CHARSET UTF-8 ALL")
+    assert isinstance(parse(frame, LIMITS, frozenset({"UTF8=ACCEPT"})), c.Bad)
+    assert isinstance(parse(frame, LIMITS, frozenset({"IMAP4REV2"})), c.Request)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +289,12 @@ def test_append() -> None:
         b"COPY 1", b"COPY x INBOX", b"SEARCH", b"SEARCH NOT", b"SEARCH OR a", b"SEARCH ()", b"SEARCH (ALL",
         b"SEARCH SINCE 31-Feb-2026", b"SEARCH SINCE 1-Foo-2026", b"SEARCH SINCE 1-Feb-0000", b"SEARCH LARGER x",
         b'SEARCH SUBJECT "\xff"', b"SEARCH ALL ", b"APPEND INBOX", b'APPEND INBOX "99-Feb-2026 00:00:00 +0000" {1}',
+        b'LIST (X) "" *', b'LIST (RECURSIVEMATCH) "" *', b'LIST "" ()', b'LIST "" * RETURN', b'LIST "" * RETURN (X)',
+        b'LIST "" * RETURN (STATUS ())', b"CREATE a (USE)", b"CREATE a (X)", b"CREATE a (USE (\\Sent)", b"GETQUOTA",
+        b"SETACL a b C", b"SETACL a b", b"LISTRIGHTS a", b"FETCH 1 BINARY", b"FETCH 1 BINARY[TEXT]",
+        b"FETCH 1 BINARY[0]",
+        b"FETCH 1 BINARY.SIZE[1]<0.1>", b"FETCH 1 BINARY[1]<0.0>", b"FETCH 1 BINARY[1.HEADER]", b"SEARCH EMAILID",
+        b"FETCH 1 BINARY[" + b".".join([b"1"] * 101) + b"]", b"SEARCH SAVEDON x",
         b'SEARCH MODSEQ "/flags/x" other 1', b"ID (" + b" ".join([b"NIL"] * 9) + b" x)",
         b"FETCH 1 BODY[" + b".".join([b"1"] * 101) + b"]", b"UID EXPUNGE", b"CREATE /", b"CREATE", b"RENAME a",
     ],
@@ -265,7 +355,7 @@ def test_an_eight_bit_user_name_is_taken_as_octets() -> None:
 def test_the_second_of_sixty_is_no_error() -> None:
     found = command(b'APPEND INBOX " 1-Jan-2026 00:00:60 +0000" {1}\r\n', b"x")
     assert isinstance(found, c.Append)
-    assert found.internal_date == datetime(2026, 1, 1, 0, 0, 59, tzinfo=UTC)
+    assert found.letters[0].internal_date == datetime(2026, 1, 1, 0, 0, 59, tzinfo=UTC)
 
 
 def test_commands_with_secrets_do_not_print_them() -> None:

@@ -12,7 +12,7 @@ from mss.errors import Conflict
 from mss.model.account import Box, BoxState
 from mss.model.mailbox import INBOX
 from mss.policy.retention import Inactivity
-from mss.services import accounts, lives, mailbox
+from mss.services import accounts, appending, lives, mailbox
 from mss.services.accounts import Try
 from mss.services.house import House as Housing
 from mss.store import check
@@ -64,7 +64,7 @@ def letters_in(uow: Uow, box_id: int, name: str = INBOX) -> int:
 
 
 def append(uow: Uow, box_id: int, octets: bytes, name: str = INBOX, at: datetime = NOW) -> None:
-    mailbox.append(uow, mailbox.find(uow, box_id, name, NOW).id, raw(octets), (), None, "test", at)
+    appending.append(uow, mailbox.find(uow, box_id, name, NOW).id, raw(octets), (), None, "test", at)
 
 
 async def test_an_unused_box_is_closed_after_a_notice_only(store: Store, box: Box) -> None:

@@ -12,11 +12,11 @@ from mss.config import Config
 from mss.errors import Malformed
 from mss.model.account import Box
 from mss.model.mailbox import DEFAULT_MAILBOXES, FIRST_KEYWORD_BIT, INBOX, KEYWORDS_MAX, ChangeKind, Mailbox
-from mss.services import mailbox, opening
+from mss.services import appending, mailbox, opening
 from mss.services.mailbox import Columns, FlagAction, LimitReached, MailboxExists, NoSuchMailbox, NotPermitted
 from mss.services.opening import Missed, Opened, Since
 from mss.store.store import Store
-from tests.services.services_world import letter
+from tests.services.services_world import DESK, letter
 from tests.store.store_world import NOW, clinic_box, driver, later
 
 ACTOR = "account:1"
@@ -47,7 +47,7 @@ class Owner:
 
     async def append(self, name: str = INBOX, *flags: str, subject: str = "a letter") -> int:
         where = await self.find(name)
-        placed = await self.store.write(mailbox.append, where.id, letter(subject), flags, None, ACTOR, NOW)
+        placed = await self.store.write(appending.append, where.id, letter(subject, to=[DESK]), flags, None, ACTOR, NOW)
         assert placed.uidvalidity == where.uidvalidity
         return placed.target[0][0]
 
@@ -60,7 +60,7 @@ class Owner:
     async def flags(self, name: str = INBOX) -> dict[int, set[str]]:
         where = await self.find(name)
         rows = await self.store.read(mailbox.rows, where.id, ALL, Columns.PLAIN, NOW)
-        return {row.uid: set(mailbox._names(where, row.flags)) for row in rows}
+        return {row.uid: set(mailbox.flag_names(where.keywords, row.flags)) for row in rows}
 
     async def changes(self, since: int, name: str = INBOX) -> mailbox.Changes:
         return await self.store.read(mailbox.changes, (await self.find(name)).id, since, NOW)
@@ -208,8 +208,8 @@ async def test_subscriptions(owner: Owner) -> None:
 async def test_append_gives_uid_and_keeps_flags_and_date(owner: Owner) -> None:
     where = await owner.find()
     when = NOW - timedelta(days=400)
-    reading = letter("Résultats")
-    placed = await owner.store.write(mailbox.append, where.id, reading, ("\\Seen", "$Lu"), when, ACTOR, NOW)
+    reading = letter("Résultats", to=[DESK])
+    placed = await owner.store.write(appending.append, where.id, reading, ("\\Seen", "$Lu"), when, ACTOR, NOW)
     assert (placed.source, placed.target) == ((), ((1, 1),))
     [row] = await owner.store.read(mailbox.rows, where.id, ALL, Columns.ENVELOPE | Columns.BODYSTRUCTURE, NOW)
     assert (row.uid, row.modseq, row.size_octets) == (1, 2, len(reading.octets))
@@ -499,7 +499,7 @@ async def test_a_mailbox_that_is_gone(owner: Owner) -> None:
         owner.store.read(mailbox.status, made.id, NOW),
         owner.store.read(mailbox.changes, made.id, 0, NOW),
         owner.store.read(mailbox.rows, made.id, ALL, Columns.PLAIN, NOW),
-        owner.store.write(mailbox.append, made.id, letter(), (), None, ACTOR, NOW),
+        owner.store.write(appending.append, made.id, letter(to=[DESK]), (), None, ACTOR, NOW),
         owner.store.write(mailbox.copy, target.id, ALL, made.id, ACTOR, NOW),
         owner.store.write(mailbox.expunge, made.id, None, ACTOR, NOW),
     ):

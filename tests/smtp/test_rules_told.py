@@ -38,6 +38,7 @@ TOLD: dict[str, str] = {
     "recipient.unknown": "550 5.1.1",
     "recipient.too-many": "452 4.5.3",
     "box.closed": "550 5.2.1",
+    "box.full": "452 4.2.2",
     "ins.malformed": "553 5.1.3",
     "ins.test-identity": "550 5.7.1",
     "patient.unknown": "550 5.1.1",

@@ -14,7 +14,7 @@ import pytest
 from mss.config import Config
 from mss.errors import Conflict, Malformed
 from mss.model.mailbox import INBOX
-from mss.services import accounts, mailbox
+from mss.services import accounts, appending, mailbox
 from mss.store import backup, check, crypto, keycopies, restore
 from mss.store.keys import KeyMissing
 from mss.store.repository import Repository
@@ -27,7 +27,7 @@ LARGE = b"Subject: large\r\n\r\n" + b"long line of a letter\r\n" * 6000
 
 
 def append(uow: Uow, box_id: int, octets: bytes, flags: tuple[str, ...] = ()) -> None:
-    mailbox.append(uow, mailbox.find(uow, box_id, INBOX, NOW).id, raw(octets), flags, None, "test", NOW)
+    appending.append(uow, mailbox.find(uow, box_id, INBOX, NOW).id, raw(octets), flags, None, "test", NOW)
 
 
 def everything(uow: Uow) -> dict[str, list[tuple[Any, ...]]]:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from mss.config import Config
 from mss.model.mailbox import INBOX
-from mss.services import mailbox
+from mss.services import appending, mailbox, undelete
 from mss.store import check as checking
 from mss.store.check import Checked
 from mss.store.collection import BEGINNING
@@ -33,7 +33,7 @@ def run(uow: Uow, sql: str, /, **values: Any) -> Any:
 def append(uow: Uow, box_id: int, octets: bytes) -> int:
     """Put a letter into a box's INBOX; returns its object."""
     inbox = mailbox.find(uow, box_id, INBOX, NOW)
-    mailbox.append(uow, inbox.id, raw(octets), (), None, "test", NOW)
+    appending.append(uow, inbox.id, raw(octets), (), None, "test", NOW)
     return int(run(uow, "SELECT max(object_id) FROM holdings WHERE box_id = :b", b=box_id).scalar_one())
 
 
@@ -217,6 +217,8 @@ def expunge_all(uow: Uow, box_id: int) -> None:
     inbox = mailbox.find(uow, box_id, INBOX, NOW)
     mailbox.store_flags(uow, inbox.id, ((1, 99),), mailbox.FlagAction.ADD, ("\\Deleted",), None, "test", NOW)
     mailbox.expunge(uow, inbox.id, None, "test", NOW)
+    # As long as they can be put back they are needed.
+    undelete.forget_expunged(uow, 99, NOW + timedelta(days=365))
 
 
 def boxes_in(uow: Uow) -> list[int]:
