@@ -91,8 +91,8 @@ def create_account(
 
 
 def delegate(uow: Uow, delegation: Delegation, actor: str, now: datetime) -> None:
-    """Let an account act for a box."""
-    uow.accounts.delegate(delegation)
+    """Let an account act for a box, from now on unless the delegation says since when."""
+    uow.accounts.delegate(delegation if delegation.since is not None else replace(delegation, since=now))
     facts = {"account": delegation.account_id, "kind": delegation.kind.value}
     target = f"box:{delegation.box_id}"
     uow.journal.write(AuditEvent(actor, "box.delegate", target, subject_box_id=delegation.box_id, facts=facts), now)

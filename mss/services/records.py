@@ -134,17 +134,23 @@ def thread(
     acts = may(uow, account_id, box, Action.SEND_LETTERS, now)
     decision = conversing.may_answer(facts) if acts.accepted else acts
     older = uow.conversations.letters_of(box_id, conversation_id, skip=skip, limit=limit) if skip else deciding[-limit:]
-    shown = _page(uow, box_id, older)
     bits = _hidden_from(accesses.reader(uow, account_id, box_id, now))
+    # A letter whose document is hidden from the reader is hidden whole: its text and its readable twin tell the same.
+    shown = _page(uow, box_id, _visible(older, bits))
     return Thread(
         conversation,
         tuple(_thread_letter(uow, box, letter, bits) for letter in shown),
         decision,
         _choices(uow, box_id, facts) if decision.accepted else (),
         _draft(uow, box_id, conversation_id),
-        older=max(conversation.letters - skip - len(shown), 0),
+        older=max(conversation.letters - skip - (len(shown) + len(older) - len(_visible(older, bits))), 0),
         newer=min(skip, conversation.letters),
     )
+
+
+def _visible(letters: tuple[Letter, ...], bits: int | None) -> tuple[Letter, ...]:
+    """Return the letters that a reader may see, by the bits of what is hidden from them."""
+    return () if bits is None else tuple(one for one in letters if not one.hidden & bits)
 
 
 def _page(uow: Uow, box_id: int, letters: tuple[Letter, ...]) -> tuple[Letter, ...]:
@@ -280,6 +286,9 @@ def letter_octets(uow: Uow, account_id: int, box_id: int, email_id: int, now: da
     letter = uow.conversations.letter(box_id, email_id)
     box = uow.accounts.box_by_id(box_id)
     if letter is None or not may(uow, account_id, box, Action.READ_LETTERS, now).accepted:
+        return None
+    bits = _hidden_from(accesses.reader(uow, account_id, box_id, now))
+    if not _visible((letter,), bits):
         return None
     reasons = {unique_id: FilingReason(reason) for unique_id, reason in letter.filing}
     return HeldLetter(letter.conversation_id, uow.objects.get(box_id, letter.email_id), reasons)

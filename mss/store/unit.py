@@ -18,6 +18,7 @@ from mss.store.objects import Aside, Objects, Staged
 from mss.store.parties import Parties
 from mss.store.proofs import Proofs
 from mss.store.queue import Queue
+from mss.store.rights import RightsRoom
 from mss.store.sealing import Sealing
 
 
@@ -88,6 +89,11 @@ class Uow:
     def dossiers(self) -> Dossiers:
         """Documents of patients."""
         return Dossiers(self._connection, self.sealing)
+
+    @cached_property
+    def rights(self) -> RightsRoom:
+        """What patients set about their dossiers; notices to them; invitations."""
+        return RightsRoom(self._connection, self.sealing)
 
     @cached_property
     def parties(self) -> Parties:

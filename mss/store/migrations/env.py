@@ -3,6 +3,7 @@
 from alembic import context
 from sqlalchemy import Engine
 
+import mss.store.rights_tables  # noqa: F401  # It adds its tables to `metadata`.
 from mss.store.tables import metadata
 
 

@@ -1,0 +1,435 @@
+"""Rights on a patient's dossier: what a professional may read of it, and what its patient sets (MSSANTE.md §4.7).
+
+A door for professionals reads (`listing`, `look_up`, `open_document`), then calls `note` or `note_listing`, and gives
+out what it read only once that is on disk. Every note takes the decision again, in the unit that writes it down, and
+tells the patient of a first access and of an emergency. Who signs in, and with what proof, is the door's business.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from mss.config import Config
+from mss.dossier import habilitation
+from mss.dossier.categories import CATEGORIES, category_of
+from mss.dossier.habilitation import Matrix
+from mss.model.account import AccountKind, DelegationKind
+from mss.model.audit import AuditEvent
+from mss.model.document import Confidentiality, Document
+from mss.model.party import BoxKind, Party
+from mss.model.rights import Grant, Grantee, GrantKind, NoticeKind, Professional, Purpose, Rights, Switch
+from mss.policy import access, rules
+from mss.policy.access import Action, Standing
+from mss.policy.decision import Decision, reject
+from mss.services.accesses import may
+from mss.services.records import OpenedDocument
+from mss.store import Uow
+from mss.store.dossiers import HIDDEN
+from mss.store.rights import Settings
+
+_MASKED_BIT: Final = HIDDEN[Confidentiality.MASKED_FOR_PROFESSIONALS]
+# One emergency is told once, however many documents are opened in it.
+_SAME_EMERGENCY: Final = timedelta(hours=1)
+_NOTICES_SHOWN_MAX: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What the operator configured: the published matrix, and what holds for patients who chose nothing."""
+
+    matrix: Matrix | None = None
+    permits: frozenset[Switch] = frozenset({Switch.REGULATION, Switch.BREAK_GLASS})
+    consent_for: timedelta = timedelta(hours=24)
+    grants_max: int = 200
+
+    def allows(self, profession_code: str, type_code: str) -> bool | None:
+        """Say whether a profession may read a type; None when nobody knows."""
+        return None if self.matrix is None else self.matrix.allows(profession_code, type_code)
+
+
+def book_of(config: Config) -> Book:
+    """Read what the operator configured; Misconfigured names the file and line of the matrix to mend."""
+    policy, file = config.policy, config.policy.habilitations_file
+    return Book(
+        None if file is None else habilitation.load(config.path(file)),
+        frozenset(Switch(one) for one in policy.emergency_permits),
+        timedelta(hours=policy.consent_hours),
+        config.limits.dossier_grants_max,
+    )
+
+
+# -- who reads -------------------------------------------------------------------------------------------------------
+
+
+def professional_of(uow: Uow, account_id: int, now: datetime) -> Professional | None:
+    """Return who an account is to a dossier, as the directory knows its box; None for patients, robots, strangers."""
+    account = uow.accounts.by_id(account_id)
+    if account is None or not account.enabled or account.kind is not AccountKind.PROFESSIONAL:
+        return None
+    owned = (box for box, kind in uow.accounts.delegations_of(account_id, now) if kind is DelegationKind.OWNER)
+    box = next((box for box in owned if box.kind is BoxKind.PER), None)
+    if box is None:
+        return Professional(account_id, account.display_name)
+    party = uow.parties.by_address(box.address) or Party(box.address, BoxKind.PER)
+    return Professional(
+        account_id, account.display_name, party.person_id, party.profession_code, party.structure_id, box.address.key
+    )
+
+
+def rights_of(uow: Uow, book: Book, box_id: int) -> Rights:
+    """Return all that a patient set, with the operator's word where the patient chose nothing."""
+    chosen = uow.rights.settings(box_id)
+    permits = book.permits if chosen.permits is None else chosen.permits
+    return Rights(uow.rights.grants(box_id), permits, chosen.default_mask, chosen.notify)
+
+
+# -- what a professional may read ------------------------------------------------------------------------------------
+
+
+def judge_all(
+    uow: Uow, book: Book, one: Professional, box_id: int, purpose: Purpose, now: datetime
+) -> list[tuple[int, Decision]]:
+    """Return (document, decision) for a whole dossier, newest first.
+
+    Documents that decide alike share a decision, which names no document. Only those that an older program filed are
+    opened for it.
+    """
+    refused = _closed(uow, box_id)
+    marks = uow.rights.marks(box_id)
+    if refused is not None:
+        return [(mark[0], refused) for mark in marks]
+    standing = access.standing(rights_of(uow, book, box_id), one, purpose, now)
+    own = uow.rights.written_by(box_id, one.person_id)
+    alike = _Alike(uow, book, one, box_id, standing)
+    return [
+        (number, alike.decide(number, type_digest, category, hidden, masked, number in own))
+        for number, type_digest, category, hidden, masked in marks
+    ]
+
+
+def _closed(uow: Uow, box_id: int) -> Decision | None:
+    box = uow.accounts.box_by_id(box_id)
+    if box is None or box.kind is not BoxKind.PATIENT:
+        return reject(rules.ACCESS_NONE)
+    return None if box.receives else reject(rules.ACCESS_BOX_CLOSED, box=box_id)
+
+
+@dataclass(slots=True)
+class _Alike:
+    """Decides for documents by what counts, once for those that are alike."""
+
+    uow: Uow
+    book: Book
+    one: Professional
+    box_id: int
+    standing: Standing
+    known: dict[tuple[bytes, bytes, bool, bool], Decision] = field(default_factory=dict)
+    types: Mapping[bytes, str] = field(init=False)
+    categories: Mapping[bytes, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        types = self.book.matrix.allowed if self.book.matrix is not None else ()
+        self.types = self.uow.rights.digests(b"type", self.box_id, types)
+        self.categories = self.uow.rights.digests(b"category", self.box_id, CATEGORIES)
+
+    def decide(
+        self, number: int, type_digest: bytes | None, category: bytes, hidden: int, masked: bool, own: bool
+    ) -> Decision:
+        """Return the decision for a document with these marks."""
+        if type_digest is None:
+            # Filed by an older program, which kept no marks of it.
+            document = self.uow.dossiers.get(self.box_id, number)
+            assert document is not None
+            return access.may_read_document(_facts(self.book, self.one, self.standing, document))
+        key = (type_digest, category, bool(masked or hidden & _MASKED_BIT), own)
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = self._decide(*key)
+        return found
+
+    def _decide(self, type_digest: bytes, category: bytes, masked: bool, own: bool) -> Decision:
+        type_code = self.types.get(bytes(type_digest), "")
+        matrix = self.book.allows(self.one.profession_code, type_code) if type_code else None
+        name = self.categories.get(bytes(category), "")
+        return access.may_read_document(
+            self.standing.facts(0, name, masked=masked, is_author=own, matrix_allows=matrix)
+        )
+
+
+def _facts(book: Book, one: Professional, standing: Standing, document: Document) -> access.ReadingFacts:
+    entry = document.entry
+    return standing.facts(
+        document.id,
+        document.category or category_of(entry.type_code),
+        masked=document.masked or Confidentiality.MASKED_FOR_PROFESSIONALS in entry.confidentiality,
+        is_author=bool(one.person_id) and one.person_id in {author.person_id for author in entry.authors},
+        matrix_allows=book.allows(one.profession_code, entry.type_code),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page of the documents that a professional may read, newest first; how many there are, and how many documents
+    each rule decided (allowed and refused alike)."""
+
+    documents: tuple[tuple[Document, Decision], ...]
+    readable: int
+    rules: Mapping[str, int]
+
+
+def listing(
+    uow: Uow,
+    book: Book,
+    one: Professional,
+    box_id: int,
+    purpose: Purpose,
+    now: datetime,
+    offset: int = 0,
+    limit: int = 50,
+) -> Listing:
+    """Return a page of what a professional may read in a dossier."""
+    judged = judge_all(uow, book, one, box_id, purpose, now)
+    counts = Counter(decision.rule.name for _, decision in judged)
+    open_to = [number for number, decision in judged if decision.accepted]
+    decisions = dict(judged)
+    page = uow.dossiers.some(box_id, open_to[offset : offset + limit])
+    shown = tuple((document, _of(decisions[document.id], document.id)) for document in page)
+    return Listing(shown, len(open_to), dict(counts))
+
+
+def _of(decision: Decision, document_id: int) -> Decision:
+    return replace(decision, facts={**decision.facts, "document": document_id})
+
+
+def judge(
+    uow: Uow, book: Book, one: Professional, box_id: int, document_id: int, purpose: Purpose, now: datetime
+) -> tuple[Decision, Document | None]:
+    """Say whether a professional may open a document, and return it whatever the answer; None: there is no such."""
+    document = uow.dossiers.get(box_id, document_id)
+    refused = _closed(uow, box_id)
+    if document is None or refused is not None:
+        return refused or reject(rules.DOCUMENT_UNKNOWN, document=document_id), document
+    standing = access.standing(rights_of(uow, book, box_id), one, purpose, now)
+    return access.may_read_document(_facts(book, one, standing, document)), document
+
+
+def look_up(
+    uow: Uow, book: Book, one: Professional, box_id: int, document_id: int, purpose: Purpose, now: datetime
+) -> tuple[Decision, Document | None]:
+    """Say whether a professional may open a document; its facts only when they may."""
+    decision, document = judge(uow, book, one, box_id, document_id, purpose, now)
+    return decision, document if decision.accepted else None
+
+
+def open_document(
+    uow: Uow, book: Book, one: Professional, box_id: int, document_id: int, purpose: Purpose, now: datetime
+) -> tuple[Decision, OpenedDocument | None]:
+    """Return a document with its octets, when a professional may open it; `note` before giving it out."""
+    decision, document = look_up(uow, book, one, box_id, document_id, purpose, now)
+    if document is None:
+        return decision, None
+    twin = document.companion_object_id
+    octets = uow.objects.get(box_id, document.object_id)
+    return decision, OpenedDocument(document, octets, uow.objects.get(box_id, twin) if twin is not None else None)
+
+
+# -- written down, and told ------------------------------------------------------------------------------------------
+
+
+def note(
+    uow: Uow,
+    book: Book,
+    one: Professional,
+    box_id: int,
+    document_id: int,
+    purpose: Purpose,
+    now: datetime,
+    actor: str = "",
+) -> Decision:
+    """Write down that a professional opened a document or was refused, and tell the patient; decides again.
+
+    `actor` is who typed when it was not the professional (an operator with the professional's rights).
+    """
+    decision, document = judge(uow, book, one, box_id, document_id, purpose, now)
+    if document is not None:
+        _write(uow, one, actor, "dossier.read", f"document:{document_id}", decision, box_id, dict(decision.facts), now)
+        _tell(uow, book, one, box_id, decision, now)
+    return decision
+
+
+def note_listing(
+    uow: Uow, book: Book, one: Professional, box_id: int, purpose: Purpose, now: datetime, actor: str = ""
+) -> Decision:
+    """Write down that a professional listed a dossier, with how many documents each rule allowed or refused.
+
+    The decision is the one that tells most: an emergency, else any that allows, else the commonest refusal.
+    """
+    judged = judge_all(uow, book, one, box_id, purpose, now)
+    by_rule = {decision.rule.name: decision for _, decision in judged}
+    counts = Counter(decision.rule.name for _, decision in judged)
+    allowed = [by_rule[name] for name in counts if by_rule[name].accepted]
+    emergency = by_rule.get(rules.DOCUMENT_EMERGENCY.name)
+    refused = by_rule[counts.most_common(1)[0][0]] if counts else _nothing(uow, box_id)
+    decision = emergency or next(iter(allowed), refused)
+    if uow.accounts.box_by_id(box_id) is not None:
+        facts: dict[str, str | int | bool | None] = {"purpose": purpose.value, **counts}
+        _write(uow, one, actor, "dossier.list", f"box:{box_id}", decision, box_id, facts, now)
+        _tell(uow, book, one, box_id, decision, now)
+    return decision
+
+
+def _nothing(uow: Uow, box_id: int) -> Decision:
+    return _closed(uow, box_id) or reject(rules.DOCUMENT_UNKNOWN, box=box_id)
+
+
+def _write(
+    uow: Uow,
+    one: Professional,
+    actor: str,
+    action: str,
+    target: str,
+    decision: Decision,
+    box_id: int,
+    facts: dict[str, str | int | bool | None],
+    now: datetime,
+) -> None:
+    facts |= {"as": one.account_id} if actor else {}
+    event = AuditEvent(
+        actor or f"account:{one.account_id}",
+        action,
+        target,
+        decision.verdict.value,
+        decision.rule.name,
+        box_id,
+        facts,
+    )
+    uow.journal.write(event, now)
+
+
+def _tell(uow: Uow, book: Book, one: Professional, box_id: int, decision: Decision, now: datetime) -> None:
+    """Tell the patient of an emergency access, and of a professional's first access."""
+    if not decision.accepted:
+        return
+    first = uow.rights.meet(box_id, f"person:{one.person_id}" if one.person_id else f"account:{one.account_id}", now)
+    if decision.rule is rules.DOCUMENT_EMERGENCY:
+        if not _told_lately(uow, box_id, one, now):
+            # An emergency is told whatever the patient wished: that is the price of opening without consent.
+            uow.rights.notify(box_id, NoticeKind.EMERGENCY_ACCESS, one.name, now, hook=True)
+    elif first:
+        hook = rights_of(uow, book, box_id).notify
+        uow.rights.notify(box_id, NoticeKind.FIRST_ACCESS, one.name, now, hook=hook)
+
+
+def _told_lately(uow: Uow, box_id: int, one: Professional, now: datetime) -> bool:
+    return any(
+        notice.kind is NoticeKind.EMERGENCY_ACCESS and notice.name == one.name and now - notice.at < _SAME_EMERGENCY
+        for notice in uow.rights.notices(box_id, _NOTICES_SHOWN_MAX)
+    )
+
+
+# -- what the patient sets -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A block, a place in the care team or a consent that a patient wants; `categories` empty: the whole dossier."""
+
+    kind: GrantKind
+    grantee: Grantee
+    categories: frozenset[str] = frozenset()
+    ends_at: datetime | None = None
+
+
+def set_grant(uow: Uow, book: Book, account_id: int, box_id: int, wish: Wish, now: datetime) -> Decision:
+    """Block a professional, or let them read. What a representative lets ends when the child is of age; a block takes
+    back what the same professional was allowed."""
+    box = uow.accounts.box_by_id(box_id)
+    decision = may(uow, account_id, box, Action.MANAGE_RIGHTS, now)
+    if box is None or not decision.accepted:
+        return decision
+    known = uow.rights.grants(box_id)
+    for grant in known:
+        if _same(grant, wish):
+            uow.rights.revoke(box_id, grant.id)
+    if sum(grant.holds(now) for grant in known) >= book.grants_max:
+        return reject(rules.RIGHTS_TOO_MANY, box=box_id, grants=len(known))
+    ends = [wish.ends_at] if wish.ends_at is not None else []
+    ends += [now + book.consent_for] if wish.kind is GrantKind.EACH_TIME else []
+    majority = access.of_age_at(box.traits)
+    if wish.kind is not GrantKind.BLOCK and majority is not None and now < majority:
+        ends.append(majority)
+    end = min(ends, default=None)
+    made = Grant(0, wish.kind, wish.grantee, now, end, wish.categories, account_id)
+    number = uow.rights.grant(box_id, made)
+    facts: dict[str, str | int | bool | None] = {"grant": number, "kind": wish.kind.value}
+    _note_change(uow, account_id, box_id, "rights.grant", f"grant:{number}", facts, now)
+    return decision
+
+
+def _same(grant: Grant, wish: Wish) -> bool:
+    """Say whether a wish takes the place of what was set before for the same person."""
+    return grant.grantee == wish.grantee
+
+
+def withdraw(uow: Uow, account_id: int, box_id: int, grant_id: int, now: datetime) -> Decision:
+    """Take a block or a consent back; one that is gone already changes nothing."""
+    decision = may(uow, account_id, uow.accounts.box_by_id(box_id), Action.MANAGE_RIGHTS, now)
+    if decision.accepted and uow.rights.revoke(box_id, grant_id):
+        _note_change(uow, account_id, box_id, "rights.withdraw", f"grant:{grant_id}", {}, now)
+    return decision
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a patient chooses for the whole dossier."""
+
+    permits: frozenset[Switch]
+    default_mask: bool
+    notify: bool
+
+
+def choose(uow: Uow, account_id: int, box_id: int, choices: Choices, now: datetime) -> Decision:
+    """Set the emergency switches, the mask of new documents, and whether the patient is told outside the webmail."""
+    decision = may(uow, account_id, uow.accounts.box_by_id(box_id), Action.MANAGE_RIGHTS, now)
+    if decision.accepted:
+        uow.rights.choose(box_id, Settings(choices.permits, choices.default_mask, choices.notify))
+        facts: dict[str, str | int | bool | None] = {
+            "permits": " ".join(sorted(choices.permits)),
+            "default_mask": choices.default_mask,
+            "notify": choices.notify,
+        }
+        _note_change(uow, account_id, box_id, "rights.choose", f"box:{box_id}", facts, now)
+    return decision
+
+
+def mask(uow: Uow, account_id: int, box_id: int, document_id: int, masked: bool, now: datetime) -> Decision:
+    """Mask a document from professionals, or show it again."""
+    decision = may(uow, account_id, uow.accounts.box_by_id(box_id), Action.CHANGE_CONFIDENTIALITY, now)
+    if decision.accepted and uow.dossiers.mask(box_id, document_id, masked, secrets.token_hex(16)):
+        action = "document.mask" if masked else "document.unmask"
+        _note_change(uow, account_id, box_id, action, f"document:{document_id}", {}, now)
+    return decision
+
+
+def _note_change(
+    uow: Uow,
+    account_id: int,
+    box_id: int,
+    action: str,
+    target: str,
+    facts: dict[str, str | int | bool | None],
+    now: datetime,
+) -> None:
+    uow.journal.write(AuditEvent(f"account:{account_id}", action, target, "", "", box_id, facts), now)
+
+
+def grantee_of(party: Party) -> Grantee:
+    """Return an entry of the directory as somebody whom a patient names: a person, or the whole organisation."""
+    if party.kind is BoxKind.PER:
+        return Grantee(party.display_name, 0, party.person_id, party.structure_id, party.address.key)
+    return Grantee(party.display_name, 0, "", party.structure_id, "" if party.structure_id else party.address.key)
