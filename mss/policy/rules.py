@@ -323,8 +323,6 @@ ACCESS_BOX_CLOSED: Final = _patient(
 
 # Who may be invited to act for a box (delegating).
 INVITATION_OFFERED: Final = Rule("invitation.offered")
-INVITATION_ACCEPTED: Final = Rule("invitation.accepted")
-INVITATION_REFUSED: Final = Rule("invitation.refused")
 INVITATION_UNKNOWN: Final = _patient(
     "invitation.unknown", 550, "5.7.1", "There is no such invitation, or it was answered or withdrawn. Ask for another."
 )

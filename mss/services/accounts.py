@@ -76,6 +76,13 @@ def set_box_state(uow: Uow, box_id: int, state: BoxState, actor: str, now: datet
     uow.journal.write(event, now)
 
 
+def oppose_patients(uow: Uow, box_id: int, opposed: bool, actor: str, now: datetime) -> None:
+    """Let a professional's box take no letters from patients, or take them again."""
+    uow.accounts.oppose_patients(box_id, opposed)
+    facts = {"patients_opposed": opposed}
+    uow.journal.write(AuditEvent(actor, "box.oppose", f"box:{box_id}", subject_box_id=box_id, facts=facts), now)
+
+
 def create_account(
     uow: Uow, login: str, kind: AccountKind, display_name: str, password_hash: str, actor: str, now: datetime
 ) -> Account:

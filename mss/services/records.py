@@ -19,7 +19,7 @@ from mss.model.filing import FilingReason
 from mss.policy import conversing
 from mss.policy.access import Action, Reader
 from mss.policy.decision import Decision
-from mss.services import accesses, mailbox, report, submit
+from mss.services import accesses, mailbox, replying, report
 from mss.services.accesses import Look, Sight, may
 from mss.services.house import Hosted
 from mss.services.mailbox import FlagAction
@@ -130,7 +130,7 @@ def thread(
     if conversation is None or box is None or not may(uow, account_id, box, Action.READ_LETTERS, now).accepted:
         return None
     deciding = uow.conversations.letters_of(box_id, conversation_id)
-    facts = submit.reply_facts(uow, hosted, box, deciding, 0)
+    facts = replying.reply_facts(uow, hosted, box, deciding, 0)
     acts = may(uow, account_id, box, Action.SEND_LETTERS, now)
     decision = conversing.may_answer(facts) if acts.accepted else acts
     older = uow.conversations.letters_of(box_id, conversation_id, skip=skip, limit=limit) if skip else deciding[-limit:]

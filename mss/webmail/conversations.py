@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mss.model.account import DelegationKind
 from mss.model.conversation import Which
 from mss.policy.decision import Decision
 from mss.services import records, submit
@@ -194,8 +193,7 @@ async def _send(room: Room, request: Request, guest: Guest, thread: Thread, draf
     key = (guest.account_id, guest.box.id, thread.conversation.id, _fingerprint(draft))
     if not room.sent.first(*key):
         return go(_path(thread), "sent")
-    text = draft.text + _by_caregiver(guest)
-    reply = PatientReply(thread.conversation.id, text, draft.participants, draft.attachments)
+    reply = PatientReply(thread.conversation.id, draft.text, draft.participants, draft.attachments)
     try:
         decision, _ = await room.store.write(
             submit.reply, room.hosted, room.outside(), guest.account_id, guest.box.id, reply, room.clock()
@@ -209,14 +207,6 @@ async def _send(room: Room, request: Request, guest: Guest, thread: Thread, draf
     await _keep(room, guest, thread, draft)
     problems = _refused(thread, decision)
     return await _page(room, request, guest, await _thread(room, request, guest), 422, problems)
-
-
-def _by_caregiver(guest: Guest) -> str:
-    """Return what is written below a caregiver's message (MSSANTE.md §4.5); professionals read it, in French."""
-    if guest.access.kind is not DelegationKind.CAREGIVER:
-        return ""
-    caregiver, helped = guest.visit.account.display_name, guest.box.display_name
-    return f"\n\nCe message a été rédigé par {caregiver}, l’aidant de {helped}."
 
 
 def _refused(thread: Thread, decision: Decision) -> tuple[Problem, ...]:
