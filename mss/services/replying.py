@@ -11,7 +11,7 @@ from mss.model.account import Account, Box, DelegationKind
 from mss.model.conversation import Contact, ContactState, Letter
 from mss.model.party import Party
 from mss.policy import access, conversing
-from mss.policy.pharmacies import is_pharmacy
+from mss.policy.pharmacies import is_pharmacy as is_pharmacy
 from mss.services.house import Hosted
 from mss.store import Uow
 

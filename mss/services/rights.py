@@ -7,7 +7,6 @@ tells the patient of a first access and of an emergency. Who signs in, and with 
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,15 +21,13 @@ from mss.model.account import AccountKind, DelegationKind
 from mss.model.audit import AuditEvent
 from mss.model.document import Confidentiality, Document
 from mss.model.party import BoxKind, Party
-from mss.model.rights import Grant, Grantee, GrantKind, NoticeKind, Professional, Purpose, Rights, Switch
+from mss.model.rights import NoticeKind, Professional, Purpose, Rights, Switch
 from mss.policy import access, rules
-from mss.policy.access import Action, Standing
+from mss.policy.access import Standing
 from mss.policy.decision import Decision, reject
-from mss.services.accesses import may
 from mss.services.records import OpenedDocument
 from mss.store import Uow
 from mss.store.dossiers import HIDDEN
-from mss.store.rights import Settings
 
 _MASKED_BIT: Final = HIDDEN[Confidentiality.MASKED_FOR_PROFESSIONALS]
 # One emergency is told once, however many documents are opened in it.
@@ -330,106 +327,3 @@ def _told_lately(uow: Uow, box_id: int, one: Professional, now: datetime) -> boo
         notice.kind is NoticeKind.EMERGENCY_ACCESS and notice.name == one.name and now - notice.at < _SAME_EMERGENCY
         for notice in uow.rights.notices(box_id, _NOTICES_SHOWN_MAX)
     )
-
-
-# -- what the patient sets -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """A block, a place in the care team or a consent that a patient wants; `categories` empty: the whole dossier."""
-
-    kind: GrantKind
-    grantee: Grantee
-    categories: frozenset[str] = frozenset()
-    ends_at: datetime | None = None
-
-
-def set_grant(uow: Uow, book: Book, account_id: int, box_id: int, wish: Wish, now: datetime) -> Decision:
-    """Block a professional, or let them read. What a representative lets ends when the child is of age; a block takes
-    back what the same professional was allowed."""
-    box = uow.accounts.box_by_id(box_id)
-    decision = may(uow, account_id, box, Action.MANAGE_RIGHTS, now)
-    if box is None or not decision.accepted:
-        return decision
-    known = uow.rights.grants(box_id)
-    for grant in known:
-        if _same(grant, wish):
-            uow.rights.revoke(box_id, grant.id)
-    if sum(grant.holds(now) for grant in known) >= book.grants_max:
-        return reject(rules.RIGHTS_TOO_MANY, box=box_id, grants=len(known))
-    ends = [wish.ends_at] if wish.ends_at is not None else []
-    ends += [now + book.consent_for] if wish.kind is GrantKind.EACH_TIME else []
-    majority = access.of_age_at(box.traits)
-    if wish.kind is not GrantKind.BLOCK and majority is not None and now < majority:
-        ends.append(majority)
-    end = min(ends, default=None)
-    made = Grant(0, wish.kind, wish.grantee, now, end, wish.categories, account_id)
-    number = uow.rights.grant(box_id, made)
-    facts: dict[str, str | int | bool | None] = {"grant": number, "kind": wish.kind.value}
-    _note_change(uow, account_id, box_id, "rights.grant", f"grant:{number}", facts, now)
-    return decision
-
-
-def _same(grant: Grant, wish: Wish) -> bool:
-    """Say whether a wish takes the place of what was set before for the same person."""
-    return grant.grantee == wish.grantee
-
-
-def withdraw(uow: Uow, account_id: int, box_id: int, grant_id: int, now: datetime) -> Decision:
-    """Take a block or a consent back; one that is gone already changes nothing."""
-    decision = may(uow, account_id, uow.accounts.box_by_id(box_id), Action.MANAGE_RIGHTS, now)
-    if decision.accepted and uow.rights.revoke(box_id, grant_id):
-        _note_change(uow, account_id, box_id, "rights.withdraw", f"grant:{grant_id}", {}, now)
-    return decision
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What a patient chooses for the whole dossier."""
-
-    permits: frozenset[Switch]
-    default_mask: bool
-    notify: bool
-
-
-def choose(uow: Uow, account_id: int, box_id: int, choices: Choices, now: datetime) -> Decision:
-    """Set the emergency switches, the mask of new documents, and whether the patient is told outside the webmail."""
-    decision = may(uow, account_id, uow.accounts.box_by_id(box_id), Action.MANAGE_RIGHTS, now)
-    if decision.accepted:
-        uow.rights.choose(box_id, Settings(choices.permits, choices.default_mask, choices.notify))
-        facts: dict[str, str | int | bool | None] = {
-            "permits": " ".join(sorted(choices.permits)),
-            "default_mask": choices.default_mask,
-            "notify": choices.notify,
-        }
-        _note_change(uow, account_id, box_id, "rights.choose", f"box:{box_id}", facts, now)
-    return decision
-
-
-def mask(uow: Uow, account_id: int, box_id: int, document_id: int, masked: bool, now: datetime) -> Decision:
-    """Mask a document from professionals, or show it again."""
-    decision = may(uow, account_id, uow.accounts.box_by_id(box_id), Action.CHANGE_CONFIDENTIALITY, now)
-    if decision.accepted and uow.dossiers.mask(box_id, document_id, masked, secrets.token_hex(16)):
-        action = "document.mask" if masked else "document.unmask"
-        _note_change(uow, account_id, box_id, action, f"document:{document_id}", {}, now)
-    return decision
-
-
-def _note_change(
-    uow: Uow,
-    account_id: int,
-    box_id: int,
-    action: str,
-    target: str,
-    facts: dict[str, str | int | bool | None],
-    now: datetime,
-) -> None:
-    uow.journal.write(AuditEvent(f"account:{account_id}", action, target, "", "", box_id, facts), now)
-
-
-def grantee_of(party: Party) -> Grantee:
-    """Return an entry of the directory as somebody whom a patient names: a person, or the whole organisation."""
-    if party.kind is BoxKind.PER:
-        return Grantee(party.display_name, 0, party.person_id, party.structure_id, party.address.key)
-    return Grantee(party.display_name, 0, "", party.structure_id, "" if party.structure_id else party.address.key)
