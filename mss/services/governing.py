@@ -47,11 +47,11 @@ def set_grant(uow: Uow, book: Book, account_id: int, box_id: int, wish: Wish, no
     if box is None or not decision.accepted:
         return decision
     known = uow.rights.grants(box_id)
-    for grant in known:
-        if _same(grant, wish):
-            uow.rights.revoke(box_id, grant.id)
-    if sum(grant.holds(now) for grant in known) >= book.grants_max:
+    replaced = [grant for grant in known if grant.grantee == wish.grantee]
+    if sum(grant.holds(now) for grant in known if grant not in replaced) >= book.grants_max:
         return reject(rules.RIGHTS_TOO_MANY, box=box_id, grants=len(known))
+    for grant in replaced:
+        uow.rights.revoke(box_id, grant.id)
     ends = [wish.ends_at] if wish.ends_at is not None else []
     ends += [now + book.consent_for] if wish.kind is GrantKind.EACH_TIME else []
     majority = access.of_age_at(box.traits)
@@ -63,11 +63,6 @@ def set_grant(uow: Uow, book: Book, account_id: int, box_id: int, wish: Wish, no
     facts: dict[str, str | int | bool | None] = {"grant": number, "kind": wish.kind.value}
     _note_change(uow, account_id, box_id, "rights.grant", f"grant:{number}", facts, now)
     return decision
-
-
-def _same(grant: Grant, wish: Wish) -> bool:
-    """Say whether a wish takes the place of what was set before for the same person."""
-    return grant.grantee == wish.grantee
 
 
 def withdraw(uow: Uow, account_id: int, box_id: int, grant_id: int, now: datetime) -> Decision:

@@ -10,13 +10,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
+import mss.store.rights_tables  # noqa: F401  # It adds its tables to `metadata`.
 from mss.config import Config
 from mss.errors import Misconfigured
 from mss.store import schema
 from mss.store import store as stores
 from mss.store.engine import open_engine
 from mss.store.store import Store
-import mss.store.rights_tables  # noqa: F401  # It adds its tables to `metadata`.
 from mss.store.tables import metadata
 from tests.store.store_fixtures import ENGINES
 from tests.store.store_world import NOW, clinic_box, config_in
