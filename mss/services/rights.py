@@ -7,7 +7,6 @@ tells the patient of a first access and of an emergency. Who signs in, and with 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -29,6 +28,8 @@ from mss.services.records import OpenedDocument
 from mss.store import Uow
 from mss.store.dossiers import HIDDEN
 
+# So many marks are read at a time for a page.
+_CHUNK: Final = 200
 _MASKED_BIT: Final = HIDDEN[Confidentiality.MASKED_FOR_PROFESSIONALS]
 # One emergency is told once, however many documents are opened in it.
 _SAME_EMERGENCY: Final = timedelta(hours=1)
@@ -101,12 +102,10 @@ def judge_all(
     if refused is not None:
         return [(mark[0], refused) for mark in marks]
     standing = access.standing(rights_of(uow, book, box_id), one, purpose, now)
-    own = uow.rights.written_by(box_id, one.person_id)
-    alike = _Alike(uow, book, one, box_id, standing)
-    return [
-        (number, alike.decide(number, type_digest, category, hidden, masked, number in own))
-        for number, type_digest, category, hidden, masked in marks
-    ]
+    alike = _Alike(uow, book, one, box_id, standing, uow.rights.written_by(box_id, one.person_id))
+    known, decide, own = alike.known, alike.decide, alike.own
+    # What counts of a document is a mark's tail: a look-up for each, and a decision for each kind.
+    return [(mark[0], (mark[0] not in own and known.get(mark[1:])) or decide(mark)) for mark in marks]
 
 
 def _closed(uow: Uow, box_id: int) -> Decision | None:
@@ -116,16 +115,20 @@ def _closed(uow: Uow, box_id: int) -> Decision | None:
     return None if box.receives else reject(rules.ACCESS_BOX_CLOSED, box=box_id)
 
 
+Mark = tuple[int, bytes | None, bytes, int, bool]
+
+
 @dataclass(slots=True)
 class _Alike:
-    """Decides for documents by what counts, once for those that are alike."""
+    """Decides for documents by what counts, once for those that are alike; `own` are the professional's."""
 
     uow: Uow
     book: Book
     one: Professional
     box_id: int
     standing: Standing
-    known: dict[tuple[bytes, bytes, bool, bool], Decision] = field(default_factory=dict)
+    own: frozenset[int]
+    known: dict[tuple[bytes | None, bytes, int, bool], Decision] = field(default_factory=dict)
     types: Mapping[bytes, str] = field(init=False)
     categories: Mapping[bytes, str] = field(init=False)
 
@@ -134,28 +137,29 @@ class _Alike:
         self.types = self.uow.rights.digests(b"type", self.box_id, types)
         self.categories = self.uow.rights.digests(b"category", self.box_id, CATEGORIES)
 
-    def decide(
-        self, number: int, type_digest: bytes | None, category: bytes, hidden: int, masked: bool, own: bool
-    ) -> Decision:
-        """Return the decision for a document with these marks."""
+    def decide(self, mark: Mark) -> Decision:
+        """Return the decision for a document with this mark, and keep it for those that are alike."""
+        number, type_digest, category, hidden, masked = mark
+        known = self.known.get(mark[1:]) if number not in self.own else None
+        if known is not None:
+            return known
         if type_digest is None:
             # Filed by an older program, which kept no marks of it.
             document = self.uow.dossiers.get(self.box_id, number)
             assert document is not None
             return access.may_read_document(_facts(self.book, self.one, self.standing, document))
-        key = (type_digest, category, bool(masked or hidden & _MASKED_BIT), own)
-        found = self.known.get(key)
-        if found is None:
-            found = self.known[key] = self._decide(*key)
-        return found
-
-    def _decide(self, type_digest: bytes, category: bytes, masked: bool, own: bool) -> Decision:
         type_code = self.types.get(bytes(type_digest), "")
-        matrix = self.book.allows(self.one.profession_code, type_code) if type_code else None
-        name = self.categories.get(bytes(category), "")
-        return access.may_read_document(
-            self.standing.facts(0, name, masked=masked, is_author=own, matrix_allows=matrix)
+        facts = self.standing.facts(
+            0,
+            self.categories.get(bytes(category), ""),
+            masked=bool(masked or hidden & _MASKED_BIT),
+            is_author=number in self.own,
+            matrix_allows=self.book.allows(self.one.profession_code, type_code) if type_code else None,
         )
+        decision = access.may_read_document(facts)
+        if number not in self.own:
+            self.known[mark[1:]] = decision
+        return decision
 
 
 def _facts(book: Book, one: Professional, standing: Standing, document: Document) -> access.ReadingFacts:
@@ -190,13 +194,71 @@ def listing(
     limit: int = 50,
 ) -> Listing:
     """Return a page of what a professional may read in a dossier."""
-    judged = judge_all(uow, book, one, box_id, purpose, now)
-    counts = Counter(decision.rule.name for _, decision in judged)
-    open_to = [number for number, decision in judged if decision.accepted]
-    decisions = dict(judged)
-    page = uow.dossiers.some(box_id, open_to[offset : offset + limit])
-    shown = tuple((document, _of(decisions[document.id], document.id)) for document in page)
-    return Listing(shown, len(open_to), dict(counts))
+    tally = _tally(uow, book, one, box_id, purpose, now)
+    if tally.alike is None:
+        return Listing((), 0, tally.counts)
+    readable = sum(count for name, count in tally.counts.items() if tally.by_rule[name].accepted)
+    page = _page(uow, tally.alike, tally.types, offset, limit)
+    documents = uow.dossiers.some(box_id, list(page))
+    return Listing(
+        tuple((document, _of(page[document.id], document.id)) for document in documents), readable, tally.counts
+    )
+
+
+@dataclass(slots=True)
+class _Tally:
+    """How many documents each rule decides, one decision of each rule, and the types of which some may be read."""
+
+    alike: _Alike | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    by_rule: dict[str, Decision] = field(default_factory=dict)
+    types: set[bytes] = field(default_factory=set)
+
+    def add(self, decision: Decision, count: int) -> None:
+        """Count documents of a decision; a rule whose documents are all taken back is not told of."""
+        name = decision.rule.name
+        self.counts[name] = self.counts.get(name, 0) + count
+        self.by_rule[name] = decision
+        if not self.counts[name]:
+            del self.counts[name]
+
+
+def _tally(uow: Uow, book: Book, one: Professional, box_id: int, purpose: Purpose, now: datetime) -> _Tally:
+    """Judge a whole dossier by what its documents are alike in, without a look at each."""
+    refused, tally = _closed(uow, box_id), _Tally()
+    if refused is not None:
+        for kind in uow.rights.kinds(box_id):
+            tally.add(refused, kind[-1])
+        return tally
+    standing = access.standing(rights_of(uow, book, box_id), one, purpose, now)
+    tally.alike = alike = _Alike(uow, book, one, box_id, standing, uow.rights.written_by(box_id, one.person_id))
+    for type_digest, category, hidden, masked, count in uow.rights.kinds(box_id):
+        if type_digest is not None:
+            decision = alike.decide((0, type_digest, category, hidden, masked))
+            tally.add(decision, count)
+            tally.types |= {bytes(type_digest)} if decision.accepted else set()
+    for mark in uow.rights.marks_of(box_id, alike.own):
+        tally.add(alike.decide(mark), 1)
+        if mark[1] is not None:
+            tally.add(alike.decide((0, *mark[1:])), -1)
+    return tally
+
+
+def _page(uow: Uow, alike: _Alike, types: set[bytes], offset: int, limit: int) -> dict[int, Decision]:
+    """Return the documents of a page that may be read, newest first, with their decisions."""
+    found: dict[int, Decision] = {}
+    skipped, seen = 0, 0
+    while len(found) < limit:
+        marks = uow.rights.marks_among(alike.box_id, types, alike.own, seen, _CHUNK)
+        for mark in marks:
+            decision = alike.decide(mark)
+            skipped += decision.accepted
+            if decision.accepted and skipped > offset and len(found) < limit:
+                found[mark[0]] = decision
+        seen += len(marks)
+        if len(marks) < _CHUNK:
+            break
+    return found
 
 
 def _of(decision: Decision, document_id: int) -> Decision:
@@ -266,12 +328,11 @@ def note_listing(
 
     The decision is the one that tells most: an emergency, else any that allows, else the commonest refusal.
     """
-    judged = judge_all(uow, book, one, box_id, purpose, now)
-    by_rule = {decision.rule.name: decision for _, decision in judged}
-    counts = Counter(decision.rule.name for _, decision in judged)
+    tally = _tally(uow, book, one, box_id, purpose, now)
+    counts, by_rule = tally.counts, tally.by_rule
     allowed = [by_rule[name] for name in counts if by_rule[name].accepted]
-    emergency = by_rule.get(rules.DOCUMENT_EMERGENCY.name)
-    refused = by_rule[counts.most_common(1)[0][0]] if counts else _nothing(uow, box_id)
+    emergency = by_rule[rules.DOCUMENT_EMERGENCY.name] if rules.DOCUMENT_EMERGENCY.name in counts else None
+    refused = by_rule[max(counts, key=lambda name: counts[name])] if counts else _nothing(uow, box_id)
     decision = emergency or next(iter(allowed), refused)
     if uow.accounts.box_by_id(box_id) is not None:
         facts: dict[str, str | int | bool | None] = {"purpose": purpose.value, **counts}

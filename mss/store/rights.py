@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, literal_column, or_, select, update
 
 from mss.clock import from_us, to_us
 from mss.model.account import DelegationKind
@@ -32,11 +32,12 @@ _GRANT, _SETTINGS, _NOTICE, _INVITATION = b"grant", b"dossier settings", b"patie
 _SETTLE = Hot.upsert(dossier_settings, ["box_id"], ["body"])
 _MEET = Hot.new(dossier_readers)
 _TELL = Hot.new(unopened_notices)
-_ALL = Hot(
-    select(*(documents.c[name] for name in ("id", "type_digest", "category_digest", "hidden", "masked")))
-    .where(documents.c.box_id == bindparam("box_id"))
-    .order_by(documents.c.filed_at.desc(), documents.c.id.desc())
-)
+_MARK = [documents.c[name] for name in ("id", "type_digest", "category_digest", "hidden", "masked")]
+_NEWEST_FIRST = (documents.c.filed_at.desc(), documents.c.id.desc())
+_IN_BOX = documents.c.box_id == bindparam("box_id")
+_ALL = Hot(select(*_MARK).where(_IN_BOX).order_by(*_NEWEST_FIRST))
+# In the order of the index, so that nothing is sorted.
+_KINDS = Hot(select(*_MARK[1:], func.count()).where(_IN_BOX).group_by(*_MARK[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,27 @@ class RightsRoom:
     def marks(self, box_id: int) -> list[tuple[int, bytes | None, bytes, int, bool]]:
         """Return (id, type digest, category digest, hidden bits, masked) of all documents, newest first."""
         return _ALL.run(self._connection, {"box_id": box_id}).fetchall()
+
+    def kinds(self, box_id: int) -> list[tuple[bytes | None, bytes, int, bool, int]]:
+        """Return (type digest, category digest, hidden bits, masked, how many) of the documents that are alike."""
+        return _KINDS.run(self._connection, {"box_id": box_id}).fetchall()
+
+    def marks_of(self, box_id: int, ids: Iterable[int]) -> list[Any]:
+        """Return the marks of these documents, and of those whose type is not known."""
+        some = or_(documents.c.id.in_(list(ids)), documents.c.type_digest.is_(None))
+        return [
+            tuple(row) for row in self._connection.execute(select(*_MARK).where(documents.c.box_id == box_id, some))
+        ]
+
+    def marks_among(
+        self, box_id: int, types: Iterable[bytes], ids: Iterable[int], offset: int, limit: int
+    ) -> list[Any]:
+        """Return the marks of documents of these types, newest first; with these documents, and those of no type."""
+        some = or_(
+            documents.c.type_digest.in_(list(types)), documents.c.id.in_(list(ids)), documents.c.type_digest.is_(None)
+        )
+        query = select(*_MARK).where(documents.c.box_id == box_id, some).order_by(*_NEWEST_FIRST)
+        return [tuple(row) for row in self._connection.execute(query.offset(offset).limit(limit))]
 
     def note_authors(self, box_id: int, document_id: int, person_ids: Iterable[str]) -> None:
         """Remember who wrote a document."""

@@ -137,7 +137,7 @@ async def test_a_pharmacy_of_the_directory_is_written_to_first(writer: Writer) -
     assert number is not None
     assert await writer.choices() == {"PHARMACIE DU CENTRE": number}
     assert await writer.begins(number, hosted=HOSTED) == "conversation.never-opened"
-    assert await writer.begins(number) == "conversation.pharmacy"
+    assert await writer.begins(number) == "conversation.contact-open"
     await arrive(store, letter("[FIN]", sender=PHARMACY, name="Pharmacie"), sender=PHARMACY)
     assert await writer.begins(number) == "conversation.ended"
 

@@ -51,7 +51,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_documents_rights",
         "documents",
-        ["box_id", "filed_at", "id", "type_digest", "category_digest", "hidden", "masked"],
+        ["box_id", "type_digest", "category_digest", "hidden", "masked", "filed_at", "id"],
         unique=False,
     )
 
