@@ -34,8 +34,11 @@ from mss.store.store import Store, Uow, create
 NOW: Final = datetime(2026, 11, 22, tzinfo=UTC)
 DOCUMENTS, LETTERS, PER_CONVERSATION, SLICE = 10_000, 100_000, 20, 500
 TYPES: Final = tuple(f"{n}-{n % 10}" for n in range(87))
-BOUNDS_MS: Final = {"a dossier of 10,000 judged, document by document": 20, "listed for one professional, first page": 20,
-                    "a page of 50 conversations from 100,000 letters": 30}  # fmt: skip
+BOUNDS_MS: Final = {
+    "a dossier of 10,000 judged, document by document": 20,
+    "listed for one professional, first page": 20,
+    "a page of 50 conversations from 100,000 letters": 30,
+}
 _READINGS, _WARM = 60, 10
 
 
