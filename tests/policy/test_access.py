@@ -299,7 +299,7 @@ def test_where_a_professional_stands(
     rights = Rights(tuple(grants), frozenset({_BTG}))
     found = standing(rights, _MARTIN, Purpose.REGULATION, NOW)
     assert (found.blocked, found.care_team, found.consent) == (blocked, care_team, consent)
-    assert (found.permits, found.purpose) == ({_BTG}, Purpose.REGULATION)
+    assert (found.permits, found.purpose) == (frozenset({_BTG}), Purpose.REGULATION)
 
 
 @pytest.mark.parametrize(("category", "covered"), [("BIOLOGIE", True), ("RADIO_SC", False)])

@@ -20,6 +20,7 @@ from tests.services.services_world import (
     DESK,
     DOCTOR,
     HOSTED,
+    ORIGIN,
     OUTSIDE,
     REGIONAL,
     House,
@@ -61,9 +62,8 @@ async def test_what_only_looks_like_an_answer_stays_apart(
     house: House, subject: str, sender: Address, days: int
 ) -> None:
     await arrive(house.store, letter("Résultats"))
-    origin = REGIONAL if sender is COLLEAGUE else None
-    more = {"origin": origin} if origin else {}
-    await arrive(house.store, letter(subject, sender=sender), sender=sender, now=later(days=days), **more)
+    origin = REGIONAL if sender is COLLEAGUE else ORIGIN
+    await arrive(house.store, letter(subject, sender=sender), sender=sender, now=later(days=days), origin=origin)
     assert await _subjects(house) == sorted([("Résultats", 1), (subject, 1)])
 
 

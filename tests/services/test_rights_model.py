@@ -19,6 +19,7 @@ from mss.config import Config
 from mss.dossier.habilitation import parse
 from mss.model.account import Account, Box, BoxState, DelegationKind
 from mss.model.address import Address
+from mss.model.document import Document
 from mss.model.ins import Traits
 from mss.model.party import BoxKind, Party
 from mss.model.rights import Grantee, GrantKind, Professional, Purpose, Switch
@@ -26,7 +27,7 @@ from mss.services import accounts, delegations, governing, records, rights, subm
 from mss.services.governing import Choices, Wish
 from mss.services.rights import Book
 from mss.services.submit import PatientReply
-from mss.store.store import Store
+from mss.store.store import Store, Uow
 from tests.services.services_world import (
     DESK,
     DOCTOR,
@@ -95,7 +96,7 @@ class Exchange(RuleBasedStateMachine):
 
     def _write(self, service: Any, *args: Any) -> Any:
         self.now += timedelta(seconds=1)
-        return self._run(self._store.write(service, *args, self.now))
+        return self._run(self._store.write(lambda uow: service(uow, *args, self.now)))
 
     @rule(to=_who, sender=_whom, about=_who, type_code=_type, kind=st.sampled_from(("", "[FIN]", "document", "traits")))
     def a_letter_arrives(self, to: int, sender: Address, about: int, type_code: str, kind: str) -> None:
@@ -205,13 +206,13 @@ class Exchange(RuleBasedStateMachine):
             assert self._write(rights.note, *where, known.id, purpose).accepted is expected
 
     def _documents(self, who: int) -> Any:
-        return self._run(self._store.read(lambda uow: uow.dossiers.list(self.boxes[who].id, limit=1000)))
+        return self._run(self._store.read(_dossier, self.boxes[who].id))
 
     @invariant()
     def a_document_is_filed_once_under_its_patient_or_not_at_all(self) -> None:
         """Promise 7."""
         for box, model in zip(self.boxes, self.models, strict=True):
-            filed = self._run(self._store.read(lambda uow, at=box.id: uow.dossiers.list(at, limit=1000)))
+            filed = self._run(self._store.read(_dossier, box.id))
             assert sorted(one.entry.unique_id for one in filed) == sorted(model.documents)
             assert {one.entry.patient.identifiers[0][0] for one in filed} <= {box.address.local}
 
@@ -221,6 +222,10 @@ class Exchange(RuleBasedStateMachine):
         for box, model in zip(self.boxes, self.models, strict=True):
             found = self._run(self._store.read(records.shelves, self.helper.id, box.id, self.now))
             assert bool(found) is (model.helped and bool(model.documents))
+
+
+def _dossier(uow: Uow, box_id: int) -> tuple[Document, ...]:
+    return uow.dossiers.list(box_id, limit=1000)
 
 
 def _machine(config: Config, examples: int, steps: int) -> None:
