@@ -82,7 +82,7 @@ def test_only_a_delegation_in_force_lets_act(delegations: list[Delegation], acti
 
 def test_the_delegation_that_grants_is_told() -> None:
     decision = may_act(_account(), [_CAREGIVER, _OWNER], box(), Action.CLOSE_BOX, NOW)
-    assert decision.facts["kind"] == "owner"
+    assert decision.facts == {"account": 7, "box": 4, "action": "close-box", "kind": "owner"}
 
 
 _CAREGIVER_MAY = {
@@ -308,6 +308,14 @@ def test_a_consent_covers_its_categories(category: str, covered: bool) -> None:
     found = standing(Rights(grants), _MARTIN, Purpose.TREATMENT, NOW)
     facts = found.facts(3, category, masked=True, is_author=True, matrix_allows=None)
     assert facts == _reading(masked=True, is_author=True, consent=covered, care_team=covered)
+
+
+def test_the_facts_of_a_document_hold_all_that_is_known_of_it_and_its_reader() -> None:
+    found = standing(Rights((_grant(_BLOCK),), frozenset({_BTG})), _MARTIN, Purpose.BREAK_GLASS, NOW)
+    facts = found.facts(9, "X", masked=False, is_author=False, matrix_allows=True)
+    assert facts == ReadingFacts(
+        Reader.PROFESSIONAL, 9, blocked=True, matrix_allows=True, purpose=Purpose.BREAK_GLASS, permits=frozenset({_BTG})
+    )
 
 
 # -- majority --------------------------------------------------------------------------------------------------------

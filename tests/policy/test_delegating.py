@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -55,6 +55,30 @@ def test_who_may_be_invited(
     decision = may_invite(where, kind, acting, asked, NOW)
     assert decision.rule.name == rule
     assert decision.accepted is (rule == "invitation.offered")
+
+
+def test_what_was_counted_is_among_the_facts() -> None:
+    known = {"box": 4, "taken": 3}
+    assert may_invite(ADULT, CAREGIVER, _acting(3), [], NOW).facts == known
+    assert may_invite(ADULT, CAREGIVER, _acting(1), _asked(1), NOW).facts == known | {"taken": 2, "kind": "caregiver"}
+    parents = _acting(2, PARENT)
+    assert may_invite(CHILD, PARENT, parents, [], NOW).facts == known | {"taken": 2}
+    offered = may_invite(CHILD, PARENT, parents[:1], [], NOW)
+    assert offered.facts == {"box": 4, "kind": "legal-representative", "taken": 1}
+    assert may_invite(ADULT, PARENT, [], [], NOW).facts == {"box": 4}
+    pending = Invited(CAREGIVER, PENDING, LATER)
+    assert may_accept(ADULT, pending, 7, _acting(2), NOW).facts == known | {"taken": 2, "kind": "caregiver"}
+    assert may_accept(ADULT, Invited(CAREGIVER, PENDING, NOW), 7, [], NOW).facts == {"box": 4}
+    assert may_accept(ADULT, pending, 10, _acting(1), NOW).facts == {"box": 4}
+
+
+def test_representatives_whose_child_is_of_age_hold_no_place() -> None:
+    grown = box(traits=Traits("X", "Y", "20081122", "F"))
+    owner = Delegation(7, 4, PARENT)
+    assert may_accept(grown, Invited(CAREGIVER, PENDING, LATER), 7, [owner], NOW).rule.name == "invitation.offered"
+    at = datetime(2026, 11, 21, 23, 0, tzinfo=UTC)
+    assert may_invite(grown, PARENT, [], [], at).rule.name == "invitation.no-child"
+    assert may_invite(grown, PARENT, [], [], at - timedelta(seconds=1)).rule.name == "invitation.offered"
 
 
 def test_a_child_that_comes_of_age_has_no_representative_any_more() -> None:
