@@ -3,7 +3,8 @@
 from alembic import context
 from sqlalchemy import Engine
 
-import mss.store.rights_tables  # noqa: F401  # It adds its tables to `metadata`.
+from mss.store import prepared_tables as prepared_tables
+from mss.store import rights_tables as rights_tables
 from mss.store.tables import metadata
 
 
