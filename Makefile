@@ -15,7 +15,7 @@ PARALLEL := -n 2 --dist worksteal
 PURE := dossier mail model policy
 SECONDS := 300
 
-.PHONY: help demo check test soak bench fuzz cover lock format clean
+.PHONY: help demo check test soak bench mutate fuzz cover lock format clean
 .PHONY: check-style check-types check-floors check-fast check-pure packages
 
 help: ## List the targets
@@ -40,6 +40,9 @@ endif
 
 soak: $(READY) packages ## Long runs: kills, power cuts, fail-over; T= for a part
 	@MSS_TESTS_ON_DISK=1 $(PYTEST) -s -m soak --timeout=7200 --hypothesis-profile=soak $(T)
+
+mutate: $(READY) ## Mutation testing of the policy; ARGS="mss.policy.access*" for a part
+	@tools/mutate $(ARGS)
 
 fuzz: $(READY) ## Fuzzers guided by coverage (SECONDS each), then every property with far more examples; T= for a part
 	@$(if $(T),,tools/fuzz $(SECONDS))

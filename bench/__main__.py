@@ -6,9 +6,14 @@ import signal
 import sys
 from collections.abc import Callable
 
-from bench import delivery, imap, relay
+from bench import delivery, imap, relay, rights
 
-BENCHES: dict[str, Callable[[], int]] = {"delivery": delivery.main, "relay": relay.main, "imap": lambda: imap.main([])}
+BENCHES: dict[str, Callable[[], int]] = {
+    "delivery": delivery.main,
+    "relay": relay.main,
+    "imap": lambda: imap.main([]),
+    "rights": rights.main,
+}
 
 
 def main(names: list[str]) -> int:

@@ -30,6 +30,7 @@ from mss.log import configure, get_logger
 from mss.memory import give_large_blocks_back
 from mss.model.address import Domain, parse_domain
 from mss.model.peer import TrustList
+from mss.notify import Notifier
 from mss.parent import STOP_SIGNALS, Parent
 from mss.policy.routing import reachable_domains
 from mss.services import operators
@@ -173,6 +174,8 @@ class Worker:
         if "relay" in self._roles:
             self._begin_relay()
         self._begin_upkeep()
+        if self._config.notify.command:
+            self._begin_notifier()
         self._running.loop(self._trust.run(), "trust")
         self._running.loop(self._watch.run(), "certificates")
         if "ops" in self._roles and self._config.ops.listen:
@@ -316,6 +319,11 @@ class Worker:
         keeping = Upkeep(self._store, self._config, self._clock, self._metrics)
         self._running.loop(keeping.run(), "upkeep")
         self._running.ends.append(keeping.stop)
+
+    def _begin_notifier(self) -> None:
+        notifier = Notifier(self._store, self._config, self._clock)
+        self._running.loop(notifier.run(), "notify")
+        self._running.ends.append(notifier.stop)
 
     async def _begin_console(self) -> None:
         application = console.build(

@@ -135,9 +135,11 @@ class WebmailConfig:
 
 @dataclass(frozen=True, slots=True)
 class OpsConfig:
-    """The operator's own port: /livez, /readyz, /metrics. Worker n listens n ports further."""
+    """The operator's own port: /livez, /readyz, /metrics. Worker n listens n ports further. `pages` adds those that
+    explain decisions, for people on this machine: `listen` must be a loopback address then."""
 
     listen: str = ""
+    pages: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +210,27 @@ class DkimConfig:
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
     """`test_identities` lets test and demonstration OIDs through; never in production. `patient_domains` are those
-    of other operators' patients: who writes from there is a patient."""
+    of other operators' patients: who writes from there is a patient. `emergency_permits` are the emergency switches
+    of a patient who chose nothing; `unopened_notice` tells senders that a patient never opened the box."""
 
     profile: Literal["thread", "contact"] = "thread"
     test_identities: bool = False
     reply_to_foreign: bool = False
     habilitations_file: Path | None = None
     patient_domains: tuple[str, ...] = ("patient.mssante.fr",)
+    emergency_permits: tuple[Literal["ETREAT", "BTG", "MASKED"], ...] = ("ETREAT", "BTG")
+    consent_hours: int = 24
+    invitation_days: int = 14
+    unopened_notice: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyConfig:
+    """The program that tells a patient by e-mail that there is a notice, with its arguments; none: nobody is told so.
+    It reads one line of JSON on standard input, and has `timeout_s` to end with 0."""
+
+    command: tuple[str, ...] = ()
+    timeout_s: int = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +269,8 @@ class Limits:
 
     message_max_octets: int = 25 * MIB
     recipients_max: int = 100
+    dossier_grants_max: int = 200
+    unopened_notices_per_hour_max: int = 200
     header_max_octets: int = 1 * MIB
     header_fields_max: int = 1000
     mime_parts_max: int = 500
@@ -346,6 +364,7 @@ class Config:
     policy: PolicyConfig = PolicyConfig()
     life: LifeConfig = LifeConfig()
     journal: JournalConfig = JournalConfig()
+    notify: NotifyConfig = NotifyConfig()
     limits: Limits = Limits()
     log: LogConfig = LogConfig()
     root: Path = Path()

@@ -161,6 +161,7 @@ def _check(config: Config, name: str) -> None:
     _check_domains(config, name)
     _check_tokens(config, name)
     _check_lists(config, name)
+    _check_ops(config, name)
 
 
 def _check_domains(config: Config, name: str) -> None:
@@ -197,3 +198,10 @@ def _check_lists(config: Config, name: str) -> None:
     for url in config.tls.crl_urls:
         if not url.startswith(("http://", "https://")):
             raise Misconfigured(f"{name}: “tls.crl_urls”: {url[:100]} is neither http:// nor https://")
+
+
+def _check_ops(config: Config, name: str) -> None:
+    host = config.ops.listen.rpartition(":")[0].strip("[]")
+    if config.ops.pages and host not in ("127.0.0.1", "::1", "localhost"):
+        # Its pages ask for no password: whoever can sign in on this machine may read the store anyway.
+        raise Misconfigured(f"{name}: [ops] pages needs a loopback address in listen, such as 127.0.0.1:9180")

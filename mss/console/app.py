@@ -1,5 +1,7 @@
 """The operator's port: /livez, /readyz, /healthz and /metrics. Plain HTTP, for the operator's own network only.
 
+Where `[ops] pages` says so, and only on a loopback address, there is /explain too.
+
 It is silent about persons and about the reasons of a fault; the log has those. A node that cannot accept letters says
 so at /readyz, and stays alive.
 """
@@ -20,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 
+from mss.console.explain import Explainer
 from mss.console.metrics import CONTENT_TYPE, Metrics
 from mss.errors import MssError
 from mss.services import operators, outbound
@@ -196,7 +199,10 @@ def build(
         ("/healthz", console.healthz),
         ("/metrics", console.figures),
     )
-    router = Router([Route(path, page) for path, page in pages])
+    routes = [Route(path, page) for path, page in pages]
+    if config.ops.pages:
+        routes.append(Route("/explain", Explainer(store, config, clock).page, methods=["GET", "POST"]))
+    router = Router(routes)
     return Door(
         ExceptionMiddleware(router, handlers={HTTPException: _refuse}),
         room="console", secure=False, timeout_s=4 * _ANSWER_WITHIN_S, draw_error=_draw_error, log_well=False,

@@ -87,7 +87,9 @@ def _without_room(facts: RecipientFacts) -> Decision | None:
 def _accepted(facts: RecipientFacts) -> Decision:
     if facts.box is None:
         return accept(rules.RECIPIENT_RELAYED, domain=facts.recipient.domain)
-    return accept(rules.BOX_RECEIVES, box=facts.box.id, kind=facts.box.kind.value, state=facts.box.state.value)
+    unopened = facts.box.state is BoxState.UNOPENED and not facts.box.kind.is_professional
+    rule = rules.BOX_UNOPENED if unopened else rules.BOX_RECEIVES
+    return accept(rule, box=facts.box.id, kind=facts.box.kind.value, state=facts.box.state.value)
 
 
 def _refused_patient(facts: RecipientFacts) -> Decision | None:
@@ -128,6 +130,9 @@ def _refused_professional(facts: RecipientFacts) -> Decision | None:
         return reject(rules.RECIPIENT_UNKNOWN, domain=facts.recipient.domain)
     if facts.box is not None and not facts.box.receives:
         return reject(rules.BOX_CLOSED, box=facts.box.id)
+    from_patient = facts.sender is not None and is_patient(facts.sender, facts.patient_domains)
+    if facts.box is not None and facts.box.patients_opposed and from_patient:
+        return reject(rules.BOX_OPPOSED_TO_PATIENTS, box=facts.box.id)
     return _too_large(facts.size_octets, facts.size_max_octets)
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from mss.config import PolicyConfig
 from mss.dossier import filing
 from mss.mail import trace
-from mss.model.account import Box
+from mss.model.account import Box, BoxState
 from mss.model.address import Address, Domain
 from mss.model.audit import AuditEvent
 from mss.model.document import Confidentiality
@@ -207,6 +207,8 @@ def _one(
     if earlier is None:
         deliver.deliver(uow, box, letter, verdict, hosted.message_max_octets, now)
         report.about_filing(uow, hosted.house, box, letter, verdict, now)
+        if hosted.policy.unopened_notice and box.state is BoxState.UNOPENED:
+            report.about_unopened(uow, hosted.house, box, letter, now)
     return RecipientOutcome(recipient, accepted(rules.BOX_RECEIVES, box=box.id), box.id), earlier or ""
 
 

@@ -30,6 +30,7 @@ from mss.model.account import Account, AccountKind, Box, BoxState, Delegation, D
 from mss.model.address import Address, Domain
 from mss.model.ins import INS, Traits
 from mss.model.party import BoxKind
+from mss.policy.access import in_force
 from mss.policy.backoff import Failures, Tally
 from mss.store.hot import Hot
 from mss.store.sealing import OPERATOR, Sealing
@@ -44,13 +45,31 @@ from mss.store.tables import (
     web_sessions,
 )
 
-_DELEGATE = Hot.upsert(delegations, ["account_id", "box_id"], ["kind", "ends_at"])
+_DELEGATE = Hot.upsert(delegations, ["account_id", "box_id"], ["kind", "ends_at", "since"])
 _BUDGET = Hot.upsert(submission_budgets, ["account_id"], ["whole_at"])
 _ADD_SESSION = Hot.new(web_sessions)
 _KNOW_NETWORK = Hot.upsert(login_networks, ["login_digest", "network_digest"], ["seen_at"])
 _BOX = [
     boxes.c[name]
-    for name in ("id", "local", "domain", "kind", "state", "display_name", "red_list", "ins_oid", "traits")
+    for name in (
+        "id",
+        "local",
+        "domain",
+        "kind",
+        "state",
+        "display_name",
+        "red_list",
+        "ins_oid",
+        "traits",
+        "patients_opposed",
+    )
+]
+_RIGHT = [
+    delegations.c.account_id.label("right_account"),
+    delegations.c.box_id.label("right_box"),
+    delegations.c.kind.label("right_kind"),
+    delegations.c.ends_at.label("right_ends"),
+    delegations.c.since.label("right_since"),
 ]
 _BOX_BY_KEY = Hot(select(*_BOX).where(boxes.c.address_key == bindparam("address_key")))
 _BOX_BY_ID = Hot(select(*_BOX).where(boxes.c.id == bindparam("box_id")))
@@ -119,9 +138,13 @@ class Accounts:
         """Set a box's state."""
         self._connection.execute(update(boxes).where(boxes.c.id == box_id).values(state=state))
 
+    def oppose_patients(self, box_id: int, opposed: bool) -> None:
+        """Let a professional's box take no letters from patients, or take them again."""
+        self._connection.execute(update(boxes).where(boxes.c.id == box_id).values(patients_opposed=opposed))
+
     def _box(self, row: Sequence[Any]) -> Box:
         """Make a box of the columns of `_BOX`."""
-        box_id, local, domain, kind, state, name, red_list, ins_oid, traits = row[: len(_BOX)]
+        box_id, local, domain, kind, state, name, red_list, ins_oid, traits, opposed = row[: len(_BOX)]
         return Box(
             id=box_id,
             address=Address(local, Domain(domain)),
@@ -131,6 +154,7 @@ class Accounts:
             red_list=bool(red_list),
             ins=INS(local.upper(), ins_oid) if ins_oid else None,
             traits=None if traits is None else Traits(*self._sealing.unseal_json(box_id, traits, _TRAITS)),
+            patients_opposed=bool(opposed),
         )
 
     # -- accounts ------------------------------------------------------------------------------------------------
@@ -200,6 +224,7 @@ class Accounts:
             "box_id": delegation.box_id,
             "kind": delegation.kind,
             "ends_at": None if delegation.ends_at is None else to_us(delegation.ends_at),
+            "since": None if delegation.since is None else to_us(delegation.since),
         }
         _DELEGATE.run(self._connection, row)
 
@@ -207,47 +232,38 @@ class Accounts:
         """Return the boxes that an account may act for now: its own first, then by address."""
         live = or_(delegations.c.ends_at.is_(None), delegations.c.ends_at > to_us(now))
         query = (
-            select(*_BOX, delegations.c.kind.label("delegation"))
+            select(*_BOX, *_RIGHT)
             .join(delegations, delegations.c.box_id == boxes.c.id)
             .where(and_(delegations.c.account_id == account_id, live))
             .order_by(delegations.c.kind != DelegationKind.OWNER, boxes.c.address_key)
         )
-        return tuple((self._box(row), DelegationKind(row.delegation)) for row in self._connection.execute(query))
+        found = ((self._box(row), _delegation(row)) for row in self._connection.execute(query))
+        # What was written down may outlive a child's majority.
+        return tuple((box, right.kind) for box, right in found if in_force(right, box.traits, now))
 
     def is_represented(self, box_id: int, now: datetime) -> bool:
         """Say whether a legal representative may act for a box now."""
-        live = or_(delegations.c.ends_at.is_(None), delegations.c.ends_at > to_us(now))
         kind = delegations.c.kind == DelegationKind.LEGAL_REPRESENTATIVE
-        query = select(delegations.c.account_id).where(and_(delegations.c.box_id == box_id, kind, live)).limit(1)
-        return self._connection.execute(query).first() is not None
+        query = select(*_RIGHT).where(and_(delegations.c.box_id == box_id, kind))
+        rights = [_delegation(row) for row in self._connection.execute(query)]
+        box = self.box_by_id(box_id) if rights else None
+        return box is not None and any(in_force(right, box.traits, now) for right in rights)
 
     def delegations_to(self, account_id: int, box_id: int) -> tuple[Delegation, ...]:
         """Return an account's delegation for a box, ended ones too."""
         where = and_(delegations.c.account_id == account_id, delegations.c.box_id == box_id)
-        return tuple(
-            Delegation(
-                row.account_id,
-                row.box_id,
-                DelegationKind(row.kind),
-                None if row.ends_at is None else from_us(row.ends_at),
-            )
-            for row in self._connection.execute(select(delegations).where(where))
-        )
+        return tuple(_delegation(row) for row in self._connection.execute(select(*_RIGHT).where(where)))
 
     def delegations_on(self, box_id: int) -> tuple[tuple[Account, Delegation], ...]:
         """Return who may act for a box, ended ones too, by login."""
         query = (
-            select(accounts, delegations.c.kind.label("delegation"), delegations.c.ends_at)
+            select(accounts, *_RIGHT)
             .join(delegations, delegations.c.account_id == accounts.c.id)
             .where(delegations.c.box_id == box_id)
             .order_by(accounts.c.login)
         )
-        found = []
-        for row in self._connection.execute(query):
-            ends_at = None if row.ends_at is None else from_us(row.ends_at)
-            if account := self._account(row):
-                found.append((account, Delegation(account.id, box_id, DelegationKind(row.delegation), ends_at)))
-        return tuple(found)
+        rows = ((self._account(row), _delegation(row)) for row in self._connection.execute(query))
+        return tuple((account, right) for account, right in rows if account is not None)
 
     def end_delegation(self, account_id: int, box_id: int) -> bool:
         """End an account's right to act for a box; False when it had none."""
@@ -393,6 +409,12 @@ class Accounts:
     def drop_sessions_of(self, account_id: int) -> None:
         """End all sessions of an account."""
         self._connection.execute(delete(web_sessions).where(web_sessions.c.account_id == account_id))
+
+
+def _delegation(row: Row[Any]) -> Delegation:
+    """Make a delegation of the columns of `_RIGHT`."""
+    ends, since = (None if at is None else from_us(at) for at in (row.right_ends, row.right_since))
+    return Delegation(row.right_account, row.right_box, DelegationKind(row.right_kind), ends, since)
 
 
 def _tally(*conditions: ColumnElement[bool]) -> tuple[ColumnElement[int], ColumnElement[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,11 @@ from mss.store.sealing import Sealing
 from mss.store.tables import documents
 
 # Whom a document is hidden from, as bits.
-HIDDEN = {Confidentiality.INVISIBLE_PATIENT: 1, Confidentiality.INVISIBLE_REPRESENTATIVES: 2}
+HIDDEN = {
+    Confidentiality.INVISIBLE_PATIENT: 1,
+    Confidentiality.INVISIBLE_REPRESENTATIVES: 2,
+    Confidentiality.MASKED_FOR_PROFESSIONALS: 4,
+}
 _ENTRY = b"document entry"
 _FILE = Hot.new(documents, documents.c.id)
 
@@ -56,6 +60,7 @@ class Dossiers:
             "filed_by": document.filed_by,
             "masked": document.masked,
             "replaced_by": None,
+            "type_digest": self._type(box_id, document.entry.type_code),
         }
         new = _FILE.run(self._connection, row).fetchone()
         return None if new is None else int(new[0])
@@ -65,6 +70,9 @@ class Dossiers:
 
     def _category(self, box_id: int, category: str) -> bytes:
         return self._sealing.digest(b"category", b"%d" % box_id, category.encode())
+
+    def _type(self, box_id: int, type_code: str) -> bytes:
+        return self._sealing.digest(b"type", b"%d" % box_id, type_code.encode())
 
     def by_unique_id(self, box_id: int, unique_id: str) -> Document | None:
         """Return the document of a `uniqueId`."""
@@ -108,6 +116,19 @@ class Dossiers:
     def replace(self, document_id: int, by: int) -> None:
         """Note that a document was replaced by another."""
         self._connection.execute(update(documents).where(documents.c.id == document_id).values(replaced_by=by))
+
+    def mask(self, box_id: int, document_id: int, masked: bool, entry_id: str) -> bool:
+        """Mask a document from professionals, or show it again, under a new entry id (new at each change of its
+        metadata); False when the box has no such."""
+        where = and_(documents.c.box_id == box_id, documents.c.id == document_id)
+        changed = update(documents).where(where).values(masked=masked, entry_id=entry_id)
+        return self._connection.execute(changed).rowcount == 1
+
+    def some(self, box_id: int, ids: Sequence[int]) -> tuple[Document, ...]:
+        """Return these documents of a box, in this order; those that are not there are left out."""
+        where = and_(documents.c.box_id == box_id, documents.c.id.in_(list(ids)))
+        found = {row.id: self._document(row) for row in self._connection.execute(select(documents).where(where))}
+        return tuple(document for one in ids if (document := found.get(one)) is not None)
 
     def _document(self, row: Row[Any] | None) -> Document | None:
         if row is None:

@@ -21,6 +21,15 @@ from mss.store.holding_tables import expunged, seen, thread_names
 from mss.store.hot import Hot
 from mss.store.keeping_tables import box_lives
 from mss.store.prepared_tables import search_texts, sort_forms
+from mss.store.rights_tables import (
+    document_authors,
+    dossier_readers,
+    dossier_settings,
+    grants,
+    invitations,
+    patient_notices,
+    unopened_notices,
+)
 from mss.store.sealing import Sealing
 from mss.store.tables import (
     accounts,
@@ -57,6 +66,7 @@ _ENDS: Final = (DeliveryState.DELIVERED, DeliveryState.FAILED, DeliveryState.EXP
 _OF_MAILBOX: Final = (messages, changes, keywords, seen)
 _OF_BOX: Final = (
     letters, conversations, contacts, drafts, documents, expunged, thread_names, search_texts, sort_forms, holdings,
+    grants, dossier_settings, document_authors, dossier_readers, invitations, patient_notices, unopened_notices,
 )  # fmt: skip
 
 

@@ -39,6 +39,8 @@ boxes = Table(
     Column("red_list", Boolean, nullable=False),
     Column("ins_oid", String(64)),
     Column("traits", LargeBinary),
+    # A professional who takes no letters from patients; null, as older programs leave it, means no.
+    Column("patients_opposed", Boolean),
     # The last UIDVALIDITY given out in this box: a mailbox made again under an old name gets a greater one.
     Column("uidvalidity", Big, nullable=False),
     Column("created_at", Big, nullable=False),
@@ -75,6 +77,8 @@ delegations = Table(
     Column("box_id", Id, primary_key=True, autoincrement=False),
     Column("kind", String(32), nullable=False),
     Column("ends_at", Big),
+    # Null where an older program wrote it: longer than anybody knows.
+    Column("since", Big),
     Index("ix_delegations_box_id", "box_id"),
 )  # fmt: skip
 
@@ -376,10 +380,13 @@ documents = Table(
     Column("filed_by", String(16), nullable=False),
     Column("masked", Boolean, nullable=False),
     Column("replaced_by", Id),
+    # Keyed digest of the type code, so that rights on a whole dossier are decided without opening it. Null: not known.
+    Column("type_digest", LargeBinary),
     Unique("box_id", "unique_digest"),
     Index("ix_documents_box", "box_id", "filed_at"),
     Index("ix_documents_category", "box_id", "category_digest", "filed_at", "id", "hidden"),
     Index("ix_documents_letter", "box_id", "email_id"),
+    Index("ix_documents_rights", "box_id", "type_digest", "category_digest", "hidden", "masked", "filed_at", "id"),
     sqlite_autoincrement=True,
 )  # fmt: skip
 

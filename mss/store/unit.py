@@ -26,6 +26,7 @@ from mss.store.prepared import Prepared
 from mss.store.proofs import Proofs
 from mss.store.queue import Queue
 from mss.store.quotas import Quotas
+from mss.store.rights import RightsRoom
 from mss.store.sealing import Sealing
 from mss.store.seen import Seen
 from mss.store.threads import Threads
@@ -124,6 +125,11 @@ class Uow:
     def dossiers(self) -> Dossiers:
         """Documents of patients."""
         return Dossiers(self._connection, self.sealing)
+
+    @cached_property
+    def rights(self) -> RightsRoom:
+        """What patients set about their dossiers; notices to them; invitations."""
+        return RightsRoom(self._connection, self.sealing)
 
     @cached_property
     def parties(self) -> Parties:

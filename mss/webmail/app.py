@@ -16,7 +16,18 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, Router
 
 from mss.web.door import Door
-from mss.webmail import account, conversations, documents, filing, letters, login, security
+from mss.webmail import (
+    account,
+    beginning,
+    conversations,
+    delegations,
+    documents,
+    filing,
+    letters,
+    login,
+    rights,
+    security,
+)
 from mss.webmail.room import Guest, Page, Room, go
 
 if TYPE_CHECKING:
@@ -45,6 +56,7 @@ _STEPS: Final[tuple[tuple[str, str, Step], ...]] = (
 )
 _PAGES: Final[tuple[tuple[str, str, Page], ...]] = (
     ("/conversations", "GET", conversations.listing),
+    (beginning.PATH, "GET POST", beginning.begin),
     ("/conversations/{conversation}", "GET", conversations.one),
     ("/conversations/{conversation}", "POST", conversations.answer),
     ("/letters/{letter}/layout", "GET", letters.layout),
@@ -61,7 +73,11 @@ _PAGES: Final[tuple[tuple[str, str, Page], ...]] = (
     ("/documents/{document}/page", "GET", documents.page),
     ("/documents/{document}/content", "GET", documents.content),
     ("/documents/{document}/original", "GET", documents.original),
+    ("/documents/{document}/mask", "POST", rights.mask),
     ("/accesses", "GET", documents.accesses_page),
+    ("/rights", "GET POST", rights.rights),
+    ("/delegations", "GET POST", delegations.page),
+    ("/mailbox", "GET POST", rights.mailbox),
     ("/directory", "GET", account.directory),
     ("/sessions", "GET POST", account.sessions),
     (security.PASSWORD, "GET POST", security.change_password),

@@ -103,6 +103,42 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             mark("Caregivers may not do this."),
             mark("Ask the person whom you help."),
         ),
+        "access.majority": (
+            mark("This person is of age: their representatives no longer act for them."),
+            mark("They can invite you as a caregiver."),
+        ),
+        "box.opposed-to-patients": (
+            mark("Your correspondent takes no messages from patients."),
+            mark("Contact this professional by other means, for instance by telephone."),
+        ),
+        "invitation.unknown": (
+            mark("There is no such invitation, or it was answered or taken back."),
+            mark("Ask the person who invited you for another one."),
+        ),
+        "invitation.expired": (
+            mark("This invitation has expired."),
+            mark("Ask the person who invited you for another one."),
+        ),
+        "invitation.own": (
+            mark("You act for this mailbox already."),
+            mark("The invitation is for somebody else."),
+        ),
+        "invitation.caregivers-max": (
+            mark("A person can have three caregivers at most."),
+            mark("Take a right or an invitation back first."),
+        ),
+        "invitation.representatives-max": (
+            mark("A child can have two legal representatives at most."),
+            mark("Take a right or an invitation back first."),
+        ),
+        "invitation.no-child": (
+            mark("Only a child has legal representatives."),
+            mark("You can invite a caregiver instead."),
+        ),
+        "rights.too-many": (
+            mark("Too many professionals are named."),
+            mark("Take some rights back first."),
+        ),
         "access.box-closed": (
             mark("This mailbox is closed: it can only be read."),
             mark("Contact the operator to open it again."),

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {
     *("init", "serve", "check", "welcome", "account add", "account grant", "account list", "account passwd"),
     *("queue list", "queue show", "queue hold", "queue release", "queue retry", "queue bounce", "queue trace"),
+    *("account oppose", "policy rules", "dossier list", "dossier show"),
     *("account state", "policy explain", "directory import", "directory search", "operator list"),
     *(f"account {noun} {verb}" for noun in ("certificate", "subject") for verb in ("add", "list", "remove")),
     *("account quota", "mailbox expunged", "mailbox restore", "mailbox erase", "mailbox seen"),
@@ -117,7 +118,7 @@ def test_a_group_alone_lists_its_commands(name: str) -> None:
         (("audit", "list", "--limit", "0"), "Invalid value for '--limit'", "mss audit list --help"),
         (("audit", "list", "--limit", "10001"), "Invalid value for '--limit'", "mss audit list --help"),
         (("queue", "list", "--state", "lost"), "Invalid value for '--state'", "mss queue list --help"),
-        (("policy", "explain", "--to", "a@b.example"), "Missing option '--from'", "mss policy explain --help"),
+        (("welcome", "--to", "1", "--document", "x"), "Missing option '--from'", "mss welcome --help"),
     ],
 )
 def test_wrong_words_are_one_line_that_points_to_the_help(words: tuple[str, ...], said: str, where: str) -> None:

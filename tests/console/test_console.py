@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +24,7 @@ from mss.signin import SignIn, SignInMetrics
 from mss.smtp.metrics import Metrics as SmtpProtocol
 from mss.store import Uow
 from mss.tls import TlsMaterial
-from tests.webmail.webmail_world import START, World, copy_of, make_template, open_world
+from tests.webmail.webmail_world import PAUL, START, World, copy_of, make_template, open_world
 
 
 @pytest.fixture(scope="module")
@@ -298,6 +299,68 @@ async def test_probes_leave_no_lines_until_something_is_wrong(
     port.trust = None
     await port.get("/healthz")
     assert "http.request" in "".join(capsys.readouterr())
+
+
+# -- the page that explains -------------------------------------------------------------------------------------------
+
+
+class Pages(Port):
+    """The operator's port with its page, on a loopback address."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        config = replace(world.config, ops=replace(world.config.ops, listen="127.0.0.1:0", pages=True))
+        self.app = console.build(world.store, config, world.hands, self.metrics, lambda: self.trust)
+
+    async def ask(self, *, host: str = "127.0.0.1", site: str = "same-origin", **fields: str) -> httpx2.Response:
+        transport = httpx2.ASGITransport(self.app)
+        async with httpx2.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
+            return await client.post("/explain", data=fields, headers={"Sec-Fetch-Site": site})
+
+
+async def test_there_is_no_page_unless_configured(port: Port) -> None:
+    assert (await port.get("/explain")).status_code == 404
+
+
+async def test_a_letter_that_might_be_is_explained_in_both_languages(world: World) -> None:
+    pages = Pages(world)
+    assert (await pages.get("/explain")).status_code == 200
+    box = await world.box(PAUL, "Paul DUPONT")
+    answer = await pages.ask(sender="dr@nowhere.example", to=box.address.spec, subject="x")
+    assert answer.status_code == 200
+    assert "peer.no-trust-list" in answer.text
+    assert "La liste blanche n’a pas encore été lue." in answer.text
+    assert "Would change with: a trust list" in answer.text
+
+
+async def test_a_letter_that_came_is_explained_by_its_receipt(world: World) -> None:
+    pages, box = Pages(world), await world.box(PAUL, "Paul DUPONT")
+    receipt = await world.receive(world.letter(box))
+    answer = await pages.ask(receipt=receipt.number)
+    assert "letter.accept: accept by box.receives" in answer.text
+    assert (await pages.ask(receipt="0")).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sender": "x", "to": "y"},
+        {"document": "1", "to": "a@b.example", "reader": "x", "purpose": "TREAT"},
+        {"document": "x", "to": "a@b.example", "purpose": "TREAT"},
+        {"document": "1", "to": "a@b.example", "purpose": "no"},
+    ],
+)
+async def test_what_cannot_be_asked_is_said(world: World, fields: dict[str, str]) -> None:
+    answer = await Pages(world).ask(**fields)
+    assert answer.status_code == 422
+    assert "This cannot be asked" in answer.text
+
+
+async def test_no_other_site_and_no_other_name_reaches_the_page(world: World) -> None:
+    pages = Pages(world)
+    assert (await pages.ask(site="cross-site")).status_code == 403
+    assert (await pages.ask(host="evil.example")).status_code == 421
+    assert (await pages.get("/explain")).headers["content-security-policy"].startswith("default-src 'none'")
 
 
 # -- what comes into the journal ---------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def _for_doctor(**more: Any) -> RecipientFacts:
     ("facts", "rule"),
     [
         (_facts(), "box.receives"),
-        (_facts(box=box(state=BoxState.UNOPENED)), "box.receives"),
+        (_facts(box=box(state=BoxState.UNOPENED)), "box.unopened"),
         (_facts(sender=None), "box.receives"),
         (_facts(box=box(red_list=True)), "box.receives"),
         (_facts(address(f"{CORSICAN}@patient")), "box.receives"),
@@ -109,6 +109,9 @@ def _for_doctor(**more: Any) -> RecipientFacts:
         # Professional boxes.
         (_for_doctor(), "box.receives"),
         (_for_doctor(sender=PATIENT), "box.receives"),
+        (_for_doctor(sender=PATIENT, box=box(BoxKind.PER, patients_opposed=True)), "box.opposed-to-patients"),
+        (_for_doctor(box=box(BoxKind.PER, patients_opposed=True)), "box.receives"),
+        (_for_doctor(sender=None, box=box(BoxKind.PER, patients_opposed=True)), "box.receives"),
         (_for_doctor(sender=None), "box.receives"),
         (_for_doctor(box=box(BoxKind.ORG)), "box.receives"),
         (_for_doctor(box=box(BoxKind.PER, red_list=True)), "box.receives"),
@@ -127,7 +130,9 @@ def _for_doctor(**more: Any) -> RecipientFacts:
 def test_a_box_takes_a_letter_or_says_why_not(facts: RecipientFacts, rule: str) -> None:
     decision = may_deliver(facts)
     assert decision.rule.name == rule
-    taken = {"box.receives": Verdict.ACCEPT, "recipient.relayed": Verdict.ACCEPT, "box.full": Verdict.DEFER}
+    taken = dict.fromkeys(("box.receives", "box.unopened", "recipient.relayed"), Verdict.ACCEPT) | {
+        "box.full": Verdict.DEFER
+    }
     assert decision.verdict is taken.get(rule, Verdict.REJECT)
     assert names_nobody(decision)
 

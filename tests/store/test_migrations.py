@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
+import mss.store.rights_tables  # noqa: F401  # It adds its tables to `metadata`.
 from mss.config import Config
 from mss.errors import Misconfigured
 from mss.store import schema

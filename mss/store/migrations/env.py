@@ -5,6 +5,7 @@ from sqlalchemy import Engine
 
 from mss.store import holding_tables as holding_tables
 from mss.store import prepared_tables as prepared_tables
+from mss.store import rights_tables as rights_tables
 from mss.store.tables import metadata
 
 
