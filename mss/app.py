@@ -32,6 +32,7 @@ from mss.model.address import Domain, parse_domain
 from mss.model.peer import TrustList
 from mss.parent import STOP_SIGNALS, Parent
 from mss.policy.routing import reachable_domains
+from mss.screening import Screen, clamd_of, require
 from mss.services import operators
 from mss.services.house import hosted
 from mss.services.outbound import Plan
@@ -156,6 +157,8 @@ class Worker:
         self._readers = Readers(config.limits)
         self._spool = Spool(config.limits, config.path(config.store.blobs_dir).parent / "spool")
         self._signatures = Aside(patience_s=config.dkim.timeout_s)
+        self._clamd = clamd_of(config)
+        self._screen = Screen(self._clamd, self._metrics.scanned)
         self._hosted = hosted(config)
         self._home = parse_domain(config.domains[0].name)
         self._running = Running()
@@ -213,6 +216,7 @@ class Worker:
                 clock=clock,
                 readers=self._readers,
                 verifier=signing.verifier(config, self._signatures),
+                screen=self._screen,
             )
         )
         await self._serve_smtp(self._sockets.mx, mx, lambda: self._material.mx_server, self._shares.mx)
@@ -226,6 +230,7 @@ class Worker:
             readers=self._readers,
             metrics=self._metrics.smtp,
             certificate=self._material.robots.shown,
+            screen=self._screen,
         )
         context = lambda: self._material.mail_clients  # noqa: E731
         starttls = SubmissionDoor(house, Listener.SUBMISSION)
@@ -281,7 +286,9 @@ class Worker:
         config = self._config
         tls = None if config.webmail.plain else self._material.client_facing
         for sock in self._sockets.webmail:
-            application = webmail.build(self._store, config, self._clock, self._sign_in, self._trust.outside)
+            application = webmail.build(
+                self._store, config, self._clock, self._sign_in, self._trust.outside, self._screen
+            )
             served = await serving.serve(
                 application, sock, config.limits, tls=tls, trusted_proxies=config.webmail.trusted_proxies
             )
@@ -318,7 +325,7 @@ class Worker:
 
     async def _begin_console(self) -> None:
         application = console.build(
-            self._store, self._config, self._clock, self._metrics, self._trust.current, self._material
+            self._store, self._config, self._clock, self._metrics, self._trust.current, self._material, self._clamd
         )
         sock = bind_one(self._config.ops.listen, self._index)
         served = await serving.serve(application, sock, self._config.limits)
@@ -368,6 +375,7 @@ def serve(config: Config, *, roles: frozenset[str] = frozenset(ROLES), workers: 
     configure(level=config.log.level, json=config.log.json)
     # Whoever asks us to look again must not end us while we begin.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    require(config)
     upgrade(config)
     sockets = bind(config, roles, workers)
     if workers <= 1:

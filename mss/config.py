@@ -218,6 +218,16 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AntivirusConfig:
+    """clamd, by `host:port` or the path of its socket; "off": there is none. Unset, no door opens."""
+
+    clamd: str = ""
+    timeout_s: int = 60
+    scans_at_once: int = 10
+    database_max_age_s: int = 3 * 86400
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Every limit of the house. Octets, seconds or counts, as the name says."""
 
@@ -313,6 +323,7 @@ class Config:
     relay: RelayConfig = RelayConfig()
     dkim: DkimConfig = DkimConfig()
     policy: PolicyConfig = PolicyConfig()
+    antivirus: AntivirusConfig = AntivirusConfig()
     limits: Limits = Limits()
     log: LogConfig = LogConfig()
     root: Path = Path()

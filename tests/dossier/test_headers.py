@@ -21,6 +21,10 @@ from tests.dossier.test_cda import published, sample
 NS = {"h": "urn:hl7-org:v3"}
 
 
+def written(found: object) -> str:
+    return "".join(map(str, found.itertext())) if isinstance(found, etree._Element) else str(found)
+
+
 class Header:
     """A document's header, by XPath from its root."""
 
@@ -33,7 +37,7 @@ class Header:
     def all(self, path: str) -> list[str]:
         found = self.node.xpath(path, namespaces=NS)  # type: ignore[union-attr]
         assert isinstance(found, list)
-        return [" ".join(("".join(one.itertext()) if hasattr(one, "itertext") else str(one)).split()) for one in found]
+        return [" ".join(written(one).split()) for one in found]
 
     def one(self, path: str) -> str:
         return next(iter(self.all(f"({path})[1]")), "")
