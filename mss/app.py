@@ -25,6 +25,9 @@ from mss.console import app as console
 from mss.console.metrics import Metrics
 from mss.directory.refresh import Refresher
 from mss.errors import Misconfigured, Unavailable
+from mss.hl7.desk import Desk
+from mss.hl7.folder import Drop
+from mss.hl7.mllp import Mllp
 from mss.imap import server as imap
 from mss.log import configure, get_logger
 from mss.memory import give_large_blocks_back
@@ -56,7 +59,7 @@ from mss.watch import Watch
 from mss.web import serving
 from mss.webmail import app as webmail
 
-ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "ops")
+ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "hl7", "ops")
 _TRUST_POLL_S = 5
 # What stays for a worker's life is never looked at again; a letter's own objects rarely form cycles.
 _GC_THRESHOLDS = (20_000, 20, 50)
@@ -172,6 +175,8 @@ class Worker:
         await self._begin_smtp()
         await self._begin_imap()
         await self._begin_web()
+        if "hl7" in self._roles:
+            await self._begin_hl7()
         if "relay" in self._roles:
             self._begin_relay()
         self._begin_upkeep()
@@ -293,6 +298,29 @@ class Worker:
                 application, sock, config.limits, tls=tls, trusted_proxies=config.webmail.trusted_proxies
             )
             self._running.ends.append(served.stop)
+
+    async def _begin_hl7(self) -> None:
+        config = self._config
+        folder = config.hl7.folder
+        if not self._sockets.hl7 and folder is None:
+            return
+        desk = Desk(
+            self._store,
+            config.hl7,
+            self._hosted,
+            self._trust.outside,
+            config.limits,
+            self._clock,
+            self._screen,
+        )
+        if folder is not None:
+            drop = Drop(config.path(folder), desk, config.hl7.poll_s, config.limits.hl7_message_max_octets)
+            self._running.loop(drop.run(), "hl7-folder")
+            self._running.ends.append(drop.stop)
+        context = None if config.hl7.plain else lambda: self._material.mail_clients
+        listening = Mllp(desk, config.limits, self._clock, self._sign_in, self._material.robots.shown, context)
+        await listening.listen(self._sockets.hl7)
+        self._running.ends.append(listening.close)
 
     def _begin_relay(self) -> None:
         config = self._config
