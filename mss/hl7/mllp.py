@@ -10,8 +10,9 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
+from mss.accepting import Share, accept
 from mss.clock import Clock
 from mss.config import KIB, Limits
 from mss.errors import Malformed, MssError
@@ -42,39 +43,53 @@ class Mllp:
     ) -> None:
         self._desk, self._limits, self._clock = desk, limits, clock
         self._sign_in, self._certificate, self._context = sign_in, certificate, context
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self, sockets: Iterable[socket.socket]) -> None:
         """Take connections from sockets that are bound already."""
+        loop = asyncio.get_running_loop()
         for bound in sockets:
-            self._servers.append(await asyncio.start_server(self._connected, sock=bound, limit=_PIECE_OCTETS))
+            bound.setblocking(False)
+            taking = accept(bound, Share(), lambda: len(self._tasks), self._take, _accept_failed)
+            self._acceptors.append(loop.create_task(taking))
+        await asyncio.sleep(0)  # From now on each acceptor has begun, and closes its socket when it ends.
 
     async def close(self) -> None:
-        """End everything; an order under way is acknowledged first."""
-        for server in self._servers:
-            server.close()
-        for task in self._tasks:
+        """End everything; an order under way is carried out, and known when its sender gives it again."""
+        ending = (*self._acceptors, *self._tasks)
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _take(self, accepted: socket.socket, address: Any) -> None:
         if len(self._tasks) >= self._limits.hl7_connections_max:
-            writer.transport.abort()
+            accepted.close()
             return
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        task = asyncio.get_running_loop().create_task(self._begin(accepted, str(address[0])))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        ip = str((writer.get_extra_info("peername") or ("",))[0])
+    async def _begin(self, accepted: socket.socket, ip: str) -> None:
+        """Shake hands where there is TLS: nothing is read in clear before it."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=_PIECE_OCTETS)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        tls: dict[str, Any] = {}
+        if self._context is not None:
+            tls = {"ssl": self._context(), "ssl_handshake_timeout": _HANDSHAKE_S}
+        try:
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, accepted, **tls)
+        except OSError as error:
+            _log.warning("hl7.tls_failed", ip=ip, reason=str(getattr(error, "reason", None) or type(error).__name__))
+            accepted.close()
+            return
+        await self._serve(reader, asyncio.StreamWriter(transport, protocol, reader, loop), ip)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ip: str) -> None:
         outcome = "ended"
         try:
-            account_id = None
-            if self._context is not None:
-                async with asyncio.timeout(_HANDSHAKE_S):
-                    await writer.start_tls(self._context())
-                account_id = await self._who(writer, ip)
+            account_id = await self._who(writer, ip) if self._context is not None else None
             await self._talk(reader, writer, account_id)
         except TimeoutError:
             outcome = "silent"
@@ -105,3 +120,7 @@ class Mllp:
                 writer.write(framed(answer.octets))
                 async with asyncio.timeout(self._limits.hl7_idle_s):
                     await writer.drain()
+
+
+def _accept_failed(error: OSError) -> None:
+    _log.error("hl7.accept_failed", errno=error.errno)
