@@ -23,6 +23,7 @@ from mss.commands.options import HERE, Addresses, ConfigFile, Limit, group, sett
 from mss.commands.queue import queue_app
 from mss.commands.signing import certificate_app, delegate_app, subject_app
 from mss.commands.words import Kind
+from mss.commands.xdm import xdm_app
 from mss.config import BASE_PORT
 from mss.errors import Misconfigured, MssError, Unavailable
 from mss.model.account import BoxState, DelegationKind
@@ -88,6 +89,7 @@ for _name, _sub in {
     "operator": operator_app,
     "dkim": dkim_app,
     "audit": audit_app,
+    "xdm": xdm_app,
 }.items():
     app.add_typer(_sub, name=_name)
 

@@ -32,7 +32,7 @@ COMMANDS = {
         "audit receipt",
         "audit verify",
     ),
-    *("dkim keygen", "dkim list"),
+    *("dkim keygen", "dkim list", "xdm build", "xdm show"),
 }
 
 
