@@ -15,7 +15,7 @@ PARALLEL := -n 2 --dist worksteal
 PURE := dossier mail model policy
 SECONDS := 300
 
-.PHONY: help demo check test soak bench fuzz cover lock format clean
+.PHONY: help demo check test soak bench bench-dossier fuzz cover lock format clean
 .PHONY: check-style check-types check-floors check-fast check-pure packages
 
 help: ## List the targets
@@ -48,6 +48,9 @@ fuzz: $(READY) ## Fuzzers guided by coverage (SECONDS each), then every property
 bench: $(READY) ## Ratios against named peers, measured in the same run
 	@tools/packages bench
 	@$(RUN) bench $(ARGS)
+
+bench-dossier: $(READY)
+	@$(RUN) bench dossier
 
 cover: $(READY) ## Fast tests with branch coverage, as text
 	@$(PYTEST) $(PARALLEL) -m "not journey and not postgres and not soak" --cov=mss --cov-report=term-missing:skip-covered $(T)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 
-from bench import delivery, relay
+from bench import delivery, dossier, relay
 
-BENCHES = {"delivery": delivery.main, "relay": relay.main}
+BENCHES = {"delivery": delivery.main, "dossier": dossier.main, "relay": relay.main}
 
 
 def main(names: list[str]) -> int:
