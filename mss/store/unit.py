@@ -7,6 +7,7 @@ from functools import cached_property
 
 from sqlalchemy import Connection
 
+from mss.model.audit import AuditEvent
 from mss.store.accounts import Accounts
 from mss.store.conversations import Conversations
 from mss.store.dossiers import Dossiers
@@ -43,6 +44,7 @@ class Uow:
         self._staged = staged
         self.hints: set[tuple[str, int]] = set()
         self.written: set[str] = set()
+        self.noted: list[AuditEvent] = []
 
     def wake(self, channel: str, key: int = 0) -> None:
         """Publish a wake-up once this unit is committed: ("mailbox", box id) or ("queue", 0)."""
@@ -97,4 +99,4 @@ class Uow:
     @cached_property
     def journal(self) -> Journal:
         """Who did what."""
-        return Journal(self._connection, self._chain, self._shared.segment_records)
+        return Journal(self._connection, self._chain, self._shared.segment_records, self.noted)

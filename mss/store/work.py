@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mss.errors import Unavailable
+from mss.model.audit import AuditEvent
 from mss.store.objects import Staged
 from mss.store.unit import Uow
 from mss.store.wakeup import Wake
@@ -22,16 +23,19 @@ class Work:
     """A service waiting for its unit, and the future of its caller.
 
     `staged` are the octets written aside for it, by digest; `written` names the files that the unit wrote itself.
+    `tell` gets the records that the unit wrote into the journal, once they are on disk, in the caller's loop.
     """
 
     call: Callable[[Uow], Any]
     staged: dict[bytes, Staged]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    tell: Callable[[list[AuditEvent]], None] | None = None
     result: Any = None
     error: Exception | None = None
     wakes: set[Wake] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
+    noted: list[AuditEvent] = field(default_factory=list)
     # Whoever takes it decides: the writer that begins the unit, or the caller that waited too long.
     _chance: list[None] = field(default_factory=lambda: [None])
 
@@ -52,13 +56,13 @@ class Work:
         """Run the service; what it gives counts only once the unit is committed."""
         try:
             self.result = self.call(uow)
-            self.wakes = uow.hints
+            self.wakes, self.noted = uow.hints, uow.noted
         finally:
             self.written = uow.written
 
     def failed(self, error: Exception) -> None:
         """Take note that nothing of the unit is kept."""
-        self.error, self.wakes = error, set()
+        self.error, self.wakes, self.noted = error, set(), []
 
 
 def answer(works: Iterable[Work]) -> None:
@@ -73,6 +77,8 @@ def answer(works: Iterable[Work]) -> None:
 
 def _settle(works: list[Work]) -> None:
     for work in works:
+        if work.tell is not None and work.noted:
+            work.tell(work.noted)
         if work.future.done():
             continue
         if work.error is not None:
