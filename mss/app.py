@@ -12,7 +12,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import uvloop
@@ -36,6 +36,7 @@ from mss.model.peer import TrustList
 from mss.parent import STOP_SIGNALS, Parent
 from mss.policy.routing import reachable_domains
 from mss.screening import Screen, clamd_of, require
+from mss.seal import seal_of
 from mss.services import operators
 from mss.services.house import hosted
 from mss.services.outbound import Plan
@@ -163,7 +164,7 @@ class Worker:
         self._signatures = Aside(patience_s=config.dkim.timeout_s)
         self._clamd = clamd_of(config)
         self._screen = Screen(self._clamd, self._metrics.scanned)
-        self._hosted = hosted(config)
+        self._hosted = replace(hosted(config), seal=seal_of(config))
         self._home = parse_domain(config.domains[0].name)
         self._running = Running()
 

@@ -23,7 +23,7 @@ from mss.model.filing import FilingVerdict
 from mss.policy import exchange, routing, rules
 from mss.policy.decision import Decision, reject
 from mss.policy.decision import accept as accepted
-from mss.services import deliver, report
+from mss.services import deliver, deposits, report
 from mss.services.deliver import Incoming
 from mss.services.house import Hosted as Hosted
 from mss.services.marks import message_mark
@@ -206,6 +206,7 @@ def _one(
     if earlier is None:
         deliver.deliver(uow, box, letter, verdict, hosted.message_max_octets, now)
         report.about_filing(uow, hosted.house, box, letter, verdict, now)
+        deposits.prove(uow, hosted.house, box, letter, now)
     return RecipientOutcome(recipient, accepted(rules.BOX_RECEIVES, box=box.id), box.id), earlier or ""
 
 
