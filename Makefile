@@ -15,8 +15,8 @@ PARALLEL := -n 2 --dist worksteal
 PURE := dossier mail model policy
 SECONDS := 300
 
-.PHONY: help demo check test soak bench bench-dossier fuzz cover lock format clean
-.PHONY: check-style check-types check-floors check-fast check-pure packages
+.PHONY: help demo check test soak bench fuzz cover lock format clean
+.PHONY: check-style check-types check-floors check-fast check-pure packages bench-dossier
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16

@@ -22,6 +22,8 @@ from mss.services import welcome
 from mss.services.welcome import Welcome
 
 _PDF: Final = b"%PDF-"
+# A file on somebody's own disk belongs to no operator: it is read under the limits that every operator begins with.
+_LIMITS: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def build(
     documents: Sequence[Path], twins: Sequence[Path], about: About, source: str, software: str, now: datetime
 ) -> Built:
     """Make an archive of CDAs; a PDF becomes a level 1 CDA with what `about` says of it."""
-    limits, unique = Limits(), secrets.token_hex(16)
+    limits, unique = _LIMITS, secrets.token_hex(16)
     octets = tuple(_clinical(_octets(path), about, now) for path in documents)
     wish = Welcome(_nobody(source), _nobody(source).address, octets, unique, twins=tuple(map(_octets, twins)))
     attached = welcome.read_documents(wish, limits)
@@ -102,7 +104,7 @@ def _octets(path: Path) -> bytes:
 
 def read(path: Path) -> Submission:
     """Return what an archive, or a CDA alone, holds; Malformed says what is wrong with it."""
-    octets, limits = _octets(path), Limits()
+    octets, limits = _octets(path), _LIMITS
     if octets.startswith(b"PK"):
         return xdm.read(octets, limits)
     entry, pdf = cda.read_whole(octets, limits)
