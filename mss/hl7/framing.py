@@ -36,7 +36,8 @@ class Frames:
         if self._held and not self._held.startswith(START):
             raise Malformed("not MLLP: a message begins with VT")
         end = self._held.find(END, max(0, self._searched - 1))
-        if max(end, len(self._held) if end < 0 else 0) > self._max + 1:
+        # A message may be whole but for the last octet of its frame.
+        if (end if end >= 0 else len(self._held) - 1) > len(START) + self._max:
             raise Malformed("an HL7 message larger than the limit")
         if end < 0:
             self._searched = len(self._held)
