@@ -1,17 +1,25 @@
-"""`make bench`: run the measurements and print their ratios; ARGS names some of them."""
+"""`make bench`: run the measurements and print their ratios; ARGS names some, or `imap` and some of its rows."""
 
 from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 
-from bench import delivery, dossier, relay
+from bench import delivery, dossier, imap, relay
 
-BENCHES = {"delivery": delivery.main, "dossier": dossier.main, "relay": relay.main}
+BENCHES: dict[str, Callable[[], int]] = {
+    "delivery": delivery.main,
+    "dossier": dossier.main,
+    "relay": relay.main,
+    "imap": lambda: imap.main([]),
+}
 
 
 def main(names: list[str]) -> int:
     """Run the named measurements, all when none is named; the exit code says whether all ratios hold."""
+    if names[:1] == ["imap"]:
+        return imap.main(names[1:])
     unknown = [name for name in names if name not in BENCHES]
     if unknown:
         print(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHES)}", file=sys.stderr)

@@ -270,6 +270,7 @@ class Limits:
     imap_literal_before_login_max_octets: int = 4 * KIB
     imap_nesting_max: int = 20
     imap_arguments_max: int = 2000
+    imap_search_text_max_octets: int = MIB
     imap_errors_max: int = 20
     imap_connections_max: int = 2000
     imap_unauthenticated_max: int = 200

@@ -9,15 +9,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import Enum, Flag, StrEnum, auto
 
+from mss.imap.options import Algorithm, Criterion, Resync, Returns
+from mss.imap.options import SequenceSet as SequenceSet
 from mss.model.secret import Secret
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceSet:
-    """Ranges (first, last) as written, in any order; 0 is "*"."""
-
-    ranges: tuple[tuple[int, int], ...]
-
 
 # --- any state ---
 
@@ -156,6 +150,7 @@ class Select:
     mailbox: str
     read_only: bool = False
     condstore: bool = False
+    resync: Resync | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -233,13 +228,16 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """FETCH and UID FETCH."""
+    """FETCH and UID FETCH. `vanished` asks for what was removed since (RFC 7162), `partial` for some of the letters
+    by their places among those named, negative from the last (RFC 9394)."""
 
     messages: SequenceSet
     items: Item
     sections: tuple[Section, ...] = ()
     changed_since: int | None = None
     uid: bool = False
+    vanished: bool = False
+    partial: tuple[int, int] | None = None
 
 
 class StoreMode(Enum):
@@ -380,25 +378,55 @@ class ModseqFrom:
     modseq: int
 
 
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Came within so many seconds until now, or before that when `older` (RFC 5032)."""
+
+    seconds: int
+    older: bool
+
+
 Key = (
     All | And | Or | Not | Numbers | HasFlag | Arrived | Sent | Larger | Smaller | HeaderHas | BodyHas | ModseqFrom
+    | Within
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """SEARCH and UID SEARCH."""
+    """SEARCH and UID SEARCH; `returns` are its result options (RFC 4731), None when there are none."""
 
     key: Key
     uid: bool = False
     # Whether a MODSEQ key stood in the program: the answer then names the highest MODSEQ.
     modseq: bool = field(default=False)
+    returns: Returns | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """SORT and UID SORT (RFC 5256), with result options ESORT (RFC 5267)."""
+
+    criteria: tuple[Criterion, ...]
+    key: Key
+    uid: bool = False
+    modseq: bool = field(default=False)
+    returns: Returns | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """THREAD and UID THREAD (RFC 5256)."""
+
+    algorithm: Algorithm
+    key: Key
+    uid: bool = False
 
 
 Command = (
     Capability | Noop | Check | Logout | Id | StartTls | Login | Authenticate | Enable | Namespace | List | Lsub
     | Subscribe | Create | Delete | Rename | Status | Select | Append | Idle | Close | Expunge | Fetch | Store | Copy
-    | Search
+    | Search | Sort | Thread
 )  # fmt: skip
 
 

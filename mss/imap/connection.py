@@ -63,10 +63,12 @@ ALLOWED: Final[Mapping[type[c.Command], frozenset[State]]] = {
     c.Store: _SELECTED,
     c.Copy: _SELECTED,
     c.Search: _SELECTED,
+    c.Sort: _SELECTED,
+    c.Thread: _SELECTED,
 }
 
 # Where another session's EXPUNGE may not be told: the client counts on its numbers (RFC 3501 §7.4.1).
-_NUMBERED: Final = (c.Fetch, c.Store, c.Search)
+_NUMBERED: Final = (c.Fetch, c.Store, c.Search, c.Sort, c.Thread)
 
 NEEDS_TLS: Final = Refusal("NO", "STARTTLS first", "PRIVACYREQUIRED")
 _WRONG_STATE: Final[Mapping[State, str]] = {
@@ -95,7 +97,11 @@ def may_tell_expunges(command: c.Command) -> bool:
 
 
 _BASE: Final = ("IMAP4rev1", "LITERAL-", "SASL-IR", "ID", "ENABLE")
-_LOGGED_IN: Final = ("IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "UIDPLUS", "MOVE", "CONDSTORE", "SPECIAL-USE")
+_LOGGED_IN: Final = (
+    "IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "UIDPLUS", "MOVE", "CONDSTORE", "SPECIAL-USE",
+    "QRESYNC", "ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL", "SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
+)  # fmt: skip
 
 
 def capabilities(state: State, *, tls: bool, append_limit_octets: int, mechanisms: tuple[str, ...] = ("PLAIN",)) -> str:

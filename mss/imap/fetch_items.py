@@ -8,7 +8,7 @@ from typing import Final
 
 from mss.errors import Malformed
 from mss.imap.commands import Item, Section, Text
-from mss.imap.lexer import MODSEQ_MAX, Cursor
+from mss.imap.lexer import Cursor
 
 _FAST: Final = Item.FLAGS | Item.INTERNALDATE | Item.SIZE
 _MACROS: Final[Mapping[str, Item]] = {
@@ -63,14 +63,6 @@ def _merge(sections: dict[bytes, Section], section: Section) -> None:
     """Keep one of two equal sections: the one that marks as read."""
     if not section.peek or section.label not in sections:
         sections[section.label] = section
-
-
-def read_changed_since(cursor: Cursor) -> int:
-    """Read the modifier `(CHANGEDSINCE n)`."""
-    cursor.expect(b"(CHANGEDSINCE ")
-    since = cursor.number(MODSEQ_MAX)
-    cursor.expect(b")")
-    return since
 
 
 def _read_item(cursor: Cursor, *, alone: bool = False) -> Item | Section:

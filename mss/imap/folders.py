@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Final
 
 from mss.imap import commands as c
-from mss.imap import names, responses, units
+from mss.imap import names, responses, resyncing, units
 from mss.imap.names import DELIMITER
 from mss.imap.places import PREFIX, Place
 from mss.imap.session import Answer, Session, done
 from mss.imap.view import View
 from mss.model.mailbox import INBOX, Mailbox
 from mss.services import mailbox
-from mss.services.mailbox import NoSuchMailbox, NotPermitted, Opened
+from mss.services.mailbox import NoSuchMailbox, NotPermitted
+from mss.services.opening import Opened, Since
+
+# What ENABLE turns on, and which of it makes a client one that knows about MODSEQ (RFC 7162 §3.1, §3.2.3).
+ENABLES_CONDSTORE: Final = frozenset({"CONDSTORE", "QRESYNC"})
+ENABLABLE: Final = ENABLES_CONDSTORE
 
 
 def located(session: Session, name: str, *, to_change: bool = False) -> tuple[Place, str]:
@@ -148,15 +155,25 @@ async def subscribe(session: Session, command: c.Subscribe) -> Answer:
 
 async def select(session: Session, command: c.Select) -> Answer:
     """Open a mailbox; whatever was selected is left, also when this fails (RFC 3501 §6.3.1)."""
-    session.unselect()
+    if command.resync is not None and "QRESYNC" not in session.enabled:
+        return Answer("BAD", "ENABLE QRESYNC first")
+    if session.selected is not None:
+        session.unselect()
+        session.stream.write(responses.tagged("*", "OK", "The mailbox before is closed", "CLOSED"))
     await session.refresh_places()
     place, name = located(session, command.mailbox)
-    opened = await session.read(units.open_by_name, place.box.id, name, session.house.clock())
+    resync = command.resync
+    since = Since(resync.uidvalidity, resync.modseq) if resync is not None else None
+    opened = await session.read(units.open_by_name, place.box.id, name, since, session.house.clock())
     read_only = command.read_only or not place.writable
     session.condstore = session.condstore or command.condstore
-    view = View(opened.mailbox, opened.uids, read_only=read_only)
+    view = View(
+        opened.mailbox, chain.from_iterable(range(first, last + 1) for first, last in opened.runs), read_only=read_only
+    )
     session.select(view, place)
     session.stream.write(b"".join(_opening(opened, view)))
+    if resync is not None and opened.missed is not None:
+        resyncing.tell_missed(session, resync, opened.missed)
     return done("Selected", "READ-ONLY" if read_only else "READ-WRITE")
 
 
@@ -168,7 +185,7 @@ def _opening(opened: Opened, view: View) -> Iterable[bytes]:
         yield responses.tagged("*", "OK", "First unseen", f"UNSEEN {view.number_of(opened.first_unseen_uid)}")
     yield responses.tagged("*", "OK", "UIDs valid", f"UIDVALIDITY {found.uidvalidity}")
     yield responses.tagged("*", "OK", "Next UID", f"UIDNEXT {found.uidnext}")
-    yield responses.tagged("*", "OK", "Highest", f"HIGHESTMODSEQ {max(1, found.modseq)}")
+    yield responses.highest(found.modseq)
 
 
 async def close(session: Session, command: c.Close) -> Answer:
@@ -182,7 +199,11 @@ async def close(session: Session, command: c.Close) -> Answer:
 
 async def enable(session: Session, command: c.Enable) -> Answer:
     """Turn on what is known of what was asked."""
-    known = [word for word in dict.fromkeys(command.capabilities) if word == "CONDSTORE"]
-    session.condstore = session.condstore or bool(known)
+    known = [word for word in dict.fromkeys(command.capabilities) if word in ENABLABLE]
+    session.enabled.update(known)
+    begins = not session.condstore and bool(ENABLES_CONDSTORE & session.enabled)
+    session.condstore = session.condstore or begins
     session.stream.write(responses.untagged(" ".join(("ENABLED", *known))))
+    if begins and session.selected is not None:
+        session.stream.write(responses.highest(session.selected.view.mailbox.modseq))
     return done()

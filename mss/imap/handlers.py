@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from mss.imap import changing, entry, folders, reading, waiting
+from mss.imap import changing, entry, folders, reading, searching, waiting
 from mss.imap import commands as c
 from mss.imap.session import Answer, Session
 
@@ -28,21 +28,25 @@ async def handle(session: Session, request: c.Request) -> Answer | None:
         case c.Authenticate():
             return await entry.authenticate(session, command)
         case _:
-            return await _handle_known(session, command)
+            return await _handle_known(session, request.tag, command)
 
 
 _AfterLogin = (
     c.Enable | c.Namespace | c.List | c.Lsub | c.Subscribe | c.Create | c.Delete | c.Rename | c.Status | c.Select
-    | c.Append | c.Idle | c.Close | c.Expunge | c.Fetch | c.Store | c.Copy | c.Search
+    | c.Append | c.Idle | c.Close | c.Expunge | c.Fetch | c.Store | c.Copy | c.Search | c.Sort | c.Thread
 )  # fmt: skip
 
 
-async def _handle_known(session: Session, command: _AfterLogin) -> Answer:
+async def _handle_known(session: Session, tag: str, command: _AfterLogin) -> Answer:
     match command:
         case c.Fetch():
             return await reading.fetch_letters(session, command)
         case c.Search():
-            return await reading.search_letters(session, command)
+            return await searching.search(session, command, tag)
+        case c.Sort():
+            return await searching.sort(session, command, tag)
+        case c.Thread():
+            return await searching.thread(session, command)
         case c.Store():
             return await changing.store(session, command)
         case c.Copy():

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from mss.errors import Malformed
 from mss.imap import names
-from mss.imap.commands import SequenceSet
+from mss.imap.options import SequenceSet
 from mss.imap.wire import Frame
 
 T = TypeVar("T")
@@ -170,7 +170,9 @@ class Cursor:
         return value
 
     def sequence_set(self) -> SequenceSet:
-        """Read a sequence set."""
+        """Read a sequence set, or "$" for the saved one (RFC 5182)."""
+        if self.skip(b"$"):
+            return SequenceSet((), saved=True)
         text = self.take(_SEQUENCE, "a sequence set").group()
         return SequenceSet(tuple(_range(item) for item in text.split(b",")))
 

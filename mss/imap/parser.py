@@ -11,9 +11,10 @@ from typing import Final
 from mss.config import Limits
 from mss.errors import Malformed
 from mss.imap import commands as c
-from mss.imap.fetch_items import read_changed_since, read_fetch_items
+from mss.imap.fetch_items import read_fetch_items
 from mss.imap.lexer import MODSEQ_MAX, TAG, Cursor
-from mss.imap.search_keys import CHARSETS, UnknownCharset, read_search
+from mss.imap.modifiers import Modifiers, read_fetch_modifiers, read_select_parameters
+from mss.imap.search_keys import CHARSETS, UnknownCharset, read_search, read_sort, read_thread
 from mss.imap.wire import Frame
 from mss.model.secret import Secret
 
@@ -150,10 +151,8 @@ def _examine(cursor: Cursor) -> c.Select:
 def _opening(cursor: Cursor, *, read_only: bool) -> c.Select:
     cursor.space()
     mailbox = cursor.mailbox()
-    parameters = cursor.items(Cursor.word) if cursor.skip(b" ") else ()
-    if set(parameters) - {"CONDSTORE"}:
-        raise Malformed("Unknown parameter")
-    return c.Select(mailbox, read_only, condstore=bool(parameters))
+    condstore, resync = read_select_parameters(cursor) if cursor.skip(b" ") else (False, None)
+    return c.Select(mailbox, read_only, condstore, resync)
 
 
 def _append(cursor: Cursor) -> c.Append:
@@ -189,12 +188,13 @@ def _fetch(cursor: Cursor, *, uid: bool = False) -> c.Fetch:
     messages = cursor.sequence_set()
     cursor.space()
     items, sections = read_fetch_items(cursor)
-    since = read_changed_since(cursor) if cursor.skip(b" ") else None
-    if since is not None:
+    modifiers = read_fetch_modifiers(cursor, uid=uid) if cursor.skip(b" ") else Modifiers()
+    if modifiers.changed_since is not None:
         items |= c.Item.MODSEQ
     if uid:
         items |= c.Item.UID
-    return c.Fetch(messages, items, sections, since, uid)
+    since, vanished, partial = modifiers.changed_since, modifiers.vanished, modifiers.partial
+    return c.Fetch(messages, items, sections, since, uid, vanished, partial)
 
 
 _STORE_MODES: Final = {"+": c.StoreMode.ADD, "-": c.StoreMode.REMOVE, "": c.StoreMode.REPLACE}
@@ -267,6 +267,8 @@ _READERS: Final[Mapping[str, Reader]] = {
     "FETCH": _fetch,
     "STORE": _store,
     "SEARCH": read_search,
+    "SORT": read_sort,
+    "THREAD": read_thread,
     "COPY": _copy,
     "MOVE": lambda cursor: _copy(cursor, move=True),
 }
@@ -275,6 +277,8 @@ _UID_READERS: Final[Mapping[str, Reader]] = {
     "FETCH": lambda cursor: _fetch(cursor, uid=True),
     "STORE": lambda cursor: _store(cursor, uid=True),
     "SEARCH": lambda cursor: read_search(cursor, uid=True),
+    "SORT": lambda cursor: read_sort(cursor, uid=True),
+    "THREAD": lambda cursor: read_thread(cursor, uid=True),
     "COPY": lambda cursor: _copy(cursor, uid=True),
     "MOVE": lambda cursor: _copy(cursor, uid=True, move=True),
     "EXPUNGE": _uid_expunge,

@@ -155,9 +155,28 @@ def _status_value(item: StatusItem, found: MailboxStatus) -> int:
 
 def search(numbers: Iterable[int], modseq: int | None) -> bytes:
     """Return a SEARCH response; `modseq` is the highest among those found (RFC 7162 §3.1.5)."""
+    return _numbers(b"* SEARCH", numbers, modseq)
+
+
+def sort(numbers: Iterable[int], modseq: int | None) -> bytes:
+    """Return a SORT response."""
+    return _numbers(b"* SORT", numbers, modseq)
+
+
+def _numbers(opening: bytes, numbers: Iterable[int], modseq: int | None) -> bytes:
     found = b"".join(b" %d" % number for number in numbers)
     tail = b" (MODSEQ %d)" % modseq if modseq is not None and found else b""
-    return b"* SEARCH" + found + tail + CRLF
+    return opening + found + tail + CRLF
+
+
+def highest(modseq: int) -> bytes:
+    """Return the mailbox's highest MODSEQ (RFC 7162 §3.1.2.1)."""
+    return tagged("*", "OK", "Highest", f"HIGHESTMODSEQ {max(1, modseq)}")
+
+
+def vanished(ranges: Iterable[tuple[int, int]], *, earlier: bool = False) -> bytes:
+    """Return a VANISHED response (RFC 7162 §3.2.10)."""
+    return untagged(f"VANISHED {'(EARLIER) ' if earlier else ''}{runs(ranges)}")
 
 
 def flag_update(number: int, uid: int, modseq: int | None, written_flags: bytes) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
@@ -82,6 +82,8 @@ class Session:
         self.personal_box_id: int | None = None
         self.places = Places(())
         self.selected: Selected | None = None
+        # What ENABLE turned on, in capitals (RFC 5161).
+        self.enabled: set[str] = set()
         self.condstore = False
         self.closing = False
         self.login_failures = 0
@@ -262,11 +264,21 @@ class Session:
             await self.refresh_if_old()
             answer = await self._handle(self, request)
             await self._catch_up_after(request.command)
+            answer = self._with_mark(request.command, answer)
         except Gone:
             raise
         except Exception as error:  # noqa: BLE001 – the door's error map.
             return self._failed(error, request.command)
         return answer
+
+    def _with_mark(self, command: c.Command, answer: Answer | None) -> Answer | None:
+        """Name the highest MODSEQ after letters were removed: all changes up to it were told (RFC 7162 §3.2.7)."""
+        removes = isinstance(command, c.Expunge) or (isinstance(command, c.Copy) and command.move)
+        if not (
+            removes and self.condstore and self.selected and answer and answer.condition == "OK" and not answer.code
+        ):
+            return answer
+        return replace(answer, code=f"HIGHESTMODSEQ {max(1, self.selected.view.mailbox.modseq)}")
 
     def _failed(self, error: Exception, command: c.Command) -> Answer:
         """Map an error to its answer."""
@@ -376,7 +388,7 @@ class Session:
         """Send what is due of the news."""
         here = self.here
         keywords = here.view.mailbox.keywords
-        told = here.view.tell(expunges=expunges, condstore=self.condstore)
+        told = here.view.tell(expunges=expunges, condstore=self.condstore, vanished="QRESYNC" in self.enabled)
         if keywords != here.told_keywords:
             here.told_keywords = keywords
             told.insert(0, responses.mailbox_flags(keywords, read_only=here.view.read_only))

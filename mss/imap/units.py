@@ -9,14 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from mss.imap import sorting
 from mss.imap.places import Places, arrange
 from mss.imap.responses import Runs, as_runs
+from mss.imap.sorting import Form
 from mss.model.account import Account, Delegation
 from mss.model.mailbox import Mailbox, MailboxStatus
 from mss.policy import access
 from mss.policy.access import Action
-from mss.services import accounts, mailbox
-from mss.services.mailbox import Columns, Opened, Placed, Row
+from mss.services import accounts, mailbox, opening
+from mss.services.mailbox import Columns, Placed, Row
+from mss.services.opening import Opened, Since
 from mss.services.reading import Reading
 from mss.store import Uow
 
@@ -35,9 +38,9 @@ def places(uow: Uow, account: Account, personal_box_id: int | None, now: datetim
     return arrange(found, personal_box_id)
 
 
-def open_by_name(uow: Uow, box_id: int, name: str, now: datetime) -> Opened:
-    """Return the snapshot of a mailbox."""
-    return mailbox.open_mailbox(uow, mailbox.find(uow, box_id, name, now).id, now)
+def open_by_name(uow: Uow, box_id: int, name: str, since: Since | None, now: datetime) -> Opened:
+    """Return the snapshot of a mailbox, with what a client missed `since`."""
+    return opening.open_mailbox(uow, mailbox.find(uow, box_id, name, now), since, now)
 
 
 def status_by_name(uow: Uow, box_id: int, name: str, now: datetime) -> MailboxStatus:
@@ -118,3 +121,28 @@ def letters(
             break
         found.append(uow.objects.get(box_id, row.object_id, start, end))
     return rows, found
+
+
+# --- what is prepared of letters ---
+
+
+def decided_by_text(
+    uow: Uow, box_id: int, mailbox_id: int, uids: Runs, test: Callable[[int, bytes], bool], now: datetime
+) -> dict[int, bool]:
+    """Return what a test says of the prepared text of each letter that has one, by UID."""
+    return {uid: test(uid, text) for uid, text in uow.prepared.texts(mailbox_id, box_id, uids)}
+
+
+def keep_texts(uow: Uow, box_id: int, texts: list[tuple[int, bytes]], now: datetime) -> None:
+    """Keep (object, prepared text) of letters."""
+    uow.prepared.keep_texts(box_id, texts)
+
+
+def sort_forms(uow: Uow, box_id: int, mailbox_id: int, uids: Runs, now: datetime) -> dict[int, Form]:
+    """Return the sort forms of letters that have one, by UID."""
+    return {uid: sorting.read(form) for uid, form in uow.prepared.forms(mailbox_id, box_id, uids)}
+
+
+def keep_forms(uow: Uow, box_id: int, forms: list[tuple[int, bytes]], now: datetime) -> None:
+    """Keep (object, sort form) of letters."""
+    uow.prepared.keep_forms(box_id, forms)

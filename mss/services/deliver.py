@@ -23,7 +23,7 @@ from mss.model.mailbox import INBOX, SEEN
 from mss.model.party import BoxKind
 from mss.policy import conversing
 from mss.policy.exchange import LetterFacts
-from mss.services.mailbox import forms_of
+from mss.services.mailbox import forms_of, keep_search_text
 from mss.services.reading import Reading
 from mss.store import Uow
 from mss.store.conversations import NewLetter
@@ -112,7 +112,10 @@ def deliver(
 ) -> Placed:
     """Deliver a letter to a box's INBOX; a patient's also to its conversation and dossier."""
     placed = place(uow, box.id, INBOX, letter, 0, now)
-    if box.kind is BoxKind.PATIENT:
+    if box.kind is not BoxKind.PATIENT:
+        # A patient's box has no IMAP.
+        keep_search_text(uow, box.id, letter.stored.id, letter.reading)
+    else:
         converse(uow, box, letter, placed, verdict, size_max_octets, now)
         for document in letter.reading.submission.documents if letter.reading.submission else ():
             if document.entry.unique_id in verdict.filed:

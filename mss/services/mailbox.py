@@ -32,6 +32,7 @@ from mss.model.mailbox import (
 from mss.services.reading import Reading
 from mss.store import Uow
 from mss.store.mailboxes import Runs as Runs
+from mss.store.mailboxes import merged as merged
 from mss.store.mailboxes import runs_of
 from mss.store.objects import Forms
 
@@ -182,21 +183,6 @@ def status(uow: Uow, mailbox_id: int, now: datetime) -> MailboxStatus:
     mailbox = _by_id(uow, mailbox_id)
     messages, unseen, deleted, size_octets = uow.mailboxes.counts(mailbox_id, SEEN, DELETED)
     return MailboxStatus(mailbox, messages, unseen, deleted, size_octets)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What SELECT needs: the mailbox, all its UIDs in order, and the first unseen UID."""
-
-    mailbox: Mailbox
-    uids: list[int]
-    first_unseen_uid: int | None
-
-
-def open_mailbox(uow: Uow, mailbox_id: int, now: datetime) -> Opened:
-    """Return the snapshot that a session starts from."""
-    mailbox = _by_id(uow, mailbox_id)
-    return Opened(mailbox, uow.mailboxes.uids(mailbox_id), uow.mailboxes.first_without(mailbox_id, SEEN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +350,7 @@ def append(
     bits = _bits(uow, mailbox, flags, create=True)
     stored = uow.objects.put(reading.octets, now)
     uow.objects.hold(mailbox.box_id, stored, forms_of(reading))
+    keep_search_text(uow, mailbox.box_id, stored.id, reading)
     uid, modseq = uow.mailboxes.bump(mailbox_id, 1)
     row = {
         "uid": uid,
@@ -381,6 +368,12 @@ def append(
 def forms_of(reading: Reading) -> Forms:
     """Return what IMAP sends of a letter, for the store to keep."""
     return Forms(reading.envelope, reading.bodystructure, reading.preview)
+
+
+def keep_search_text(uow: Uow, box_id: int, object_id: int, reading: Reading) -> None:
+    """Keep what SEARCH looks into; where it is too long, the letter is read anew each time."""
+    if reading.search_text:
+        uow.prepared.keep_texts(box_id, ((object_id, reading.search_text),))
 
 
 def copy(uow: Uow, mailbox_id: int, uids: Runs, target_id: int, actor: str, now: datetime) -> Placed:

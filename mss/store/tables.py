@@ -222,6 +222,9 @@ changes = Table(
     Column("uid_first", Big, primary_key=True, autoincrement=False),
     Column("uid_last", Big, nullable=False),
     Column("kind", Integer, nullable=False),
+    # Expunges (`ChangeKind.EXPUNGED`) alone: a client that comes back asks for them, whatever else changed.
+    Index("ix_changes_expunged", "mailbox_id", "kind", "modseq", "uid_first", "uid_last",
+          sqlite_where=text("kind = 3"), postgresql_where=text("kind = 3")),
     sqlite_with_rowid=False,
 )  # fmt: skip
 

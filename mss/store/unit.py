@@ -17,6 +17,7 @@ from mss.store.keys import KeyRing
 from mss.store.mailboxes import Mailboxes
 from mss.store.objects import Aside, Objects, Staged
 from mss.store.parties import Parties
+from mss.store.prepared import Prepared
 from mss.store.proofs import Proofs
 from mss.store.queue import Queue
 from mss.store.sealing import Sealing
@@ -65,6 +66,11 @@ class Uow:
     def mailboxes(self) -> Mailboxes:
         """Mailboxes and their messages."""
         return Mailboxes(self._connection)
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """What is prepared of letters for searching and sorting."""
+        return Prepared(self._connection, self._shared.keys)
 
     @cached_property
     def queue(self) -> Queue:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mss.config import Limits
 from mss.imap import commands as c
+from mss.imap.options import Algorithm, Criterion, Resync, Returns, SortField
 from mss.imap.parser import parse
 from mss.imap.wire import Frame
 from mss.model.secret import Secret
@@ -39,6 +40,7 @@ def seq(*ranges: tuple[int, int]) -> c.SequenceSet:
 
 
 ONE = seq((1, 1))
+SAVED = c.SequenceSet((), saved=True)
 F = c.Item
 
 COMMANDS: list[tuple[bytes, c.Command]] = [
@@ -120,6 +122,29 @@ COMMANDS: list[tuple[bytes, c.Command]] = [
     (b"SEARCH KEYWORD $Junk UNKEYWORD b", c.Search(c.And((c.HasFlag("$Junk"), c.Not(c.HasFlag("b")))))),
     (b"SEARCH UID 5:* NEW OLD RECENT",
      c.Search(c.And((c.Numbers(seq((5, 0)), True), c.All(False), c.All(True), c.All(False))))),
+    (b"SELECT INBOX (QRESYNC (7 9))", c.Select("INBOX", resync=Resync(7, 9))),
+    (b"EXAMINE x (condstore qresync (7 9 1:5,8 (1,3 2,4)))",
+     c.Select("x", read_only=True, condstore=True, resync=Resync(7, 9, seq((1, 5), (8, 8))))),
+    (b"SELECT x (QRESYNC (7 9 (1,3 2,4)))", c.Select("x", resync=Resync(7, 9))),
+    (b"SELECT x (QRESYNC (7 9 4))", c.Select("x", resync=Resync(7, 9, seq((4, 4))))),
+    (b"UID FETCH 1 FLAGS (VANISHED CHANGEDSINCE 7 PARTIAL -1:-30)",
+     c.Fetch(ONE, F.FLAGS | F.UID | F.MODSEQ, changed_since=7, uid=True, vanished=True, partial=(-1, -30))),
+    (b"UID FETCH 1 FLAGS (partial 30:1)", c.Fetch(ONE, F.FLAGS | F.UID, uid=True, partial=(1, 30))),
+    (b"FETCH $ FLAGS", c.Fetch(SAVED, F.FLAGS)),
+    (b"UID MOVE $ Trash", c.Copy(SAVED, "Trash", move=True, uid=True)),
+    (b"SEARCH $ SEEN", c.Search(c.And((c.Numbers(SAVED, False), c.HasFlag("\\Seen"))))),
+    (b"SEARCH RETURN () ALL", c.Search(c.All(), returns=Returns(all=True))),
+    (b"SEARCH return (min MAX Count) CHARSET UTF-8 ALL",
+     c.Search(c.All(), returns=Returns(min=True, max=True, count=True))),
+    (b"UID SEARCH RETURN (SAVE PARTIAL 1:10) UID $",
+     c.Search(c.Numbers(SAVED, True), uid=True, returns=Returns(save=True, partial=(1, 10)))),
+    (b"SEARCH OLDER 60 YOUNGER 5", c.Search(c.And((c.Within(60, older=True), c.Within(5, older=False))))),
+    (b"SORT (SUBJECT REVERSE DATE) UTF-8 SEEN",
+     c.Sort((Criterion(SortField.SUBJECT), Criterion(SortField.DATE, reverse=True)), c.HasFlag("\\Seen"))),
+    (b"UID SORT RETURN (ALL COUNT) (DISPLAYFROM) us-ascii MODSEQ 4",
+     c.Sort((Criterion(SortField.DISPLAYFROM),), c.ModseqFrom(4), True, True, Returns(all=True, count=True))),
+    (b"THREAD references utf-8 ALL", c.Thread(Algorithm.REFERENCES, c.All())),
+    (b'UID THREAD ORDEREDSUBJECT "UTF-8" ALL', c.Thread(Algorithm.ORDEREDSUBJECT, c.All(), uid=True)),
     (b"SEARCH MODSEQ 9", c.Search(c.ModseqFrom(9), modseq=True)),
     (b'SEARCH NOT MODSEQ "/flags/\\\\draft" all 9', c.Search(c.Not(c.ModseqFrom(9)), modseq=True)),
     (b"SEARCH 2,4:7 UNDRAFT", c.Search(c.And((c.Numbers(seq((2, 2), (4, 7)), False), c.Not(c.HasFlag("\\Draft")))))),
@@ -153,6 +178,21 @@ def test_append() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        b"SELECT x ()", b"SELECT x (QRESYNC)", b"SELECT x (QRESYNC ())", b"SELECT x (QRESYNC (0 1))",
+        b"SELECT x (QRESYNC (1 0))", b"SELECT x (QRESYNC (1 1 *))", b"SELECT x (QRESYNC (1 1 $))",
+        b"SELECT x (QRESYNC (1 1 1:2 1:2))", b"SELECT x (QRESYNC (1 1 1 (1)))", b"SELECT x (QRESYNC (1 1 (1 2) 3))",
+        b"SELECT x (QRESYNC (1 1)) ", b"SELECT x (QRESYNC (1 1) QRESYNC (1 1))", b"SELECT x (CONDSTORE CONDSTORE)",
+        b"SELECT x (QRESYNC (1 9999999999999999999))", b"SELECT x (QRESYNC (1 1 ))", b"SELECT x (QRESYNC (1 1 1 ))",
+        b"FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)", b"UID FETCH 1 FLAGS (VANISHED)", b"FETCH 1 FLAGS (PARTIAL 1:2)",
+        b"UID FETCH 1 FLAGS (CHANGEDSINCE 1 CHANGEDSINCE 1)", b"UID FETCH 1 FLAGS (X)", b"UID FETCH 1 FLAGS ()",
+        b"UID FETCH 1 FLAGS (PARTIAL)", b"UID FETCH 1 FLAGS (PARTIAL 0:1)", b"UID FETCH 1 FLAGS (PARTIAL -1:2)",
+        b"UID FETCH 1 FLAGS (PARTIAL 1:*)", b"UID FETCH 1 FLAGS (PARTIAL 1:4294967296)", b"FETCH $:2 FLAGS",
+        b"FETCH 1,$ FLAGS", b"SEARCH RETURN (X) ALL", b"SEARCH RETURN MIN ALL", b"SEARCH RETURN (MIN)ALL",
+        b"SEARCH RETURN (ALL PARTIAL 1:2) ALL", b"SEARCH RETURN (PARTIAL 5) ALL", b"SEARCH OLDER 0",
+        b"SEARCH YOUNGER x", b"SEARCH OLDER", b"SORT", b"SORT (DATE) ALL", b"SORT () UTF-8 ALL",
+        b"SORT (REVERSE) UTF-8 ALL",
+        b"SORT (REVERSE REVERSE DATE) UTF-8 ALL", b"SORT (X) UTF-8 ALL", b"SORT DATE UTF-8 ALL", b"THREAD X UTF-8 ALL",
+        b"THREAD REFERENCES ALL", b"THREAD REFERENCES UTF-8", b"UID ESEARCH ALL",
         b"", b"NOOP ", b"NOOP x", b"XYZZY", b"UID NOOP", b"UID", b"LOGIN", b"LOGIN a", b"LOGIN a b c", b"LOGIN a  b",
         b'LOGIN "a', b"LOGIN (a) b", b"AUTHENTICATE", b"ENABLE", b"ID", b"ID (", b"LIST", b'LIST ""', b"SELECT",
         b"SELECT INBOX (X)", b"SELECT INBOX ()", b"SELECT &AGE-", b'SELECT ""', b"STATUS INBOX", b"STATUS INBOX ()",

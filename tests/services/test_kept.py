@@ -273,7 +273,7 @@ async def test_deliveries_to_hold_a_letter_of_a_foreign_address(house: House) ->
 # -- cost ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("to", "most"), [(CLINICIAN, 8), (PATIENT, 14)])
+@pytest.mark.parametrize(("to", "most"), [(CLINICIAN, 9), (PATIENT, 14)])
 async def test_an_acceptance_takes_few_statements(sqlite_config: Config, to: Address, most: int) -> None:
     store = Store(sqlite_config)
     house = House(store, await patient_box(store), await clinic_box(store))

@@ -8,14 +8,16 @@ from datetime import timedelta
 
 import pytest
 
+from mss.config import Config
 from mss.errors import Malformed
 from mss.model.account import Box
 from mss.model.mailbox import DEFAULT_MAILBOXES, FIRST_KEYWORD_BIT, INBOX, KEYWORDS_MAX, ChangeKind, Mailbox
-from mss.services import mailbox
+from mss.services import mailbox, opening
 from mss.services.mailbox import Columns, FlagAction, LimitReached, MailboxExists, NoSuchMailbox, NotPermitted
+from mss.services.opening import Missed, Opened, Since
 from mss.store.store import Store
 from tests.services.services_world import letter
-from tests.store.store_world import NOW, clinic_box, later
+from tests.store.store_world import NOW, clinic_box, driver, later
 
 ACTOR = "account:1"
 ALL = ((1, 1_000_000),)
@@ -228,10 +230,40 @@ async def test_status_and_opening(owner: Owner) -> None:
     status = await owner.store.read(mailbox.status, where.id, NOW)
     assert (status.messages, status.unseen, status.deleted) == (4, 2, 2)
     assert status.size_octets > 400
-    opened = await owner.store.read(mailbox.open_mailbox, where.id, NOW)
-    assert (opened.uids, opened.first_unseen_uid) == ([1, 2, 3, 4], 2)
-    empty = await owner.store.read(mailbox.open_mailbox, (await owner.find("Sent")).id, NOW)
-    assert (empty.uids, empty.first_unseen_uid) == ([], None)
+    opened = await owner.store.read(opening.open_mailbox, where, None, NOW)
+    assert (opened.runs, opened.first_unseen_uid) == (((1, 4),), 2)
+    empty = await owner.store.read(opening.open_mailbox, await owner.find("Sent"), None, NOW)
+    assert (empty.runs, empty.first_unseen_uid) == ((), None)
+
+
+async def test_opening_tells_runs_and_what_was_missed(owner: Owner) -> None:
+    for _ in range(6):
+        await owner.append(INBOX)
+    where = await owner.find()
+    await owner.store.write(
+        mailbox.store_flags, where.id, ((2, 3), (6, 6)), FlagAction.ADD, ("\\Deleted",), None, ACTOR, NOW
+    )
+    await owner.store.write(mailbox.store_flags, where.id, ((5, 5),), FlagAction.ADD, ("\\Seen",), None, ACTOR, NOW)
+    await owner.store.write(mailbox.expunge, where.id, None, ACTOR, NOW)
+    now = await owner.find()
+
+    async def opened(since: Since | None) -> Opened:
+        return await owner.store.read(opening.open_mailbox, now, since, NOW)
+
+    assert (await opened(None)).runs == ((1, 1), (4, 5))
+    assert (await opened(None)).missed is None
+    assert (await opened(Since(now.uidvalidity + 1, 1))).missed is None
+    assert (await opened(Since(now.uidvalidity, 7))).missed == Missed(((2, 3), (6, 6)), ((5, 9, 1),))
+    assert (await opened(Since(now.uidvalidity, 9))).missed == Missed(((2, 3), (6, 6)), ())
+    assert (await opened(Since(now.uidvalidity, 10))).missed == Missed((), ())
+
+
+async def test_where_the_log_does_not_tell_all_the_rows_are_right(owner: Owner) -> None:
+    for _ in range(4):
+        await owner.append(INBOX)
+    where = await owner.find()
+    await owner.store.write(lambda uow: uow.mailboxes.remove(where.id, ((2, 2),)))
+    assert (await owner.store.read(opening.open_mailbox, where, None, NOW)).runs == ((1, 1), (3, 4))
 
 
 async def test_concurrent_appends_leave_no_gap(owner: Owner) -> None:
@@ -495,3 +527,15 @@ async def test_what_was_done_stands_in_the_journal(owner: Owner) -> None:
         "letter.flags",
         "letter.append",
     ]
+
+
+async def test_removed_letters_are_found_by_their_own_index(sqlite_config: Config) -> None:
+    """A mailbox with years of flags behind it opens as fast as a new one."""
+    store = Store(sqlite_config)
+    said: list[str] = []
+    await store.write(lambda uow: driver(uow).set_trace_callback(said.append))
+    await store.write(lambda uow: uow.mailboxes.removed_since(1, 0))
+    asked = next(one for one in said if one.startswith("SELECT changes"))
+    plan = await store.write(lambda uow: driver(uow).execute(f"EXPLAIN QUERY PLAN {asked}").fetchall())
+    assert "COVERING INDEX ix_changes_expunged" in str(plan)
+    await store.close()

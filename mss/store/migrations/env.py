@@ -3,6 +3,7 @@
 from alembic import context
 from sqlalchemy import Engine
 
+from mss.store import prepared_tables as prepared_tables
 from mss.store.tables import metadata
 
 
