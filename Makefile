@@ -16,7 +16,7 @@ PURE := dossier mail model policy
 SECONDS := 300
 
 .PHONY: help demo check test soak bench mutate fuzz cover lock format clean
-.PHONY: check-style check-types check-floors check-fast check-pure packages
+.PHONY: check-style check-types check-floors check-fast check-pure packages bench-dossier
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -51,6 +51,9 @@ fuzz: $(READY) ## Fuzzers guided by coverage (SECONDS each), then every property
 bench: $(READY) ## Ratios against named peers, measured in the same run
 	@tools/packages bench
 	@$(RUN) bench $(ARGS)
+
+bench-dossier: $(READY)
+	@$(RUN) bench dossier
 
 cover: $(READY) ## Fast tests with branch coverage, as text
 	@$(PYTEST) $(PARALLEL) -m "not journey and not postgres and not soak" --cov=mss --cov-report=term-missing:skip-covered $(T)

@@ -6,10 +6,11 @@ import signal
 import sys
 from collections.abc import Callable
 
-from bench import delivery, imap, relay, rights
+from bench import delivery, dossier, imap, relay, rights
 
 BENCHES: dict[str, Callable[[], int]] = {
     "delivery": delivery.main,
+    "dossier": dossier.main,
     "relay": relay.main,
     "imap": lambda: imap.main([]),
     "rights": rights.main,

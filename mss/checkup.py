@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from mss import checkpeers
+from mss import checkpeers, checkscan
 from mss.checkpeers import CLOCK_DRIFT, Level
 from mss.clock import Clock, system_clock
 from mss.config import MIB, Config
@@ -49,6 +49,7 @@ def run(config: Config, clock: Clock = system_clock) -> tuple[Finding, ...]:
         ("certificate", checkpeers.certificates),
         ("handshake", checkpeers.handshake),
         ("tokens", _tokens),
+        ("antivirus", checkscan.antivirus),
         ("revocation lists", checkpeers.revocation),
         ("signatures", _signatures),
         ("trust list file", checkpeers.trust_list_file),

@@ -31,6 +31,7 @@ from mss.commands.safe import backup, restore
 from mss.commands.signing import certificate_app, delegate_app, subject_app
 from mss.commands.storing import store_app
 from mss.commands.words import Kind
+from mss.commands.xdm import xdm_app
 from mss.config import BASE_PORT
 from mss.errors import Misconfigured, MssError, Unavailable
 from mss.model.account import BoxState, DelegationKind
@@ -102,6 +103,7 @@ for _name, _sub in {
     "store": store_app,
     "export": export_app,
     "import": import_app,
+    "xdm": xdm_app,
 }.items():
     app.add_typer(_sub, name=_name)
 

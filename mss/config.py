@@ -264,6 +264,28 @@ class JournalConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Hl7Config:
+    """Orders to send documents, as HL7 v2 messages: over MLLP, or dropped into a folder. `box` sends the letters."""
+
+    mllp_listen: tuple[str, ...] = ()
+    plain: bool = False
+    folder: Path | None = None
+    poll_s: int = 2
+    box: str = ""
+    software: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AntivirusConfig:
+    """clamd, by `host:port` or the path of its socket; "off": there is none. Unset, no door opens."""
+
+    clamd: str = ""
+    timeout_s: int = 60
+    scans_at_once: int = 10
+    database_max_age_s: int = 3 * 86400
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Every limit of the house. Octets, seconds or counts, as the name says."""
 
@@ -318,6 +340,11 @@ class Limits:
     cda_max_octets: int = 20 * MIB
     xml_depth_max: int = 200
     filing_max_octets: int = 5_000_000
+    hl7_message_max_octets: int = 40 * MIB
+    hl7_segments_max: int = 1000
+    hl7_fields_max: int = 200
+    hl7_connections_max: int = 50
+    hl7_idle_s: int = 600
     trust_list_max_octets: int = 50 * MIB
     fetch_timeout_s: int = 60
     crl_max_octets: int = 50 * MIB
@@ -365,6 +392,8 @@ class Config:
     life: LifeConfig = LifeConfig()
     journal: JournalConfig = JournalConfig()
     notify: NotifyConfig = NotifyConfig()
+    antivirus: AntivirusConfig = AntivirusConfig()
+    hl7: Hl7Config = Hl7Config()
     limits: Limits = Limits()
     log: LogConfig = LogConfig()
     root: Path = Path()

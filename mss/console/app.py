@@ -24,7 +24,7 @@ from starlette.routing import Route, Router
 
 from mss.console.explain import Explainer
 from mss.console.metrics import CONTENT_TYPE, Metrics
-from mss.errors import MssError
+from mss.errors import MssError, Unavailable
 from mss.services import operators, outbound
 from mss.services.outbound import QueueSummary
 from mss.tls import certificate_expiry
@@ -33,6 +33,7 @@ from mss.web.door import Door
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from mss.clamd import Clamd
     from mss.clock import Clock
     from mss.config import Config
     from mss.model.peer import TrustList
@@ -64,9 +65,10 @@ class Console:
         metrics: Metrics,
         trust_list: Callable[[], TrustList | None],
         material: TlsMaterial | None,
+        clamd: Clamd | None,
     ) -> None:
         self._store, self._config, self._clock = store, config, clock
-        self._metrics, self._trust_list, self._material = metrics, trust_list, material
+        self._metrics, self._trust_list, self._material, self._clamd = metrics, trust_list, material, clamd
 
     async def livez(self, _request: Request) -> Response:
         """Say that the process answers."""
@@ -82,6 +84,7 @@ class Console:
         now = self._clock()
         checks = [await self._store_answers(), await self._migrations(), self._trust(now)]
         checks += [await self._queue(), *self._certificates(now), *self._revocation(now)]
+        checks += await self._antivirus(now)
         well = all(check.well for check in checks)
         found = {check.name: {"ok": check.well, "value": check.value} for check in checks}
         return JSONResponse({"ok": well, "checks": found}, 200 if well else 503)
@@ -99,6 +102,8 @@ class Console:
             self._metrics.certificate(name, left_s)
         if self._material is not None:
             self._metrics.revocation(self._lists_left_s(self._material, now), len(self._material.problems))
+        if self._clamd is not None:
+            self._metrics.antivirus_age(await self._signatures_age_s(self._clamd, now))
         return Response(self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _summary(self) -> QueueSummary | None:
@@ -140,6 +145,30 @@ class Console:
         age_s = self._list_age_s(now)
         well = age_s <= self._config.trust_list.max_age_s
         return Check("trust-list", well, "none" if math.isnan(age_s) else f"read {age_s:.0f} s ago")
+
+    async def _signatures_age_s(self, clamd: Clamd, now: datetime) -> float:
+        """Return how old the antivirus's signatures are; not a number when it does not say, or nothing."""
+        try:
+            made_at = await clamd.database_at()
+        except Unavailable:
+            return math.nan
+        return (now - made_at).total_seconds() if made_at is not None else math.nan
+
+    async def _antivirus(self, now: datetime) -> list[Check]:
+        if self._clamd is None:
+            return []
+        try:
+            made_at = await self._clamd.database_at()
+        except Unavailable:
+            return [Check("antivirus", False, "no answer")]
+        if made_at is None:
+            return [Check("antivirus", True, "signatures of unknown age")]
+        age_s = (now - made_at).total_seconds()
+        return [
+            Check(
+                "antivirus", age_s <= self._config.antivirus.database_max_age_s, f"signatures {age_s / 3600:.0f} h old"
+            )
+        ]
 
     def _certificate_times(self, now: datetime) -> list[tuple[str, float]]:
         return [(name, _left_s(path, now)) for name, path in _certificate_files(self._config)]
@@ -190,9 +219,10 @@ def build(
     metrics: Metrics,
     trust_list: Callable[[], TrustList | None],
     material: TlsMaterial | None = None,
+    clamd: Clamd | None = None,
 ) -> ASGIApp:
-    """Return the operator's port; `trust_list` and `material` are what this process uses."""
-    console = Console(store, config, clock, metrics, trust_list, material)
+    """Return the operator's port; `trust_list`, `material` and `clamd` are what this process uses."""
+    console = Console(store, config, clock, metrics, trust_list, material, clamd)
     pages: tuple[tuple[str, Callable[[Request], Awaitable[Response]]], ...] = (
         ("/livez", console.livez),
         ("/readyz", console.readyz),

@@ -229,6 +229,11 @@ class Metrics:
             "Files of certificates, keys and lists that cannot be used: what worked before is in use.",
             registry=self._registry,
         )
+        self._scans = Counter("mss_av_scans", "What the antivirus said.", ("verdict",), registry=self._registry)
+        self._signatures_age = Gauge(
+            "mss_av_database_age_seconds", "Age of the antivirus's signatures, where it says it.",
+            registry=self._registry,
+        )  # fmt: skip
         self._directory_age = Gauge(
             "mss_directory_sync_age_seconds", "Since the directory was last imported.", registry=self._registry
         )
@@ -274,6 +279,14 @@ class Metrics:
     def certificate(self, name: str, seconds_left: float) -> None:
         """Say how long a certificate of ours lasts."""
         self._expiry.labels(word(name)).set(seconds_left)
+
+    def scanned(self, verdict: str) -> None:
+        """Count one scan of the antivirus."""
+        self._scans.labels(word(verdict)).inc()
+
+    def antivirus_age(self, seconds: float) -> None:
+        """Say how old the antivirus's signatures are; not a number when it does not say."""
+        self._signatures_age.set(seconds)
 
     def responder_said(self, status: str) -> None:
         """Count what a responder said of a certificate (OCSP): good, revoked, unknown, or nothing (silent)."""

@@ -173,6 +173,10 @@ def _merged(entry: DocumentEntry, listed: Listed) -> DocumentEntry:
         type_label=entry.type_label or listed.type_label,
         confidentiality=entry.confidentiality | listed.confidentiality,
         patient=PatientIdentity(identifiers, entry.patient.traits),
+        class_code=listed.class_code,
+        format_code=listed.format_code or entry.format_code,
+        replaces=entry.replaces or listed.replaces,
+        appends=entry.appends or listed.appends,
     )
 
 
@@ -193,6 +197,10 @@ def _alone(file: _Found) -> AttachedDocument | None:
         patient=listed.patient,
         mime_type=_PDF,
         language=listed.language,
+        class_code=listed.class_code,
+        format_code=listed.format_code,
+        replaces=listed.replaces,
+        appends=listed.appends,
     )
     return AttachedDocument(entry, file.octets, defect=_defect(file))
 

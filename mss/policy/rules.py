@@ -253,6 +253,28 @@ DOCUMENT_NOT_YOURS: Final = _patient(
     "The patient cannot accept this document: it is damaged, or does not name the patient alone. Send it again.",
 )
 
+# What an antivirus found (screening).
+CONTENT_CLEAN: Final = Rule("content.clean", 250, "2.6.0")
+CONTENT_NOT_LOOKED_AT: Final = Rule("content.not-looked-at", 250, "2.6.0")
+CONTENT_INFECTED: Final = _patient(
+    "content.infected", 550, "5.7.1", "Our antivirus found something harmful. Clean your system and send it again."
+)
+CONTENT_ENCRYPTED: Final = _patient(
+    "content.encrypted",
+    550,
+    "5.7.1",
+    "An encrypted archive or file cannot be examined. Send it without a password: the way is encrypted already.",
+)
+CONTENT_UNEXAMINED: Final = _patient(
+    "content.unexamined",
+    550,
+    "5.7.1",
+    "An archive is too large or too deep for our antivirus. Send the files without archives around them.",
+)
+CONTENT_NOT_SCANNED: Final = _patient(
+    "content.not-scanned", 451, "4.7.1", "Our antivirus does not answer now. Try again later."
+)
+
 # What a letter does to its conversation (exchange, in the unit that writes).
 CONVERSATION_OPENED: Final = Rule("conversation.opened")
 CONVERSATION_REOPENED: Final = Rule("conversation.reopened")

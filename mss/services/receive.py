@@ -23,7 +23,7 @@ from mss.model.filing import FilingVerdict
 from mss.policy import exchange, routing, rules
 from mss.policy.decision import Decision, reject
 from mss.policy.decision import accept as accepted
-from mss.services import deliver, quotas, report
+from mss.services import deliver, deposits, quotas, report
 from mss.services.deliver import Incoming
 from mss.services.house import Hosted as Hosted
 from mss.services.marks import message_mark
@@ -209,6 +209,7 @@ def _one(
         report.about_filing(uow, hosted.house, box, letter, verdict, now)
         if hosted.policy.unopened_notice and box.state is BoxState.UNOPENED:
             report.about_unopened(uow, hosted.house, box, letter, now)
+        deposits.prove(uow, hosted.house, box, letter, now)
     return RecipientOutcome(recipient, accepted(rules.BOX_RECEIVES, box=box.id), box.id), earlier or ""
 
 

@@ -377,6 +377,14 @@ def look_up(uow: Uow, account_id: int, box_id: int, document_id: int, now: datet
     return document if accesses.may_see(uow, account_id, document, now).accepted else None
 
 
+def earlier_version(uow: Uow, account_id: int, box_id: int, document: Document, now: datetime) -> int | None:
+    """Return the number of the version that a document replaced; None without one that the account may see."""
+    older = uow.dossiers.by_unique_id(box_id, document.entry.replaces) if document.entry.replaces else None
+    if older is None or older.replaced_by != document.id:
+        return None
+    return older.id if accesses.may_see(uow, account_id, older, now).accepted else None
+
+
 def open_document(uow: Uow, account_id: int, box_id: int, document_id: int, now: datetime) -> OpenedDocument | None:
     """Return a document with its octets; None when the dossier has no such, or the account may not see it."""
     document = look_up(uow, account_id, box_id, document_id, now)

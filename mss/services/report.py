@@ -137,7 +137,7 @@ def about_delivery(
         stopped=stopped,
     )
     octets = reports.dsn(
-        _frame(_reporter(house), to, original, now),
+        _frame(reporter(house), to, original, now),
         [item],
         reporting_mta=house.hostname,
         ret=Ret.HDRS if delivery.require_tls else delivery.ret,
@@ -170,7 +170,7 @@ def _original(uow: Uow, house: House, delivery: Delivery) -> Reading:
     return read_letter(octets, house.limits, documents=False)
 
 
-def _reporter(house: House) -> Correspondent:
+def reporter(house: House) -> Correspondent:
     """Return whose name our reports carry; peers take them only from a domain that is listed for us."""
     domain = next(iter(house.domains), None) or parse_domain(house.hostname)
     return Correspondent(Address("postmaster", domain), POSTMASTER_NAME)
@@ -200,7 +200,7 @@ def after_acceptance(
     if not items:
         return
     octets = reports.dsn(
-        _frame(_reporter(house), to, reading, now),
+        _frame(reporter(house), to, reading, now),
         items,
         reporting_mta=house.hostname,
         ret=Ret.HDRS if envelope.require_tls else envelope.ret,
@@ -270,13 +270,13 @@ def about_unopened(uow: Uow, house: House, box: Box, letter: Incoming, now: date
         return False
     if not uow.rights.tell_unopened(box.id, to.key, now):
         return False
-    reporter = _reporter(house)
+    ours = reporter(house)
     draft = Draft(
-        sender=reporter,
+        sender=ours,
         to=(Correspondent(to),),
         subject="Message remis dans une boîte jamais ouverte",
         date=now,
-        message_id=message_id(f"unopened.{secrets.token_hex(12)}", reporter.address.domain),
+        message_id=message_id(f"unopened.{secrets.token_hex(12)}", ours.address.domain),
         text=_UNOPENED_TEXT,
         in_reply_to=f"<{letter.reading.message_id.strip('<>')}>" if letter.reading.message_id else "",
         auto_submitted="auto-replied",

@@ -20,7 +20,7 @@ from mss.model.party import BoxKind
 from mss.policy import access, admission, budget, conversing, exchange, routing, rules
 from mss.policy.decision import Decision, reject
 from mss.policy.decision import accept as accepted
-from mss.services import deliver, receive, report
+from mss.services import deliver, deposits, receive, report
 from mss.services.deliver import Incoming
 from mss.services.house import Hosted
 from mss.services.reading import Reading, read_letter
@@ -235,6 +235,7 @@ def _locally(uow: Uow, hosted: Hosted, letter: Incoming, recipient: Recipient, n
         report.about_filing(uow, hosted.house, box, letter, verdict, now)
         if hosted.policy.unopened_notice and box.state is BoxState.UNOPENED:
             report.about_unopened(uow, hosted.house, box, letter, now)
+        deposits.prove(uow, hosted.house, box, letter, now)
         return RecipientOutcome(recipient, accepted(rules.BOX_RECEIVES, box=box.id), box.id)
     return RecipientOutcome(recipient, content, box.id)
 

@@ -173,18 +173,20 @@ _PLAIN = (
     "language",
     "has_body_pdf",
 )
+# Facts that documents filed by older code lack.
+_LATER = ("class_code", "format_code", "custodian_id")
 
 
 def _dump(entry: DocumentEntry) -> dict[str, Any]:
     traits = entry.patient.traits
     return {
-        **{name: getattr(entry, name) for name in _PLAIN},
+        **{name: getattr(entry, name) for name in (*_PLAIN, *_LATER)},
         "format": entry.format,
         "created_at": entry.created_at.isoformat() if entry.created_at else None,
         "confidentiality": sorted(entry.confidentiality),
         "identifiers": [list(pair) for pair in entry.patient.identifiers],
         "traits": [traits.birth_name, traits.first_name, traits.birth_date, traits.sex],
-        "authors": [[a.name, a.person_id, a.profession_code, a.organisation] for a in entry.authors],
+        "authors": [[a.name, a.person_id, a.profession_code, a.organisation, a.organisation_id] for a in entry.authors],
     }
 
 
@@ -192,6 +194,7 @@ def _load(facts: dict[str, Any]) -> DocumentEntry:
     identity = PatientIdentity(tuple((pair[0], pair[1]) for pair in facts["identifiers"]), Traits(*facts["traits"]))
     return DocumentEntry(
         **{name: facts[name] for name in _PLAIN},
+        **{name: facts.get(name, "") for name in _LATER},
         format=DocumentFormat(facts["format"]),
         created_at=datetime.fromisoformat(facts["created_at"]) if facts["created_at"] else None,
         confidentiality=frozenset(Confidentiality(code) for code in facts["confidentiality"]),

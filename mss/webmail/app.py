@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, Router
 
+from mss.screening import UNSCREENED
 from mss.web.door import Door
 from mss.webmail import (
     account,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from mss.clock import Clock
     from mss.config import Config
+    from mss.screening import Screen
     from mss.services.submit import Outside
     from mss.signin import SignIn
     from mss.store import Store
@@ -86,9 +88,16 @@ _PAGES: Final[tuple[tuple[str, str, Page], ...]] = (
 )
 
 
-def build(store: Store, config: Config, clock: Clock, sign_in: SignIn, outside: Callable[[], Outside]) -> ASGIApp:
+def build(
+    store: Store,
+    config: Config,
+    clock: Clock,
+    sign_in: SignIn,
+    outside: Callable[[], Outside],
+    screen: Screen = UNSCREENED,
+) -> ASGIApp:
     """Return the webmail; `outside` says at any moment which domains can be reached beyond our own."""
-    room = Room(store, config, clock, sign_in, outside)
+    room = Room(store, config, clock, sign_in, outside, screen)
     routes = [Route("/", _home), *(_static(name) for name in _STATIC)]
     routes += [Route(path, _step(room, step), methods=methods.split()) for path, methods, step in _STEPS]
     routes += [Route(path, _signed_in(room, page), methods=methods.split()) for path, methods, page in _PAGES]

@@ -96,6 +96,8 @@ async def _write(room: Room, request: Request, guest: Guest, form: Form, action:
     if action == "remove" and number(index) < len(kept):
         del kept[number(index)]
     attachments, problems = conversations.attached(kept, form.uploads, room.files_max_octets)
+    attachments, harmful = await conversations.screened(room, kept, attachments)
+    problems += harmful
     numbers = {choice.number for choice in found.choices}
     participants = tuple(sorted({int(n) for n in form.all("to") if n.isdecimal() and len(n) < 9} & numbers))
     text = conversations.clean(form.get("text"))

@@ -158,6 +158,8 @@ async def _write(
     if action == "remove" and number(index) < len(kept):
         del kept[number(index)]
     attachments, problems = attached(kept, form.uploads, room.files_max_octets)
+    attachments, harmful = await screened(room, kept, attachments)
+    problems += harmful
     draft, too_long = _draft_of(room, thread, form, attachments)
     problems += too_long
     if action == "send":
@@ -233,6 +235,20 @@ def attached(
             values: dict[str, str | int] = {"file": files.safe_name(upload.name), "max": files.FILES_MAX}
             problems.append(Problem("files", problem, values))
     return attachments, problems
+
+
+async def screened(
+    room: Room, kept: list[Attachment], attachments: list[Attachment]
+) -> tuple[list[Attachment], list[Problem]]:
+    """Return the files that may be kept, and why new ones may not: the antivirus looks before anything is stored."""
+    good, problems = list(kept), []
+    for one in attachments[len(kept) :]:
+        decision = await room.screen.judge(one.octets)
+        if decision.accepted:
+            good.append(one)
+        else:
+            problems.append(Problem("files", reasons.why(decision).headline, {}))
+    return good, problems
 
 
 def _wrong_with(upload: Upload, attachments: list[Attachment], total_max_octets: int) -> str | None:

@@ -52,9 +52,17 @@ async def one(room: Room, request: Request, guest: Guest) -> Response:
     document_id = number(request.path_params["document"])
     found = await room.store.read(records.look_up, guest.account_id, guest.box.id, document_id, room.clock())
     document = await seen(room, guest, Look(Sight.DOCUMENT, document_id), found)
+    whose = (guest.account_id, guest.box.id, document)
+    earlier = await room.store.read(records.earlier_version, *whose, room.clock())
     caregiver = guest.access.kind is DelegationKind.CAREGIVER
     return await room.page(
-        request, guest, "document.html", document=document, names=CATEGORY_NAMES, may_mask=not caregiver
+        request,
+        guest,
+        "document.html",
+        document=document,
+        earlier=earlier,
+        names=CATEGORY_NAMES,
+        may_mask=not caregiver,
     )
 
 

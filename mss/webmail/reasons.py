@@ -88,6 +88,22 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             mark("This document cannot be filed: it is damaged, or it does not name you alone."),
             mark("Ask the sender to send it again."),
         ),
+        "content.infected": (
+            mark("A file was not kept: the antivirus found something harmful in it."),
+            mark("Do not open this file, and ask its sender for a clean one."),
+        ),
+        "content.encrypted": (
+            mark("A file was not kept: it is protected by a password and cannot be examined."),
+            mark("Send it without a password: messages are encrypted on their way."),
+        ),
+        "content.unexamined": (
+            mark("A file was not kept: it is too complicated to be examined."),
+            mark("Send the files one by one, not packed together."),
+        ),
+        "content.not-scanned": (
+            mark("Files cannot be examined for viruses for the moment."),
+            mark("Try again later."),
+        ),
         "account.disabled": (mark("This account is disabled."), mark("Contact the operator.")),
         "account.web-only": (mark("Patient accounts are for this site only."), mark("Contact the operator.")),
         "access.no-delegation": (

@@ -23,6 +23,7 @@ from starlette.responses import RedirectResponse, Response
 from mss.clock import Clock
 from mss.config import Config
 from mss.model.account import Box, DelegationKind
+from mss.screening import Screen
 from mss.services import records
 from mss.services.accounts import BoxAccess
 from mss.services.house import hosted
@@ -102,8 +103,15 @@ class Room:
     """The webmail of one operator, in one process."""
 
     def __init__(
-        self, store: Store, config: Config, clock: Clock, sign_in: SignIn, outside: Callable[[], Outside]
+        self,
+        store: Store,
+        config: Config,
+        clock: Clock,
+        sign_in: SignIn,
+        outside: Callable[[], Outside],
+        screen: Screen,
     ) -> None:
+        self.screen = screen
         self.store, self.config, self.clock, self.sign_in, self.outside = store, config, clock, sign_in, outside
         self.limits = config.limits
         self.hosted = hosted(config)

@@ -41,6 +41,7 @@ COMMANDS = {
     *("store check", "backup", "restore", "export mailbox", "export dossier"),
     *(f"account {verb}" for verb in ("close", "reopen", "keep", "channel", "notices", "erase")),
     *("import maildir", "import mbox", "import imap"),
+    *("xdm build", "xdm show"),
 }
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import httpx2
 import pytest
 
+from mss.clamd import Clamd
 from mss.clock import from_us
 from mss.console import app as console
 from mss.console.metrics import OTHER, ImapCounts, Metrics, SmtpCounts, word
@@ -412,3 +413,45 @@ async def test_the_age_of_the_directory(port: Port, world: World) -> None:
     await world.store.write(operators.publish_directory, generation, START)
     world.hands.move(minutes=2)
     assert "mss_directory_sync_age_seconds 120.0" in (await port.get("/metrics")).text
+
+
+class Asked(Clamd):
+    """An antivirus that says when its signatures were made, or nothing."""
+
+    def __init__(self, answer: datetime | Exception | None) -> None:
+        self.answer = answer
+
+    async def database_at(self) -> datetime | None:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "well", "said", "age"),
+    [
+        (START - timedelta(hours=5), True, "signatures 5 h old", "18000.0"),
+        (START - timedelta(days=4), False, "signatures 96 h old", "345600.0"),
+        (None, True, "signatures of unknown age", "NaN"),
+        (Unavailable("away"), False, "no answer", "NaN"),
+    ],
+)
+async def test_the_antivirus_is_looked_at(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: datetime | Exception | None,
+    well: bool,
+    said: str,
+    age: str,
+) -> None:
+    monkeypatch.setattr(console, "certificate_expiry", lambda _path: START + timedelta(days=100))
+    port = Port(world)
+    port.app = console.build(
+        world.store, world.config, world.hands, port.metrics, lambda: port.trust, clamd=Asked(answer)
+    )
+    found = (await port.get("/healthz")).json()["checks"]["antivirus"]
+    assert found == {"ok": well, "value": said}
+    port.metrics.scanned("clean")
+    figures = (await port.get("/metrics")).text
+    assert 'mss_av_scans_total{verdict="clean"} 1.0' in figures
+    assert f"mss_av_database_age_seconds {age}" in figures
