@@ -38,7 +38,8 @@ test: $(READY) packages
 	@$(PYTEST) $(PARALLEL) -m "(journey or postgres or slow or hypothesis) and not soak" --hypothesis-profile=full
 endif
 
-soak: $(READY) packages ## Long runs: kills, power cuts, fail-over; T= for a part
+soak: $(READY) ## Long runs: kills, power cuts, fail-over, a real Ceph; T= for a part
+	@tools/packages soak
 	@MSS_TESTS_ON_DISK=1 $(PYTEST) -s -m soak --timeout=7200 --hypothesis-profile=soak $(T)
 
 fuzz: $(READY) ## Fuzzers guided by coverage (SECONDS each), then every property with far more examples; T= for a part

@@ -27,6 +27,7 @@ from mss.model.address import Address, parse_domain
 from mss.services import operators
 from mss.smtp.signing import KeyRing
 from mss.store import Store, Uow
+from mss.store.blobs import FILE, open_blobs, try_place
 from mss.store.engine import fault_of
 from mss.store.keys import OPERATOR
 from mss.tokens.issuer import issuer_of
@@ -240,11 +241,22 @@ def _files(config: Config, now: datetime) -> Iterator[Finding]:
     folder = next(path for path in (blobs, *blobs.parents) if path.exists())
     with tempfile.TemporaryFile(dir=folder):
         yield Finding("blobs", "ok", "the folder can be written")
+    if config.store.blobs != FILE:
+        yield _bucket(config)
     optional = {"habilitations": config.policy.habilitations_file, "directory": config.directory.extraction_file}
     for name, file in optional.items():
         if file is not None:
             config.path(file).open("rb").close()
             yield Finding(name, "ok", "the file can be read")
+
+
+def _bucket(config: Config) -> Finding:
+    try:
+        try_place(open_blobs(config))
+    except Unavailable as error:
+        remedy = "check [store] blobs, s3_endpoint and both key files; letters that are large are deferred meanwhile"
+        return Finding("bucket", "wrong", str(error), remedy)
+    return Finding("bucket", "ok", "octets can be written, read and removed")
 
 
 def _disk(config: Config, now: datetime) -> Iterator[Finding]:

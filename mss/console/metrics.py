@@ -208,6 +208,11 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
         self._up = Gauge("mss_store_up", "Whether the store answers.", registry=self._registry)
+        self._blobs_up = Gauge(
+            "mss_blobs_up",
+            "Whether the place of large octets answered when it was last asked.",
+            registry=self._registry,
+        )
         build = Gauge("mss_build_info", "Always 1.", ("version",), registry=self._registry)
         build.labels(_version()).set(1)
 
@@ -215,9 +220,10 @@ class Metrics:
         """Count one sign-in."""
         self._auth.labels(word(mechanism), word(outcome)).inc()
 
-    def store(self, *, up: bool) -> None:
-        """Say whether the store answered when it was asked."""
+    def store(self, *, up: bool, blobs_well: bool = True) -> None:
+        """Say whether the store answered when it was asked, and the place of large octets the last time."""
         self._up.set(up)
+        self._blobs_up.set(blobs_well)
 
     def queue(self, counts: dict[str, int], oldest_s: float) -> None:
         """Say how many deliveries wait in which state."""

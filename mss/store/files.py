@@ -33,6 +33,11 @@ class FileStore:
             raise Unavailable(f"cannot write octets aside: {os.strerror(error.errno or 0)}") from error
         return name
 
+    @property
+    def well(self) -> bool:
+        """A local folder answers or refuses at once: there is nothing to remember."""
+        return True
+
     def get(self, name: str, start: int, end: int) -> bytes:
         """Return sealed octets [start, end) of a file."""
         try:

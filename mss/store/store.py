@@ -25,8 +25,8 @@ from mss.clock import Clock, system_clock
 from mss.config import Config
 from mss.errors import Conflict, Misconfigured, MssError, Unavailable
 from mss.store import crypto, schema
+from mss.store.blobs import open_blobs
 from mss.store.engine import fault_of, is_sqlite, mapped, mapping, open_engine, sqlite_path
-from mss.store.files import FileStore
 from mss.store.glance import Busy, Glances
 from mss.store.journal import Chain
 from mss.store.keys import KeyRing, make_master_key, read_master_key
@@ -97,8 +97,9 @@ class Store:
         self._key_engine = open_engine(config.sqlite_url(settings.keys_url), connections=4, mostly_read=True)
         self._read_engine = open_engine(self._url, connections=settings.readers, read_only=True)
         keys = KeyRing(read_master_key(config.path(settings.master_key_file)), self._key_engine)
-        files = FileStore(config.path(settings.blobs_dir))
-        self._shared = Shared(keys, files, settings.inline_max_octets, config.limits.journal_segment_records)
+        self._shared = Shared(
+            keys, open_blobs(config), settings.inline_max_octets, config.limits.journal_segment_records
+        )
         self._wakeups = Wakeups(_wakeup_folder(config))
         self._wakeups.call(_KEY_DROPPED, keys.forget)
         self._readers = ThreadPoolExecutor(settings.readers, "store-reader")
@@ -124,6 +125,11 @@ class Store:
     def commits(self) -> int:
         """How many commits this process made so far."""
         return self._writer.commits
+
+    @property
+    def blobs_well(self) -> bool:
+        """Whether the place of large octets answered when it was last asked."""
+        return self._shared.files.well
 
     async def start(self) -> None:
         """Begin to hear wake-ups; call it in the loop that will use the store."""

@@ -8,9 +8,9 @@ from functools import cached_property
 from sqlalchemy import Connection
 
 from mss.store.accounts import Accounts
+from mss.store.blobs import Blobs
 from mss.store.conversations import Conversations
 from mss.store.dossiers import Dossiers
-from mss.store.files import FileStore
 from mss.store.journal import Chain, Journal
 from mss.store.keys import KeyRing
 from mss.store.mailboxes import Mailboxes
@@ -26,7 +26,7 @@ class Shared:
     """What all units of one store share."""
 
     keys: KeyRing
-    files: FileStore
+    files: Blobs
     inline_max_octets: int
     segment_records: int
 
