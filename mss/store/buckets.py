@@ -2,7 +2,7 @@
 
 - One object, one PUT: it is there whole or not at all, and nothing half written stays behind.
 - Names are random, so no put has to be conditional (some servers only seem to keep such conditions).
-- Only the library's synchronous calls are used, in threads of ours: after asynchronous ones a process may abort at exit.
+- Only the library's synchronous calls are used, in our threads: after asynchronous ones a process may abort at exit.
 - A bucket that does not answer is left in peace for a moment; meanwhile all who ask hear Unavailable at once, so that
   the threads stay free for letters that need no bucket.
 """

@@ -240,7 +240,7 @@ def test_a_bucket_at_rest_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     for instant in (0.0, 1.0, 1.99, 2.0, 3.0):
         now[0] = instant
         if instant in (0.0, 1.0, 1.99):
-            with pytest.raises(Unavailable, match="^(?!.*nobody may see)"):
+            with pytest.raises(Unavailable, match=r"^(?!.*nobody may see)"):
                 place.put((b"x",))
         else:
             place.put((b"x",))
