@@ -32,6 +32,7 @@ from mss.model.address import Domain, parse_domain
 from mss.model.peer import TrustList
 from mss.parent import STOP_SIGNALS, Parent
 from mss.policy.routing import reachable_domains
+from mss.presence import Presence
 from mss.services import operators
 from mss.services.house import hosted
 from mss.services.outbound import Plan
@@ -315,6 +316,9 @@ class Worker:
         keeping = Upkeep(self._store, self._config, self._clock, self._metrics)
         self._running.loop(keeping.run(), "upkeep")
         self._running.ends.append(keeping.stop)
+        presence = Presence(self._store, self._store.node, self._roles, self._clock)
+        self._running.loop(presence.run(), "presence")
+        self._running.ends.append(presence.stop)
 
     async def _begin_console(self) -> None:
         application = console.build(

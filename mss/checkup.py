@@ -30,6 +30,7 @@ from mss.store import Store, Uow
 from mss.store.blobs import FILE, open_blobs, try_place
 from mss.store.engine import fault_of
 from mss.store.keys import OPERATOR
+from mss.store.schema import Fit
 from mss.tokens.issuer import issuer_of
 
 DISK_WARNING_OCTETS: Final = 1024 * MIB
@@ -179,14 +180,19 @@ def _lost(config: Config, subject: str, url: str) -> Iterator[Finding]:
 async def _look_into_store(config: Config, now: datetime) -> list[Finding]:
     store = Store(config)
     try:
-        if not await store.at_head():
-            return [Finding("store", "wrong", "its tables are of another form", "start mss serve: it brings them up")]
+        fit = await store.fit()
+        if not fit.may_run:
+            return [Finding("store", "wrong", fit.said.partition(":")[0], fit.said.partition(": ")[2])]
         await store.read(_unlock)
         await store.write(_nothing)
         listed = await store.read(operators.trust_list, now)
         last = await store.read(operators.readings, 1, now)
         newest = await store.read(_newest_record)
-        writable = Finding("store", "ok", "its tables are of the newest form, it can be written and its keys open")
+        writable = Finding("store", "ok", "its tables are of this program's form, it can be written and its keys open")
+        if fit is Fit.NEWER:
+            writable = Finding(
+                "store", "warning", fit.said.partition(":")[0], "replace this program on every node soon"
+            )
         postmaster = await store.read(_postmaster_box, config)
         readings = [checkpeers.list_in_use(config, listed, now), *checkpeers.last_reading(last)]
         return [writable, *readings, _clock_finding(now, newest), *postmaster]

@@ -18,6 +18,7 @@ from typer.exceptions import TyperException
 from mss.clock import system_clock
 from mss.commands.dkim import dkim_app
 from mss.commands.mishaps import surprise
+from mss.commands.nodes import migrate, node_app
 from mss.commands.operator import operator_app
 from mss.commands.options import HERE, Addresses, ConfigFile, Limit, group, settings
 from mss.commands.queue import queue_app
@@ -87,6 +88,7 @@ for _name, _sub in {
     "directory": directory_app,
     "operator": operator_app,
     "dkim": dkim_app,
+    "node": node_app,
     "audit": audit_app,
 }.items():
     app.add_typer(_sub, name=_name)
@@ -157,6 +159,9 @@ def init(
         standard_ports=standard_ports,
     )
     shown.made(instance.make(directory, plan, system_clock), plan)
+
+
+app.command(epilog="Example: mss migrate -c my-operator/mss.toml")(migrate)
 
 
 @app.command(epilog="Example: mss serve -c my-operator/mss.toml --roles mx,imap --workers 2")

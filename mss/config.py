@@ -20,11 +20,12 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True, slots=True)
 class OperatorConfig:
-    """Who we are. `hostname` is what the MX greets with; `postmaster` gets what nobody else does."""
+    """Who we are. `hostname` is what the MX greets with; `postmaster` gets what is nobody's; `node` is this machine."""
 
     name: str
     hostname: str
     postmaster: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

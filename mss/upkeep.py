@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from mss.errors import MssError
 from mss.log import get_logger
-from mss.services import operators, upkeep
+from mss.services import nodes, operators, upkeep
 
 if TYPE_CHECKING:
     from mss.clock import Clock
@@ -64,6 +64,7 @@ class Upkeep:
             self._emptying("login-failures", lambda uow, limit, now: upkeep.forget_failures(uow, window_s, limit, now)),
             self._emptying("login-networks", upkeep.forget_networks),
             self._emptying("directory", operators.sweep_directory),
+            self._emptying("nodes", nodes.forget_silent),
             # It looks at every file there is.
             _Job("files", _DAY, store.sweep_files),
         )

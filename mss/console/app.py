@@ -70,7 +70,7 @@ class Console:
         return PlainTextResponse("ok\n")
 
     async def readyz(self, _request: Request) -> Response:
-        """Say whether the store answers and has the newest form."""
+        """Say whether the store answers and its tables let this program run."""
         checks = [await self._store_answers(), await self._migrations()]
         return _plain(checks)
 
@@ -116,7 +116,7 @@ class Console:
     async def _migrations(self) -> Check:
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
-                return Check("migrations", await self._store.at_head())
+                return Check("migrations", (await self._store.fit()).may_run)
         except (MssError, TimeoutError):
             return Check("migrations", False)
 

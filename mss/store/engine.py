@@ -15,13 +15,13 @@ from typing import Any, cast
 from sqlalchemy import URL, Connection, Engine, Select, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from mss.errors import Conflict, Misconfigured, Unavailable
 
 __all__ = [
-    "IntegrityError", "claimable", "fault_of", "is_sqlite", "locked", "mapped", "mapping", "open_engine",
-    "open_glancing", "sqlite_path",
+    "IntegrityError", "claimable", "fault_of", "is_passing", "is_sqlite", "locked", "mapped", "mapping", "open_engine",
+    "open_glancing", "open_telling", "sqlite_path",
 ]  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 10_000
@@ -29,6 +29,7 @@ _SQLITE = b"SQLite format 3\0"
 _RETRYABLE_PG = frozenset({"40001", "40P01", "23505"})
 # Lock not available in time; a server that only reads (a standby); both pass.
 _PASSING_PG = frozenset({"55P03", "25006"})
+_PASSING_LOCKS = frozenset({"55P03", "40P01"})
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 # By the beginning of the engine's word; psycopg gives no state for a connection that did not come to be.
 _REASONS = {
@@ -116,6 +117,14 @@ def open_glancing(url: str) -> Engine:
     return _open_sqlite(url, 1, read_only=True, busy_timeout_ms=0)
 
 
+def open_telling(url: str) -> Engine:
+    """Open PostgreSQL for notifications: each statement by itself, and none of their commits waits for the disk."""
+    options = f"-c lock_timeout={_BUSY_TIMEOUT_MS} -c synchronous_commit=off"
+    keepalives = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    connect = {"connect_timeout": 10, "autocommit": True, "options": options, **keepalives}
+    return create_engine(_parsed(url), poolclass=NullPool, hide_parameters=True, connect_args=connect)
+
+
 def _begun_by(engine: Engine, begin: str) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -192,6 +201,11 @@ def mapped(error: Exception, what: str = "the store") -> Exception:
     if "OperationalError" in names or lost or damaged or state in _PASSING_PG:
         return Unavailable(f"{what} is away: {_reason(orig)}")
     return error
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Whether somebody else's lock was in the way, and another try may do better."""
+    return getattr(error.orig, "sqlstate", None) in _PASSING_LOCKS
 
 
 def _reason(error: BaseException | None) -> str:

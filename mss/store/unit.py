@@ -14,6 +14,7 @@ from mss.store.dossiers import Dossiers
 from mss.store.journal import Chain, Journal
 from mss.store.keys import KeyRing
 from mss.store.mailboxes import Mailboxes
+from mss.store.nodes import Nodes
 from mss.store.objects import Aside, Objects, Staged
 from mss.store.parties import Parties
 from mss.store.proofs import Proofs
@@ -93,6 +94,11 @@ class Uow:
     def parties(self) -> Parties:
         """The directory and the trust list."""
         return Parties(self._connection)
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        """Which workers run."""
+        return Nodes(self._connection)
 
     @cached_property
     def journal(self) -> Journal:
