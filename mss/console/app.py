@@ -24,6 +24,7 @@ from mss.console.metrics import CONTENT_TYPE, Metrics
 from mss.errors import MssError
 from mss.services import outbound
 from mss.services.outbound import QueueSummary
+from mss.store.units import BOUNDS_S
 from mss.tls import certificate_expiry
 from mss.web.door import Door
 
@@ -94,6 +95,8 @@ class Console:
         now = self._clock()
         summary = await self._summary()
         self._metrics.store(up=summary is not None, blobs_well=self._store.blobs_well)
+        units = self._store.units
+        self._metrics.units(BOUNDS_S, units.counts, units.seconds, self._store.waiting)
         if summary is not None:
             self._metrics.queue(summary.counts, summary.oldest_s)
         self._metrics.trust_list_age(self._list_age_s(now))

@@ -52,7 +52,7 @@ class Fit(StrEnum):
 
 
 _SAID: Final = {
-    Fit.NONE: "there are no tables: “mss init” makes them",
+    Fit.NONE: "there are no tables: “mss migrate” or “mss serve” makes them",
     Fit.OLDER: "the tables are of an older form: “mss migrate” or “mss serve” brings them up",
     Fit.CURRENT: "the tables are of this program's form",
     Fit.NEWER: "the tables are of a newer form, on which this program may run: replace it soon",

@@ -36,6 +36,7 @@ from mss.store.objects import Staged
 from mss.store.server_writers import ServerWriters
 from mss.store.turns import Turns
 from mss.store.unit import Shared, Uow
+from mss.store.units import Units
 from mss.store.wakeup import Subscription, Wakeups
 from mss.store.work import Work
 from mss.store.writer import GroupWriter
@@ -168,6 +169,16 @@ class Store:
     def commits(self) -> int:
         """How many commits this process made so far."""
         return self._writer.commits
+
+    @property
+    def units(self) -> Units:
+        """How long this process's write units lasted."""
+        return self._writer.units
+
+    @property
+    def waiting(self) -> int:
+        """How many write units wait for their turn."""
+        return self._writer.waiting
 
     @property
     def blobs_well(self) -> bool:
