@@ -15,11 +15,11 @@ PARALLEL := -n 2 --dist worksteal
 PURE := dossier mail model policy
 SECONDS := 300
 
-.PHONY: help demo check test soak bench fuzz cover lock format clean
+.PHONY: compose-check help demo check test soak bench fuzz cover lock format clean
 .PHONY: check-style check-types check-floors check-fast check-pure packages
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 demo: $(READY) ## Three operators, one letter and its answer; ONCE=1 ends after the proof; MSS_DEMO_CDA=path
 	@ONCE='$(ONCE)' MSS_DEMO_CDA='$(MSS_DEMO_CDA)' $(RUN) demo
@@ -52,6 +52,9 @@ bench: $(READY) ## Ratios against named peers, measured in the same run
 
 cover: $(READY) ## Fast tests with branch coverage, as text
 	@$(PYTEST) $(PARALLEL) -m "not journey and not postgres and not soak" --cov=mss --cov-report=term-missing:skip-covered $(T)
+
+compose-check: $(READY) ## Look over docker-compose.yml and what it names, without an engine
+	@$(RUN) tests.support.compose
 
 lock: $(READY) ## Resolve the dependencies again into the lock files; ARGS=--upgrade moves all
 	@tools/lock $(ARGS)
