@@ -15,11 +15,11 @@ PARALLEL := -n 2 --dist worksteal
 PURE := dossier mail model policy
 SECONDS := 300
 
-.PHONY: compose-check help demo check test soak bench fuzz cover lock format clean
+.PHONY: bench-scale compose-check help demo check test soak bench fuzz cover lock format clean
 .PHONY: check-style check-types check-floors check-fast check-pure packages
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 demo: $(READY) ## Three operators, one letter and its answer; ONCE=1 ends after the proof; MSS_DEMO_CDA=path
 	@ONCE='$(ONCE)' MSS_DEMO_CDA='$(MSS_DEMO_CDA)' $(RUN) demo
@@ -49,6 +49,9 @@ fuzz: $(READY) ## Fuzzers guided by coverage (SECONDS each), then every property
 bench: $(READY) ## Ratios against named peers, measured in the same run
 	@tools/packages bench
 	@$(RUN) bench $(ARGS)
+
+bench-scale: $(READY) ## What boxes cost when there are many; MSS_BENCH_BOXES=10000,1000000 for sizes
+	@$(RUN) bench scale
 
 cover: $(READY) ## Fast tests with branch coverage, as text
 	@$(PYTEST) $(PARALLEL) -m "not journey and not postgres and not soak" --cov=mss --cov-report=term-missing:skip-covered $(T)

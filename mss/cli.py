@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 
 from mss.clock import system_clock
 from mss.commands.dkim import dkim_app
+from mss.commands.importing import import_boxes
 from mss.commands.mishaps import surprise
 from mss.commands.nodes import migrate, node_app
 from mss.commands.operator import operator_app
@@ -256,6 +257,9 @@ def _say_password(password: str, from_stdin: bool) -> None:
 
     if not from_stdin:
         say(f"Password, shown this once: {password}")
+
+
+account_app.command("import", epilog="Example: mss account import patients.csv")(import_boxes)
 
 
 @account_app.command("grant", epilog="Example: mss account grant marie@hopital.example accueil@hopital.example")

@@ -7,12 +7,12 @@ READ COMMITTED for writers, one snapshot (REPEATABLE READ) for readers.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import URL, Connection, Engine, Select, create_engine, event
+from sqlalchemy import URL, Column, Connection, Engine, Select, Table, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool, QueuePool
@@ -20,8 +20,8 @@ from sqlalchemy.pool import NullPool, QueuePool
 from mss.errors import Conflict, Misconfigured, Unavailable
 
 __all__ = [
-    "IntegrityError", "claimable", "fault_of", "is_passing", "is_sqlite", "locked", "mapped", "mapping", "open_engine",
-    "open_glancing", "open_telling", "sqlite_path",
+    "IntegrityError", "among", "bulk", "claimable", "fault_of", "is_passing", "is_sqlite", "locked", "mapped", "mapping",
+    "open_engine", "open_glancing", "open_telling", "reserved", "sqlite_path",
 ]  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 10_000
@@ -213,6 +213,44 @@ def _reason(error: BaseException | None) -> str:
     name = str(getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None) or type(error).__name__)
     said = next((said for word, said in _REASONS.items() if name.startswith(word)), "")
     return f"{said} ({name})" if said else name
+
+
+def bulk(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Add many rows at once, by the engine's fastest way; the values go to the driver as they are."""
+    raw: Any = connection.connection.driver_connection
+    names = ", ".join(columns)
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(columns))
+        raw.cursor().executemany(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", rows)  # noqa: S608
+        return
+    with raw.cursor() as cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def among(connection: Connection, columns: Sequence[Column[Any]], values: Collection[Any]) -> list[Any]:
+    """Return some columns of the rows whose first of these has one of many values.
+
+    On PostgreSQL it is planned anew each time: a plan made while the table was empty would read all of it for ever.
+    """
+    raw: Any = connection.connection.driver_connection
+    key, names = columns[0], ", ".join(column.name for column in columns)
+    begin = f"SELECT {names} FROM {key.table.name} WHERE {key.name}"  # noqa: S608
+    if connection.dialect.name == "sqlite":
+        found = raw.execute(f"{begin} IN ({', '.join('?' * len(values))})", list(values))
+    else:
+        found = raw.execute(f"{begin} = ANY(%s)", (list(values),), prepare=False)
+    rows: list[Any] = found.fetchall()
+    return rows
+
+
+def reserved(connection: Connection, table: Table, count: int) -> list[int]:
+    """Take so many numbers of a table's own count, in order: no other row gets them."""
+    if connection.dialect.name == "sqlite":
+        found = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,)).scalar()
+        return list(range((found or 0) + 1, (found or 0) + 1 + count))
+    text = "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)"
+    return sorted(connection.exec_driver_sql(text, (table.name, count)).scalars())
 
 
 def claimable(connection: Connection, query: Select[Any]) -> Select[Any]:

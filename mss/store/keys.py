@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from sqlalchemy import Engine, delete, insert, select
 from mss.clock import to_us
 from mss.errors import Conflict, Misconfigured
 from mss.store import crypto
-from mss.store.engine import IntegrityError
+from mss.store.engine import IntegrityError, among, bulk
 from mss.store.tables import key_metadata, owner_keys
 
 OPERATOR = 0
@@ -101,6 +101,21 @@ class KeyRing:
         except IntegrityError:
             return self.key(owner_id)
         return self._remember(owner_id, key, self._clock())
+
+    def create_many(self, owner_ids: Sequence[int], now: datetime) -> list[bytes]:
+        """Make the keys of many owners, durable before this returns; existing ones are kept. They do not stay open.
+
+        A key without its owner is what a unit leaves behind that was cut off: whoever gets the number gets the key.
+        """
+        cipher, at = crypto.opened(self._wrapping), to_us(now)
+        with self._engine.begin() as connection:
+            there = dict(among(connection, (owner_keys.c.owner_id, owner_keys.c.wrapped), owner_ids))
+            made = {owner_id: crypto.new_key() for owner_id in owner_ids if owner_id not in there}
+            rows = [(one, crypto.seal_with(cipher, key, _purpose(one)), at) for one, key in made.items()]
+            bulk(connection, owner_keys, ("owner_id", "wrapped", "created_at"), rows)
+        return [
+            made[one] if one in made else crypto.unseal(self._wrapping, there[one], _purpose(one)) for one in owner_ids
+        ]
 
     def drop(self, owner_id: int) -> None:
         """Erase an owner's key for ever; the operator's own is refused."""
