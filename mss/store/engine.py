@@ -20,8 +20,8 @@ from sqlalchemy.pool import NullPool, QueuePool
 from mss.errors import Conflict, Misconfigured, Unavailable
 
 __all__ = [
-    "IntegrityError", "among", "bulk", "claimable", "fault_of", "is_passing", "is_sqlite", "locked", "mapped", "mapping",
-    "open_engine", "open_glancing", "open_telling", "reserved", "sqlite_path",
+    "IntegrityError", "among", "bulk", "claimable", "fault_of", "is_passing", "is_sqlite", "locked", "mapped",
+    "mapping", "open_engine", "open_glancing", "open_telling", "reserved", "sqlite_path",
 ]  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 10_000
