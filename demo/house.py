@@ -73,15 +73,15 @@ class Operator:
         self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
         log.close()
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, patience_s: float = START_PATIENCE_S) -> None:
         """Wait until /readyz says so."""
-        end = time.monotonic() + START_PATIENCE_S
+        end = time.monotonic() + patience_s
         while time.monotonic() < end:
             expect(self.process and self.process.poll() is None, f"{self.title} ended: see {self.folder}/server.log")
             if self.is_ready():
                 return
             time.sleep(0.05)
-        expect(False, f"{self.title} is not ready after {START_PATIENCE_S:.0f} s: see {self.folder}/server.log")
+        expect(False, f"{self.title} is not ready after {patience_s:.0f} s: see {self.folder}/server.log")
 
     def is_ready(self) -> bool:
         """Say whether /readyz says so."""

@@ -149,6 +149,7 @@ class Worker:
         self._clock = clock
         self._store = Store(config)
         self._metrics = Metrics()
+        self._store.tell(self._metrics.noted)
         self._material = TlsMaterial(config, self._metrics.responder_said)
         self._watch = Watch(self._material, config, clock)
         self._refresher: Refresher | None = None

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from mss.clock import system_clock
+from mss.commands.audit import audit_app
 from mss.commands.dkim import dkim_app
 from mss.commands.importing import import_boxes
 from mss.commands.mishaps import surprise
@@ -81,7 +82,6 @@ app = typer.Typer(
 account_app = group("Create accounts and boxes, say who acts for which box.")
 policy_app = group("Ask why a letter would be taken or refused.")
 directory_app = group("Import and search the national directory.")
-audit_app = group("Read and check the journal: who did what, decided how.")
 for _name, _sub in {
     "account": account_app,
     "queue": queue_app,
@@ -394,43 +394,3 @@ def directory_search(
     query = DirectoryQuery(" ".join(words or ()), profession, town, address)
     found = trust.search(settings(config), system_clock, query, limit)
     shown.parties(found)
-
-
-# Journal ----------------------------------------------------------------------------------------------------------
-
-
-@audit_app.command("list", epilog="Example: mss audit list --action letter.refuse")
-def audit_list(
-    config: ConfigFile = HERE,
-    action: Annotated[str, typer.Option(help="Only these, such as letter or letter.refuse.")] = "",
-    limit: Limit = 50,
-) -> None:
-    """List the newest records of the journal."""
-    from mss.commands import journal, shown
-
-    shown.records(journal.newest(settings(config), action, limit))
-
-
-@audit_app.command("receipt", epilog="Example: mss audit receipt 3f9c2a7b11d04e58")
-def audit_receipt(
-    number: Annotated[str, typer.Argument(metavar="NUMBER", help="What stood after “250” when the letter was taken.")],
-    config: ConfigFile = HERE,
-) -> None:
-    """Say what became of a letter, by its receipt number."""
-    from mss.commands import journal, shown
-
-    shown.records(journal.of_receipt(settings(config), number))
-
-
-@audit_app.command("verify", epilog="Example: mss audit verify")
-def audit_verify(config: ConfigFile = HERE) -> None:
-    """Check that no record of the journal was changed or taken away; exit code 1 when one was."""
-    from mss.commands import journal
-    from mss.commands.output import say_marked
-
-    checked = journal.verify(settings(config))
-    for writer, number in checked.broken:
-        say_marked("✗", f"record {number} of {writer} does not follow from the one before")
-    if checked.broken:
-        raise typer.Exit(1)
-    say_marked("✓", f"{checked.records} records, every chain is whole")

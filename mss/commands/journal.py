@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mss.clock import Clock
 from mss.commands.house import read
+from mss.commands.words import age
 from mss.config import Config
 from mss.errors import Malformed
 from mss.model.audit import AuditRecord
 from mss.store import Uow
+from mss.store.journal import Sought
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +22,21 @@ class Checked:
     broken: tuple[tuple[str, int], ...]
 
 
-def newest(config: Config, action: str, limit: int) -> tuple[AuditRecord, ...]:
-    """Return the newest records, of one action when given ("letter" is all of letter.…)."""
-    return read(config, lambda uow: uow.journal.newest(limit, action))
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which records are meant, as typed; what is empty is no condition."""
+
+    action: str = ""
+    rule: str = ""
+    who: str = ""
+    younger: str = ""
+
+
+def newest(config: Config, clock: Clock, filters: Filters, limit: int) -> tuple[AuditRecord, ...]:
+    """Return the newest records that are meant; an action or a rule stands for all below it ("letter" for letter.…)."""
+    since = clock() - age(filters.younger) if filters.younger else None
+    wanted = Sought(filters.action, filters.rule, filters.who, since)
+    return read(config, lambda uow: uow.journal.find(wanted, limit))
 
 
 def of_receipt(config: Config, number: str) -> tuple[AuditRecord, ...]:

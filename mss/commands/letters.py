@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from mss.clock import Clock
 from mss.commands.house import actor, address_of, in_store, outside, read
+from mss.commands.words import age
 from mss.config import Config
 from mss.errors import Malformed, Misconfigured
 from mss.log import redact
@@ -35,8 +35,6 @@ from mss.store import Store, Uow
 WAITING = frozenset({DeliveryState.DUE, DeliveryState.HELD})
 
 
-_AGES: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
-_AGE = re.compile(r"(\d{1,6})\s*(s|min|m|h|d)")
 # A write unit lasts 20 ms at most; a letter that is given back costs a report.
 _SLICE: Final = {Action.BOUNCE: 8}
 _SLICE_USUAL: Final = 100
@@ -73,16 +71,9 @@ class Filters:
             destination=parse_domain(self.to_domain) if self.to_domain else "",
             sender_domain=parse_domain(self.from_domain) if self.from_domain else "",
             message_id=self.message_id.strip(),
-            created_before=now - _age(self.older) if self.older else None,
-            created_after=now - _age(self.younger) if self.younger else None,
+            created_before=now - age(self.older) if self.older else None,
+            created_after=now - age(self.younger) if self.younger else None,
         )
-
-
-def _age(text: str) -> timedelta:
-    match = _AGE.fullmatch(text.strip())
-    if match is None:
-        raise Malformed(f"“{text}” is no age: write 90s, 15min, 2h or 3d")
-    return timedelta(seconds=int(match[1]) * _AGES[match[2]])
 
 
 def queue(config: Config, clock: Clock, filters: Filters, limit: int) -> tuple[tuple[QueueEntry, ...], QueueSummary]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mss.clock import system_clock
-from mss.commands.options import HERE, ConfigFile, Limit, group, settings
+from mss.commands.options import HERE, ConfigFile, Json, Limit, group, settings
 
 operator_app = group("Read and show the trust list, and test the operators in it.")
 
@@ -18,26 +18,26 @@ operator_app = group("Read and show the trust list, and test the operators in it
 def operator_list(
     words: Annotated[list[str] | None, typer.Argument(metavar="WORDS", help="Words of a name or a domain.")] = None,
     config: ConfigFile = HERE,
+    json: Json = False,
 ) -> None:
     """List the operators of the trust space and how many domains each one carries."""
-    from mss.commands import shown, trust
+    from mss.commands import shown_trust, trust
 
     listed = trust.current(settings(config), system_clock)
-    shown.operators(listed, trust.by_operator(listed, " ".join(words or ())))
+    shown_trust.operators(listed, trust.by_operator(listed, " ".join(words or ())), json=json)
 
 
 @operator_app.command("show", epilog="Example: mss operator show patient.mssante.fr")
 def operator_show(
     domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain of the trust space.")],
     config: ConfigFile = HERE,
+    json: Json = False,
 ) -> None:
     """Show which certificates may carry letters for a domain."""
-    from mss.commands import trust
-    from mss.commands.output import say
-    from mss.directory.trustlist import written_dn
+    from mss.commands import shown_trust, trust
 
-    for subject in trust.subjects_of(trust.current(settings(config), system_clock), domain):
-        say(written_dn(subject))
+    found = trust.subjects_of(trust.current(settings(config), system_clock), domain)
+    shown_trust.subjects(domain, found, json=json)
 
 
 @operator_app.command("read", epilog="Example: mss operator read listeblanchemssante.xml")
@@ -58,11 +58,11 @@ def operator_read(
 
 
 @operator_app.command("history", epilog="Example: mss operator history")
-def operator_history(config: ConfigFile = HERE, limit: Limit = 30) -> None:
+def operator_history(config: ConfigFile = HERE, limit: Limit = 30, json: Json = False) -> None:
     """List the last readings of the trust list: when, which (SHA-256), taken or refused and why."""
-    from mss.commands import shown, trust
+    from mss.commands import shown_trust, trust
 
-    shown.readings(trust.history(settings(config), system_clock, limit))
+    shown_trust.readings(trust.history(settings(config), system_clock, limit), json=json)
 
 
 @operator_app.command("diff", epilog="Example: mss operator diff 3 5")
@@ -70,25 +70,30 @@ def operator_diff(
     older: Annotated[int | None, typer.Argument(metavar="A", help="A version; the one before B if left out.")] = None,
     newer: Annotated[int | None, typer.Argument(metavar="B", help="A version; the one in use if left out.")] = None,
     config: ConfigFile = HERE,
+    json: Json = False,
 ) -> None:
     """Show which domains came, went or changed hands between two versions of the trust list."""
-    from mss.commands import shown, trust
+    from mss.commands import shown_trust, trust
 
     old, new = trust.versions(settings(config), system_clock, older, newer)
-    shown.differences(old, new)
+    shown_trust.differences(old, new, json=json)
 
 
 @operator_app.command("test", epilog="Example: mss operator test patient.mssante.fr")
 def operator_test(
     domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain of the trust space.")],
     config: ConfigFile = HERE,
+    json: Json = False,
 ) -> None:
     """Open a TLS session to a domain's mail server and explain every check; no letter is sent."""
-    from mss.commands import peering, shown
+    from mss.commands import peering, shown_trust
 
     steps = []
     for step in peering.test(settings(config), system_clock, domain):
-        shown.step(step)
+        if not json:
+            shown_trust.step(step)  # As it is made: a server that is slow to answer keeps nobody in the dark.
         steps.append(step)
+    if json:
+        shown_trust.steps(steps)
     if not all(step.well for step in steps):
         raise typer.Exit(1)

@@ -8,14 +8,9 @@ from typing import Final
 
 from mss import checkup, instance
 from mss.commands import letters
-from mss.commands.output import say, say_marked, table, when
-from mss.commands.peering import Step
-from mss.commands.trust import Operator
-from mss.directory.trustlist import written_dn
+from mss.commands.output import say, say_marked, table
 from mss.model.account import Account
-from mss.model.audit import AuditRecord
 from mss.model.party import BoxKind, Party
-from mss.model.peer import ListReading, TrustList, changes
 from mss.services.accounts import BoxAccess
 
 _MARKS: Final = {"ok": "✓", "warning": "!", "wrong": "✗"}
@@ -82,61 +77,3 @@ def parties(found: Iterable[Party]) -> None:
     """Print entries of the directory."""
     rows = [(one.display_name, one.profession or one.speciality, one.town, one.address.spec) for one in found]
     table(("NAME", "PROFESSION", "TOWN", "ADDRESS"), rows, nothing="Nobody was found: try fewer or shorter words.")
-
-
-def operators(listed: TrustList, found: Iterable[Operator]) -> None:
-    """Print operators with some of their domains, and which list that is."""
-    rows = [(written_dn(one.subject), str(len(one.domains)), ", ".join(one.domains[:3])) for one in found]
-    table(("OPERATOR", "DOMAINS", "AMONG THEM"), rows, nothing="No operator has these words.")
-    read = f"read {when(listed.fetched_at)}"
-    say(f"Version {listed.version} of {when(listed.generated_at)}, {read}: {len(listed.domains)} domains.")
-
-
-def readings(found: Iterable[ListReading]) -> None:
-    """Print readings of the trust list, newest first."""
-    rows = [
-        (
-            when(one.last_at),
-            one.source,
-            f"{one.verdict} as version {one.version}" if one.version else one.verdict,
-            str(one.domains) if one.domains else "",
-            when(one.generated_at) if one.generated_at else "",
-            f"{one.times} times since {when(one.first_at)}" if one.times > 1 else "once",
-            one.digest[:16],
-            one.reason,
-        )
-        for one in found
-    ]
-    titles = ("LAST READ", "FROM", "VERDICT", "DOMAINS", "MADE", "HOW OFTEN", "SHA-256", "WHY")
-    table(titles, rows, nothing="No trust list was read yet: mss operator read FILE")
-
-
-def differences(old: TrustList, new: TrustList) -> None:
-    """Print what changed between two trust lists, one line for each certificate that came or went."""
-    found = changes(old, new)
-    for one in found:
-        for mark, subjects in (("-", one.gone), ("+", one.come)):
-            for subject in sorted(subjects, key=str):
-                say(f"{mark} {one.domain}  {written_dn(subject)}")
-    come = sum(1 for one in found if one.domain not in old.domains)
-    gone = sum(1 for one in found if one.domain not in new.domains)
-    rest = len(found) - come - gone
-    say(f"From version {old.version} to {new.version}: {come} domains came, {gone} went, {rest} changed certificates.")
-
-
-def step(made: Step) -> None:
-    """Print one check of a session with another operator."""
-    remedy = "" if made.well or not made.remedy else f" → {made.remedy}"
-    say_marked("✓" if made.well else "✗", f"{made.subject}: {made.text}{remedy}")
-
-
-def records(found: Iterable[AuditRecord]) -> None:
-    """Print records of the journal."""
-    rows = [(when(one.at), one.event.actor, one.event.action, one.event.target, _verdict(one)) for one in found]
-    table(("WHEN", "WHO", "WHAT", "ON", "DECISION AND FACTS"), rows, nothing="There is no such record.")
-
-
-def _verdict(record: AuditRecord) -> str:
-    event = record.event
-    facts = " ".join(f"{name}={value}" for name, value in event.facts.items() if value not in ("", None))
-    return " ".join(filter(None, (event.decision, event.rule, facts)))

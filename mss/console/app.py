@@ -22,7 +22,7 @@ from starlette.routing import Route, Router
 
 from mss.console.metrics import CONTENT_TYPE, Metrics
 from mss.errors import MssError
-from mss.services import outbound
+from mss.services import operators, outbound
 from mss.services.outbound import QueueSummary
 from mss.store.units import BOUNDS_S
 from mss.tls import certificate_expiry
@@ -100,6 +100,7 @@ class Console:
         if summary is not None:
             self._metrics.queue(summary.counts, summary.oldest_s)
         self._metrics.trust_list_age(self._list_age_s(now))
+        self._metrics.directory_age(await self._directory_age_s(now))
         for name, left_s in self._certificate_times(now):
             self._metrics.certificate(name, left_s)
         if self._material is not None:
@@ -112,6 +113,14 @@ class Console:
                 return await self._store.read(outbound.summary, self._clock())
         except (MssError, TimeoutError):
             return None
+
+    async def _directory_age_s(self, now: datetime) -> float:
+        try:
+            async with asyncio.timeout(_ANSWER_WITHIN_S):
+                published = await self._store.read(operators.directory_published, now)
+        except (MssError, TimeoutError):
+            return math.nan
+        return (now - published).total_seconds() if published is not None else math.nan
 
     async def _store_answers(self) -> Check:
         return Check("store", await self._summary() is not None)

@@ -18,6 +18,8 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from mss.model.audit import AuditEvent
+
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"
 
@@ -29,6 +31,7 @@ _FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 _SLOW: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _LETTER: Final = (2**10, 2**12, 2**14, 2**16, 2**18, 2**20, 2**22, 2**23, 2**24, 25 * 2**20)
 _INCOMING: Final = "mx"
+_FILED: Final = {"document.file": "filed", "document.known": "known", "document.unfiled": "unfiled"}
 _CHILDREN_MAX: Final = 200
 
 
@@ -176,6 +179,31 @@ class ImapCounts:
         self._commands.labels(word(name), word(condition)).observe(seconds)
 
 
+class JournalCounts:
+    """What is counted as it comes into the journal: decisions of the policy, reports, documents filed and left out."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        decisions = Counter(
+            "mss_policy_decisions", "Decisions that stand in the journal.", ("rule", "decision"), registry=registry
+        )
+        self._decisions = _Children(decisions)
+        self._reports = Counter("mss_dsn", "Reports and receipts sent, by what they say.", ("kind",), registry=registry)
+        self._filing = Counter(
+            "mss_filing", "Documents filed, known already, or left out with the reason.", ("outcome", "reason"),
+            registry=registry,
+        )  # fmt: skip
+
+    def count(self, event: AuditEvent) -> None:
+        """Count one record."""
+        if event.rule and event.decision:
+            self._decisions.of(event.rule, event.decision).inc()
+        if event.action == "report.send":
+            self._reports.labels(word(str(event.facts.get("kind", "")))).inc()
+        elif outcome := _FILED.get(event.action):
+            reason = event.facts.get("reason" if outcome == "unfiled" else "by", "")
+            self._filing.labels(outcome, word(str(reason))).inc()
+
+
 class _Units(Collector):
     """The store counts its units by itself: the figures are taken over as they are."""
 
@@ -220,6 +248,10 @@ class Metrics:
             "Files of certificates, keys and lists that cannot be used: what worked before is in use.",
             registry=self._registry,
         )
+        self._directory_age = Gauge(
+            "mss_directory_sync_age_seconds", "Since the directory was last imported.", registry=self._registry
+        )
+        self._facts = JournalCounts(self._registry)
         self._ocsp = Counter("mss_ocsp_answers", "What responders said.", ("status",), registry=self._registry)
         self._removed = Counter("mss_upkeep_removed", "What the upkeep threw away.", ("job",), registry=self._registry)
         self._kept_up = Gauge(
@@ -261,6 +293,15 @@ class Metrics:
     def trust_list_age(self, seconds: float) -> None:
         """Say how old the trust list is; not a number before there is one."""
         self._list_age.set(seconds)
+
+    def directory_age(self, seconds: float) -> None:
+        """Say how old the directory is; not a number before there is one."""
+        self._directory_age.set(seconds)
+
+    def noted(self, events: Iterable[AuditEvent]) -> None:
+        """Count what came into the journal."""
+        for event in events:
+            self._facts.count(event)
 
     def certificate(self, name: str, seconds_left: float) -> None:
         """Say how long a certificate of ours lasts."""

@@ -79,6 +79,12 @@ def take_lease(uow: Uow, name: str, owner: str, length_s: int, now: datetime) ->
     return uow.parties.lease(name, owner, timedelta(seconds=length_s), now)
 
 
+def directory_published(uow: Uow, now: datetime) -> datetime | None:
+    """Return when the visible directory was published; None before the first."""
+    found = uow.parties.current()
+    return found[1] if found is not None else None
+
+
 def begin_directory(uow: Uow, now: datetime) -> int:
     """Open a new, invisible generation of the directory and return its number."""
     return uow.parties.begin(now)

@@ -39,6 +39,8 @@ EXPIRY: Final = timedelta(days=2)
 # The status of a letter that its own operator stopped; others' 5.3.0 tells of their systems.
 STOPPED_HERE: Final = "5.3.0"
 POSTMASTER_NAME: Final = "Service de messagerie"
+_DISPOSITION: Final = "disposition-"
+_STORY_RECORDS_MAX: Final = 1000
 _KO: Final = {
     903: reports.ErrorCode.INS_ABSENT,
     904: reports.ErrorCode.INS_MISMATCH,
@@ -262,12 +264,21 @@ def _unfiled(box: Box, letter: Incoming, verdict: FilingVerdict) -> list[tuple[s
 
 
 def read_receipt(uow: Uow, house: House, box: Box, reading: Reading, now: datetime) -> bool:
-    """Send the receipt that a letter asked for, once it was read; False when it asked for none."""
+    """Send the receipt that a letter asked for, once it was read; False when it asked for none, or when its documents
+    were reported on already: a recipient sends one disposition report about a letter (RFC 8098 §2.1)."""
     asked = reports.requested_by(reading.message, _reverse_path(reading, house), house.limits)
-    if asked is None or reading.automatic:
+    if asked is None or reading.automatic or _reported(uow, box, reading):
         return False
     _send_mdn(uow, house, box, reading, asked, reports.Disposition.DISPLAYED, None, now)
     return True
+
+
+def _reported(uow: Uow, box: Box, reading: Reading) -> bool:
+    """Say whether a disposition report about a letter went out in a box's name."""
+    mark = message_mark(uow, reading.message_id)
+    story = uow.journal.of_message(mark, _STORY_RECORDS_MAX) if mark is not None else ()
+    sent = [one.event for one in story if one.event.action == "report.send" and one.event.target == f"box:{box.id}"]
+    return any(str(event.facts.get("kind", "")).startswith(_DISPOSITION) for event in sent)
 
 
 def _reverse_path(reading: Reading, house: House) -> Address | None:
@@ -301,4 +312,4 @@ def _send_mdn(
     )
     send(uow, house, to, octets, now)
     kind = str(error.value) if error is not None else disposition.value
-    _sent(uow, f"disposition-{kind}", f"box:{box.id}", box.id, message_mark(uow, reading.message_id), now)
+    _sent(uow, f"{_DISPOSITION}{kind}", f"box:{box.id}", box.id, message_mark(uow, reading.message_id), now)

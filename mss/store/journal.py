@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, or_, select
 
 from mss.clock import from_us, to_us
 from mss.model.audit import AuditEvent, AuditRecord
@@ -55,13 +55,29 @@ class Broken:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which records are meant; what is empty is no condition. A prefix before a dot counts in actions and rules.
+
+    `who`: an actor whole ("account:7"), or what stands behind its kind ("mx.chu.mssante.fr", an address).
+    """
+
+    action: str = ""
+    rule: str = ""
+    who: str = ""
+    since: datetime | None = None
+
+
 class Journal:
     """The journal inside one unit."""
 
-    def __init__(self, connection: Connection, chain: Chain | None, segment_records: int) -> None:
+    def __init__(
+        self, connection: Connection, chain: Chain | None, segment_records: int, noted: list[AuditEvent] | None = None
+    ) -> None:
         self._connection = connection
         self._chain = chain
         self._segment_records = segment_records
+        self._noted = noted if noted is not None else []
 
     def write(self, event: AuditEvent, now: datetime) -> None:
         """Append one record to this writer's chain."""
@@ -72,6 +88,7 @@ class Journal:
         chain.number += 1
         chain.head = _hash(chain.head, values)
         _INSERT.run(self._connection, {**values, "hash": chain.head})
+        self._noted.append(event)
         if chain.number % self._segment_records == 0:
             self._seal(chain, now)
 
@@ -99,9 +116,11 @@ class Journal:
 
     def newest(self, limit: int, action: str = "") -> tuple[AuditRecord, ...]:
         """Return the newest records, of one action when given (a prefix before a dot counts)."""
-        query = select(journal)
-        if action:
-            query = query.where(or_(journal.c.action == action, journal.c.action.startswith(action + ".")))
+        return self.find(Sought(action), limit)
+
+    def find(self, sought: Sought, limit: int) -> tuple[AuditRecord, ...]:
+        """Return the newest records that are meant, newest first."""
+        query = select(journal).where(*_conditions(sought))
         return self._records(query.order_by(journal.c.at.desc(), journal.c.number.desc()).limit(limit))
 
     def of_receipt(self, number: str) -> tuple[AuditRecord, ...]:
@@ -151,6 +170,19 @@ def _beginning(row: Row[Any], sealed: dict[tuple[str, int], bytes]) -> tuple[int
     if row.number == 1:
         return 0, _START
     return (row.number - 1, head) if (head := sealed.get((row.writer, row.number - 1))) else (0, _START)
+
+
+def _conditions(sought: Sought) -> list[ColumnElement[bool]]:
+    found = [
+        or_(column == word, column.startswith(f"{word}.", autoescape=True))
+        for column, word in ((journal.c.action, sought.action), (journal.c.rule, sought.rule))
+        if word
+    ]
+    if sought.who:
+        found.append(or_(journal.c.actor == sought.who, journal.c.actor.endswith(f":{sought.who}", autoescape=True)))
+    if sought.since is not None:
+        found.append(journal.c.at >= to_us(sought.since))
+    return found
 
 
 def _values(event: AuditEvent, chain: Chain, now: datetime) -> dict[str, Any]:

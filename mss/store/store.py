@@ -24,6 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from mss.clock import Clock, system_clock
 from mss.config import Config
 from mss.errors import Conflict, Misconfigured, MssError, Unavailable
+from mss.model.audit import AuditEvent
 from mss.store import crypto, schema
 from mss.store.blobs import open_blobs
 from mss.store.engine import fault_of, is_sqlite, mapped, mapping, open_engine, sqlite_path
@@ -153,6 +154,7 @@ class Store:
         self._writer: GroupWriter | ServerWriters
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._tell: Callable[[list[AuditEvent]], None] | None = None
         self._glances = Glances(self._url, self._shared) if is_sqlite(self._url) else None
         waiting_max = config.limits.write_queue_max
         if is_sqlite(self._url):
@@ -169,6 +171,13 @@ class Store:
     def commits(self) -> int:
         """How many commits this process made so far."""
         return self._writer.commits
+
+    def tell(self, hear: Callable[[list[AuditEvent]], None]) -> None:
+        """Have the records that this process writes into the journal told, once they are on disk, for its figures.
+
+        It is called in the loop of whoever wrote, and must not wait.
+        """
+        self._tell = hear
 
     @property
     def units(self) -> Units:
@@ -236,7 +245,7 @@ class Store:
     async def _attempt(self, call: Callable[[Uow], T], staged: dict[bytes, Staged], files: set[str]) -> T:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        work = Work(call, staged, loop, future)
+        work = Work(call, staged, loop, future, self._tell)
         self._writer.submit(work)
         # Another process may keep the lock, or its turn, for any time: the caller must hear before its peer hangs up.
         patience = loop.call_later(_BEGIN_WITHIN_S, work.give_up)

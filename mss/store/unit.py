@@ -7,6 +7,7 @@ from functools import cached_property
 
 from sqlalchemy import Connection
 
+from mss.model.audit import AuditEvent
 from mss.store.accounts import Accounts
 from mss.store.blobs import Blobs
 from mss.store.conversations import Conversations
@@ -44,6 +45,7 @@ class Uow:
         self._staged = staged
         self.hints: set[tuple[str, int]] = set()
         self.written: set[str] = set()
+        self.noted: list[AuditEvent] = []
 
     def wake(self, channel: str, key: int = 0) -> None:
         """Publish a wake-up once this unit is committed: ("mailbox", box id) or ("queue", 0)."""
@@ -103,4 +105,4 @@ class Uow:
     @cached_property
     def journal(self) -> Journal:
         """Who did what."""
-        return Journal(self._connection, self._chain, self._shared.segment_records)
+        return Journal(self._connection, self._chain, self._shared.segment_records, self.noted)

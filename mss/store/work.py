@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from mss.errors import Unavailable
+from mss.model.audit import AuditEvent
 from mss.store.objects import Staged
 from mss.store.unit import Uow
 from mss.store.wakeup import Wake
@@ -24,16 +25,19 @@ class Work:
     """A service waiting for its unit, and the future of its caller.
 
     `staged` are the octets written aside for it, by digest; `written` names the files that the unit wrote itself.
+    `tell` gets the records that the unit wrote into the journal, once they are on disk, in the caller's loop.
     """
 
     call: Callable[[Uow], Any]
     staged: dict[bytes, Staged]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    tell: Callable[[list[AuditEvent]], None] | None = None
     result: Any = None
     error: Exception | None = None
     wakes: set[Wake] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
+    noted: list[AuditEvent] = field(default_factory=list)
     # How long the service ran, without its commit.
     seconds: float = 0.0
     # Whoever takes it decides: the writer that begins the unit, or the caller that waited too long.
@@ -63,14 +67,14 @@ class Work:
         began = time.perf_counter()
         try:
             self.result = self.call(uow)
-            self.wakes = uow.hints
+            self.wakes, self.noted = uow.hints, uow.noted
         finally:
             self.written = uow.written
             self.seconds = time.perf_counter() - began
 
     def failed(self, error: Exception) -> None:
         """Take note that nothing of the unit is kept."""
-        self.error, self.wakes = error, set()
+        self.error, self.wakes, self.noted = error, set(), []
 
 
 def answer(works: Iterable[Work]) -> None:
@@ -85,6 +89,8 @@ def answer(works: Iterable[Work]) -> None:
 
 def _settle(works: list[Work]) -> None:
     for work in works:
+        if work.tell is not None and work.noted:
+            work.tell(work.noted)
         if work.future.done():
             continue
         if work.error is not None:

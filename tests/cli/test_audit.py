@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
+
+import pytest
 
 from mss.clock import system_clock
 from mss.model.audit import AuditEvent
@@ -38,6 +42,47 @@ def test_records_are_chosen_by_action(desk: Desk) -> None:
     assert len(desk.does("audit", "list", "--action", "letter").splitlines()) == 2
     assert len(desk.does("audit", "list", "--action", "letter.refuse").splitlines()) == 2
     assert desk.does("audit", "list", "--action", "nothing") == "There is no such record.\n"
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        (("--rule", "peer.not-listed"), ["a", "c"]),
+        (("--rule", "peer"), ["a", "b", "c"]),
+        (("--rule", "pee"), []),
+        (("--who", "mx.chu.example"), ["a"]),
+        (("--who", "peer:mx.chu.example"), ["a"]),
+        (("--who", "chu.example"), []),
+        (("--who", "%"), []),
+        (("--who", "127.0.0.9", "--action", "letter"), ["b"]),
+        (("--younger", "2h", "--rule", "peer"), ["b", "c"]),
+    ],
+)
+def test_records_are_chosen_by_rule_actor_and_age(desk: Desk, filters: tuple[str, ...], found: list[str]) -> None:
+    now = system_clock()
+
+    def write(uow: Uow) -> None:
+        for target, actor, rule, hours in (
+            ("a", "peer:mx.chu.example", "peer.not-listed", 3),
+            ("b", "ip:127.0.0.9", "peer.tls-failed", 1),
+            ("c", "peer:mx.gip.example", "peer.not-listed", 0),
+        ):
+            event = AuditEvent(actor, "letter.refuse", target, "reject", rule)
+            uow.journal.write(event, now - timedelta(hours=hours))
+
+    desk.in_store(lambda store: store.write(write))
+    assert sorted(one["target"] for one in json.loads(desk.does("audit", "list", *filters, "--json"))) == found
+
+
+def test_json_holds_the_whole_record(desk: Desk) -> None:
+    _record(desk, EVENT)
+    [record] = json.loads(desk.does("audit", "list", "--action", "letter", "--json"))
+    assert (record["actor"], record["rule"], record["facts"]) == ("peer:mx", "box.closed", {"box": 3, "list": None})
+    assert desk.does("audit", "receipt", "3f9c", "--json") == desk.does("audit", "list", "--rule", "box", "--json")
+
+
+def test_an_age_that_is_none_is_said(desk: Desk) -> None:
+    assert "write 90s, 15min, 2h or 3d" in desk.fails("audit", "list", "--younger", "yesterday")
 
 
 def test_the_limit_holds(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import smtplib
 from dataclasses import replace
 from datetime import timedelta
@@ -84,6 +85,22 @@ def test_the_difference_of_two_versions(desk: Desk, tmp_path: Path) -> None:
     assert desk.does("operator", "diff", "2", "3") == "\n".join(lines) + "\n"
     assert "From version 3 to 2: 1 domains came, 1 went" in desk.does("operator", "diff", "3", "2")
     assert "version 9 is not kept: there are 1 to 3" in desk.fails("operator", "diff", "9")
+
+
+def test_programs_read_the_same_in_json(desk: Desk, tmp_path: Path) -> None:
+    base = {"hopital.example": {CHU}, "patient.example": {CHU}}
+    desk.does("operator", "read", str(write_list(tmp_path / "1.xml", base, minutes_ago=-1)))
+    desk.does("operator", "read", str(write_list(tmp_path / "2.xml", {**base, "new.example": {GIP}}, minutes_ago=-2)))
+    gip, chu = trustlist.written_dn(GIP), trustlist.written_dn(CHU)
+    listed = json.loads(desk.does("operator", "list", "--json"))
+    assert (listed["version"], listed["domains"]) == (3, 3)
+    assert {one["subject"]: one["domains"] for one in listed["operators"]} == {gip: ["new.example"], chu: sorted(base)}
+    assert json.loads(desk.does("operator", "show", "new.example", "--json"))["subjects"] == [gip]
+    changed = json.loads(desk.does("operator", "diff", "--json"))
+    assert changed == {"from": 2, "to": 3, "changes": [{"domain": "new.example", "gone": [], "come": [gip]}]}
+    newest, *_ = json.loads(desk.does("operator", "history", "--json"))
+    assert (newest["verdict"], newest["version"], newest["domains"], len(newest["digest"])) == ("taken", 3, 3, 64)
+    assert newest["last_at"] == newest["first_at"]
 
 
 def test_a_clock_that_went_back_is_overruled_by_hand(
@@ -232,6 +249,9 @@ def test_the_command_prints_a_line_for_each_check_and_fails_when_one_does(desk: 
     assert lines[1] == "✗ domain: region.example is not in the trust list → no letter may go there: check the spelling"
     assert "connection: 127.0.0.1:1: Connection refused → see that a firewall" in lines[3]
     assert desk.run("operator", "test", "a b").stdout.startswith("✗ domain: ")
+    told = desk.run("operator", "test", "region.example", "--json")
+    assert told.exit_code == 1
+    assert [(one["subject"], one["well"]) for one in json.loads(told.stdout)][1] == ("domain", False)
 
 
 @pytest.mark.journey

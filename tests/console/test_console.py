@@ -16,9 +16,12 @@ from mss.console import app as console
 from mss.console.metrics import OTHER, ImapCounts, Metrics, SmtpCounts, word
 from mss.errors import Unavailable
 from mss.imap.metrics import Metrics as ImapProtocol
+from mss.model.audit import AuditEvent
 from mss.model.peer import TrustList
+from mss.services import operators
 from mss.signin import SignIn, SignInMetrics
 from mss.smtp.metrics import Metrics as SmtpProtocol
+from mss.store import Uow
 from mss.store.schema import Fit
 from mss.tls import TlsMaterial
 from tests.webmail.webmail_world import START, World, copy_of, make_template, open_world
@@ -296,3 +299,54 @@ async def test_probes_leave_no_lines_until_something_is_wrong(
     port.trust = None
     await port.get("/healthz")
     assert "http.request" in "".join(capsys.readouterr())
+
+
+# -- what comes into the journal ---------------------------------------------------------------------------------------
+
+
+def _note(uow: Uow, *events: AuditEvent) -> None:
+    for event in events:
+        uow.journal.write(event, START)
+
+
+EVENTS = (
+    AuditEvent("peer:mx", "letter.accept", "receipt:1", "accept", "box.receives"),
+    AuditEvent("peer:mx", "letter.refuse", "receipt:2", "reject", "peer.not-listed"),
+    AuditEvent("system:report", "report.send", "delivery:1", facts={"kind": "failed"}),
+    AuditEvent("system:report", "report.send", "box:1", facts={"kind": "disposition-903"}),
+    AuditEvent("peer:mx", "document.file", "document:1", facts={"letter": 3, "by": "letter"}),
+    AuditEvent("peer:mx", "document.unfiled", "box:1", facts={"reason": "no-ins", "code": 903}),
+    AuditEvent("peer:mx", "document.unfiled", "box:1", facts={"reason": "Dominique PAT-TROIS, 1979", "code": 906}),
+)
+
+
+async def test_what_comes_into_the_journal_is_counted_once_it_is_on_disk(port: Port, world: World) -> None:
+    world.store.tell(port.metrics.noted)
+    await world.store.write(_note, *EVENTS)
+    with pytest.raises(RuntimeError):
+        await world.store.write(_note_and_fail)
+    figures = (await port.get("/metrics")).text
+    for line in (
+        'mss_policy_decisions_total{decision="accept",rule="box.receives"} 1.0',
+        'mss_policy_decisions_total{decision="reject",rule="peer.not-listed"} 1.0',
+        'mss_dsn_total{kind="failed"} 1.0',
+        'mss_dsn_total{kind="disposition-903"} 1.0',
+        'mss_filing_total{outcome="filed",reason="letter"} 1.0',
+        'mss_filing_total{outcome="unfiled",reason="no-ins"} 1.0',
+        f'mss_filing_total{{outcome="unfiled",reason="{OTHER}"}} 1.0',
+    ):
+        assert line in figures
+    assert "PAT-TROIS" not in figures
+
+
+def _note_and_fail(uow: Uow) -> None:
+    _note(uow, *EVENTS)
+    raise RuntimeError
+
+
+async def test_the_age_of_the_directory(port: Port, world: World) -> None:
+    assert "mss_directory_sync_age_seconds NaN" in (await port.get("/metrics")).text
+    generation = await world.store.write(operators.begin_directory, START)
+    await world.store.write(operators.publish_directory, generation, START)
+    world.hands.move(minutes=2)
+    assert "mss_directory_sync_age_seconds 120.0" in (await port.get("/metrics")).text

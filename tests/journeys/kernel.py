@@ -15,6 +15,7 @@ READS: Final = frozenset({"read", "readv", "recvfrom", "recvmsg"})
 WRITES: Final = frozenset({"write", "writev", "sendto", "sendmsg"})
 FLUSHES: Final = frozenset({"fsync", "fdatasync"})
 _CALLS: Final = sorted(READS | WRITES | FLUSHES | {"pwrite64", "pwritev", "link", "linkat", "ftruncate", "accept4"})
+# strace fills up short numbers of processes with spaces.
 _LINE: Final = re.compile(r"(?P<thread>\d+) +(?P<at>\d+\.\d+) (?P<rest>.*)")
 _BEGUN: Final = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)")
 _RESUMED: Final = re.compile(r"<\.\.\. \w+ resumed>(?P<arguments>.*)")

@@ -247,6 +247,7 @@ def make_site(folder: Path, store_url: str = "", changes: Mapping[str, str] = Ma
         routes={domain: f"localhost:{base + offset}" for domain, offset in _ROUTES.items()},
     )
     operator.config_file = instance.make(operator.folder, plan, system_clock)
+    _never_rest_long(operator)
     peers = {domain: certificate(folder / domain, authority, domain) for domain in _ROUTES}
     site = Site(folder, authority, operator, peers)
     PASSWORDS.update((site.login.password, site.patient.password))
@@ -259,6 +260,13 @@ def make_site(folder: Path, store_url: str = "", changes: Mapping[str, str] = Ma
     site.list_peers()
     operator.with_store(lambda store: _populate(store, site))
     return site
+
+
+def _never_rest_long(operator: Operator) -> None:
+    """Let a destination that nobody reached be tried again soon: a test may find what others tried in vain."""
+    text = operator.config_file.read_text(encoding="utf-8")
+    rests = "[relay]\nbackoff_first_s = 1\nbackoff_max_s = 2\n\n[relay.routes]\n"
+    operator.config_file.write_text(text.replace("[relay.routes]\n", rests), encoding="utf-8")
 
 
 # Where the peers' own servers would listen, from the operator's base port.
@@ -278,8 +286,8 @@ def certificate(folder: Path, authority: pki.Authority, domain: str) -> Certific
 
 async def _populate(store: Store, site: Site) -> None:
     box = accounts.NewBox(Address.own(BOX), BoxKind.ORG, "Accueil de l'Hôpital")
-    await _person(store, box, AccountKind.PROFESSIONAL, site.login)
-    await _person(store, _patient_box(SAMPLE, SAMPLE_TRAITS), AccountKind.PATIENT, site.patient)
+    await person(store, box, AccountKind.PROFESSIONAL, site.login)
+    await person(store, _patient_box(SAMPLE, SAMPLE_TRAITS), AccountKind.PATIENT, site.patient)
     await store.write(accounts.create_box, _patient_box(OTHER, OTHER_TRAITS), "system:journeys", system_clock())
 
 
@@ -289,7 +297,8 @@ def _patient_box(ins: INS, traits: Traits) -> accounts.NewBox:
     return accounts.NewBox(address, BoxKind.PATIENT, name, BoxState.UNOPENED, ins=ins, traits=traits)
 
 
-async def _person(store: Store, new: accounts.NewBox, kind: AccountKind, login: Login) -> None:
+async def person(store: Store, new: accounts.NewBox, kind: AccountKind, login: Login) -> None:
+    """Make a box and the account that owns it."""
     now, actor = system_clock(), "system:journeys"
     box = await store.write(accounts.create_box, new, actor, now)
     hashed = hash_password(login.password)

@@ -283,7 +283,8 @@ def test_a_bomb_from_another_operator_holds_nobody_up(hospital: Site, kind: str)
 
 def _unfiled(site: Site) -> Counter[object]:
     """Return how often the journal says why a document from the region was not filed."""
-    events = [record.event for record in journal.newest(site.operator.config, "document.unfiled", 1000)]
+    wanted = journal.Filters(action="document.unfiled")
+    events = [record.event for record in journal.newest(site.operator.config, system_clock, wanted, 1000)]
     return Counter(event.facts["reason"] for event in events if REGION in event.actor)
 
 

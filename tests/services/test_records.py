@@ -150,6 +150,16 @@ async def test_the_receipt_that_was_asked_for_is_sent_once(
         assert b"error" not in octets.lower()
 
 
+async def test_a_letter_whose_documents_were_reported_on_gets_no_second_report(patient: Patient) -> None:
+    """RFC 8098 §2.1: one disposition report for each recipient; the first said that a document names no INS."""
+    asked = (("Disposition-Notification-To", DOCTOR.spec), ("Return-Path", f"<{DOCTOR.spec}>"))
+    await arrive(patient.store, letter(attachments=(archive(document(matricule="")),), extra=asked))
+    number = await conversation(patient)
+    assert await patient.store.write(records.mark_read, HOSTED, patient.account.id, patient.box.id, number, NOW) == 1
+    [only] = await patient.store.read(lambda uow: uow.queue.list(frozenset(DeliveryState), 9))
+    assert b"processed/error" in await patient.store.read(outbound.octets, only.id, NOW)
+
+
 async def test_others_mark_nothing_as_read(patient: Patient) -> None:
     await arrive(patient.store, letter())
     stranger = await account_for(patient.store, await patient_box(patient.store, OTHER_MATRICULE))

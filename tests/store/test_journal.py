@@ -180,3 +180,13 @@ def test_any_one_record_removed_from_before_the_last_seal_is_found(
         open_end = gone == records > sealed
         assert bool(broken) is not (trimmed or open_end)
     engine.dispose()
+
+
+async def test_records_are_told_once_they_are_on_disk_and_only_then(store: Store) -> None:
+    told: list[int] = []
+    store.tell(lambda events: told.extend(int(event.facts["n"] or 0) for event in events))
+    await store.write(note, 1)
+    with pytest.raises(RuntimeError):
+        await store.write(fail, 2)
+    await asyncio.gather(*(store.write(note, number) for number in (3, 4)))
+    assert sorted(told) == [1, 3, 4]
