@@ -5,7 +5,6 @@ Like `cli`, it knows typer. It makes boxes, not accounts: nobody signs in before
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import json
 import sys
@@ -85,6 +84,8 @@ def import_boxes(
 
 def run(config: Config, clock: Clock, file: Path) -> Imported:
     """Import a file; Malformed when it has not the columns that every box needs."""
+    import asyncio
+
     from mss.commands.house import actor, in_store
     from mss.services import provisioning
     from mss.services.accounts import NewBox

@@ -52,9 +52,10 @@ def migrate(
     config: ConfigFile = HERE,
     show: Annotated[bool, typer.Option("--show", help="Only say how tables and program go together.")] = False,
 ) -> None:
-    """Bring the tables to this program's form, while nodes of the older form go on running where they can.
+    """Bring the tables to this program's form.
 
-    It is refused while a node runs whose program could not bear the new form.
+    Nodes of the older form go on running where they can. It is refused while a node runs whose program could not bear
+    the new form.
     """
     from mss.commands.output import say_marked
     from mss.store.schema import HEAD, Fit

@@ -19,7 +19,16 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {
     *("init", "serve", "check", "welcome", "account add", "account grant", "account list", "account passwd"),
     *("queue list", "queue show", "queue hold", "queue release", "queue retry", "queue bounce", "queue trace"),
-    *("account state", "policy explain", "directory import", "directory search", "operator list"),
+    *(
+        "account import",
+        "node list",
+        "migrate",
+        "account state",
+        "policy explain",
+        "directory import",
+        "directory search",
+        "operator list",
+    ),
     *(f"account {noun} {verb}" for noun in ("certificate", "subject") for verb in ("add", "list", "remove")),
     *("account delegate add", "account delegate list", "account delegate remove"),
     *(
@@ -87,7 +96,7 @@ def test_help_says_what_it_does_and_gives_an_example(name: str) -> None:
     assert f"Example: mss {name}" in text
 
 
-@pytest.mark.parametrize("name", ["", "account", "queue", "policy", "directory", "operator", "dkim", "audit"])
+@pytest.mark.parametrize("name", ["", "account", "queue", "policy", "directory", "operator", "dkim", "audit", "node"])
 def test_a_group_alone_lists_its_commands(name: str) -> None:
     words = name.split()
     result = typed(*words, "--help")
