@@ -36,6 +36,7 @@ from mss.model.peer import TrustList
 from mss.notify import Notifier
 from mss.parent import STOP_SIGNALS, Parent
 from mss.policy.routing import reachable_domains
+from mss.presence import Presence
 from mss.screening import Screen, clamd_of, require
 from mss.seal import seal_of
 from mss.services import operators
@@ -355,6 +356,9 @@ class Worker:
         keeping = Upkeep(self._store, self._config, self._clock, self._metrics)
         self._running.loop(keeping.run(), "upkeep")
         self._running.ends.append(keeping.stop)
+        presence = Presence(self._store, self._store.node, self._roles, self._clock)
+        self._running.loop(presence.run(), "presence")
+        self._running.ends.append(presence.stop)
 
     def _begin_notifier(self) -> None:
         notifier = Notifier(self._store, self._config, self._clock)

@@ -19,11 +19,13 @@ from mss.clock import system_clock
 from mss.commands.audit import audit_app
 from mss.commands.dkim import dkim_app
 from mss.commands.dossier import dossier_app
+from mss.commands.importing import import_boxes
 from mss.commands.keys import keys_app
 from mss.commands.lifecycle import register as register_lifecycle
 from mss.commands.mailboxes import account_quota, mailbox_app
 from mss.commands.mishaps import surprise
 from mss.commands.moving import export_app, import_app
+from mss.commands.nodes import migrate, node_app
 from mss.commands.operator import operator_app
 from mss.commands.options import HERE, Addresses, ConfigFile, Json, Limit, group, settings
 from mss.commands.queue import queue_app
@@ -98,6 +100,7 @@ for _name, _sub in {
     "operator": operator_app,
     "dkim": dkim_app,
     "dossier": dossier_app,
+    "node": node_app,
     "audit": audit_app,
     "keys": keys_app,
     "store": store_app,
@@ -175,6 +178,9 @@ def init(
         standard_ports=standard_ports,
     )
     shown.made(instance.make(directory, plan, system_clock), plan)
+
+
+app.command(epilog="Example: mss migrate -c my-operator/mss.toml")(migrate)
 
 
 @app.command(epilog="Example: mss serve -c my-operator/mss.toml --roles mx,imap --workers 2")
@@ -279,6 +285,9 @@ def _say_password(password: str, from_stdin: bool) -> None:
 
     if not from_stdin:
         say(f"Password, shown this once: {password}")
+
+
+account_app.command("import", epilog="Example: mss account import patients.csv")(import_boxes)
 
 
 @account_app.command("grant", epilog="Example: mss account grant marie@hopital.example accueil@hopital.example")

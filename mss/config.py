@@ -20,11 +20,12 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True, slots=True)
 class OperatorConfig:
-    """Who we are. `hostname` is what the MX greets with; `postmaster` gets what nobody else does."""
+    """Who we are. `hostname` is what the MX greets with; `postmaster` gets what is nobody's; `node` is this machine."""
 
     name: str
     hostname: str
     postmaster: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,13 @@ class StoreConfig:
     url: str = "sqlite:///data/store.sqlite"
     keys_url: str = "sqlite:///keys/keys.sqlite"
     master_key_file: Path = Path("keys/master.key")
+    blobs: str = "file"
     blobs_dir: Path = Path("data/blobs")
+    s3_endpoint: str = ""
+    s3_region: str = "us-east-1"
+    s3_access_key_file: Path | None = None
+    s3_secret_key_file: Path | None = None
+    s3_timeout_s: int = 20
     inline_max_octets: int = 128 * KIB
     readers: int = 4
     writers: int = 8

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from mss.errors import Conflict, MssError
 from mss.log import get_logger
 from mss.policy import retention
-from mss.services import lives, operators, undelete, upkeep
+from mss.services import lives, nodes, operators, undelete, upkeep
 from mss.services.house import House, hosted
 from mss.store import anchors
 from mss.store.collection import BEGINNING, Place
@@ -75,6 +75,7 @@ class Upkeep:
             self._emptying("login-networks", upkeep.forget_networks),
             self._emptying("expunged-letters", undelete.forget_expunged),
             self._emptying("directory", operators.sweep_directory),
+            self._emptying("nodes", nodes.forget_silent),
             _Job("lives", _DAY, self._sweep_lives),
             _Job("folders", _DAY, self._expire_folders),
             self._emptying("deliveries", lives.forget_deliveries),

@@ -27,6 +27,7 @@ from mss.console.metrics import CONTENT_TYPE, Metrics
 from mss.errors import MssError, Unavailable
 from mss.services import operators, outbound
 from mss.services.outbound import QueueSummary
+from mss.store.units import BOUNDS_S
 from mss.tls import certificate_expiry
 from mss.web.door import Door
 
@@ -75,7 +76,7 @@ class Console:
         return PlainTextResponse("ok\n")
 
     async def readyz(self, _request: Request) -> Response:
-        """Say whether the store answers and has the newest form."""
+        """Say whether the store answers and its tables let this program run."""
         checks = [await self._store_answers(), await self._migrations()]
         return _plain(checks)
 
@@ -83,7 +84,13 @@ class Console:
         """Say what a person on duty wants to know, as JSON; 503 when something needs care."""
         now = self._clock()
         checks = [await self._store_answers(), await self._migrations(), self._trust(now)]
-        checks += [await self._queue(), *self._certificates(now), *self._revocation(now)]
+        # Only letters that are large need the place of large octets: a node without it stays ready.
+        checks += [
+            Check("blobs", self._store.blobs_well),
+            await self._queue(),
+            *self._certificates(now),
+            *self._revocation(now),
+        ]
         checks += await self._antivirus(now)
         well = all(check.well for check in checks)
         found = {check.name: {"ok": check.well, "value": check.value} for check in checks}
@@ -93,7 +100,9 @@ class Console:
         """Give the figures to Prometheus; those of the store are asked for now."""
         now = self._clock()
         summary = await self._summary()
-        self._metrics.store(up=summary is not None)
+        self._metrics.store(up=summary is not None, blobs_well=self._store.blobs_well)
+        units = self._store.units
+        self._metrics.units(BOUNDS_S, units.counts, units.seconds, self._store.waiting)
         if summary is not None:
             self._metrics.queue(summary.counts, summary.oldest_s)
         self._metrics.trust_list_age(self._list_age_s(now))
@@ -127,7 +136,7 @@ class Console:
     async def _migrations(self) -> Check:
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
-                return Check("migrations", await self._store.at_head())
+                return Check("migrations", (await self._store.fit()).may_run)
         except (MssError, TimeoutError):
             return Check("migrations", False)
 

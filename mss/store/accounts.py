@@ -5,7 +5,9 @@ Names and traits are sealed: a box's under its own key, an account's name and se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +34,8 @@ from mss.model.ins import INS, Traits
 from mss.model.party import BoxKind
 from mss.policy.access import in_force
 from mss.policy.backoff import Failures, Tally
+from mss.store import crypto
+from mss.store.engine import among, bulk, reserved
 from mss.store.hot import Hot
 from mss.store.sealing import OPERATOR, Sealing
 from mss.store.tables import (
@@ -76,6 +80,25 @@ _BOX_BY_ID = Hot(select(*_BOX).where(boxes.c.id == bindparam("box_id")))
 _NAME, _TRAITS, _ACCOUNT_NAME, _TOTP = b"box name", b"box traits", b"account name", b"totp secret"
 
 
+@dataclass(frozen=True, slots=True)
+class BoxRow:
+    """A box to make, one of many."""
+
+    address: Address
+    kind: BoxKind
+    state: BoxState
+    display_name: str
+    red_list: bool
+    ins: INS | None
+    traits: Traits | None
+
+
+_BULK = (
+    "id", "address_key", "local", "domain", "kind", "state", "display_name", "red_list", "ins_oid", "traits",
+    "uidvalidity", "created_at",
+)  # fmt: skip
+
+
 class Accounts:
     """Boxes and accounts inside one unit."""
 
@@ -116,12 +139,34 @@ class Accounts:
         self.describe_box(box_id, display_name, traits)
         return box_id
 
+    def known_addresses(self, keys: Collection[str]) -> frozenset[str]:
+        """Return those of some addresses that have a box."""
+        return frozenset(key for (key,) in among(self._connection, (boxes.c.address_key,), keys))
+
+    def add_boxes(self, new: Sequence[BoxRow], uidvalidity: int, now: datetime) -> list[int]:
+        """Create many boxes with their keys; returns their ids. The addresses must be free.
+
+        `uidvalidity` is the last one that their mailboxes will be given.
+        """
+        ids = reserved(self._connection, boxes, len(new))
+        keys, at = self._sealing.create_owners(ids, now), to_us(now)
+        rows = []
+        for box_id, key, one in zip(ids, keys, new, strict=True):
+            cipher = crypto.opened(key)
+            name = crypto.seal_with(cipher, one.display_name.encode("utf-8", "surrogatepass"), _NAME)
+            traits = None if one.traits is None else crypto.seal_with(cipher, _written(one.traits), _TRAITS)
+            rows.append((
+                box_id, one.address.key, one.address.local, str(one.address.domain), one.kind.value, one.state.value,
+                name, one.red_list, one.ins.oid if one.ins else None, traits, uidvalidity, at,
+            ))  # fmt: skip
+        bulk(self._connection, boxes, _BULK, rows)
+        return ids
+
     def describe_box(self, box_id: int, display_name: str, traits: Traits | None) -> None:
         """Set a box's sealed name and traits."""
         values: dict[str, Any] = {"display_name": self._sealing.seal_text(box_id, display_name, _NAME)}
         if traits is not None:
-            fields = [traits.birth_name, traits.first_name, traits.birth_date, traits.sex]
-            values["traits"] = self._sealing.seal_json(box_id, fields, _TRAITS)
+            values["traits"] = self._sealing.seal(box_id, _written(traits), _TRAITS)
         self._connection.execute(update(boxes).where(boxes.c.id == box_id).values(values))
 
     def box_by_address(self, address: Address) -> Box | None:
@@ -425,3 +470,8 @@ def _tally(*conditions: ColumnElement[bool]) -> tuple[ColumnElement[int], Column
 
 def _tallied(count: int, newest: int | None) -> Tally:
     return Tally(count, None if newest is None else from_us(newest))
+
+
+def _written(traits: Traits) -> bytes:
+    fields = [traits.birth_name, traits.first_name, traits.birth_date, traits.sex]
+    return json.dumps(fields, separators=(",", ":")).encode()

@@ -20,8 +20,8 @@ from sqlalchemy import Connection, Engine, Table, func, inspect, select, text
 
 from mss.config import Config
 from mss.store import schema
+from mss.store.blobs import Blobs, open_blobs
 from mss.store.engine import mapping, open_engine
-from mss.store.files import FileStore
 from mss.store.keeping_tables import loose_holdings, loose_objects
 from mss.store.keys import BACKUPS
 from mss.store.repository import Entry, Repository
@@ -62,7 +62,7 @@ def make(config: Config, root: Path, now: datetime, told: Told = lambda done, to
     engine = open_engine(config.sqlite_url(config.store.url), connections=1, read_only=True)
     try:
         with repository.writing(), mapping(), engine.connect() as connection, connection.begin():
-            taking = _Taking(repository, connection, FileStore(config.path(config.store.blobs_dir)), told)
+            taking = _Taking(repository, connection, open_blobs(config), told)
             name = repository.write_snapshot(now, taking.entries(engine, now))
             return Made(name, taking.rows, taking.files, taking.written)
     finally:
@@ -72,7 +72,7 @@ def make(config: Config, root: Path, now: datetime, told: Told = lambda done, to
 class _Taking:
     """One backup on its way."""
 
-    def __init__(self, repository: Repository, connection: Connection, files: FileStore, told: Told) -> None:
+    def __init__(self, repository: Repository, connection: Connection, files: Blobs, told: Told) -> None:
         self._repository = repository
         self._connection = connection
         self._files = files
@@ -128,7 +128,7 @@ class _Taking:
     def _octets(self) -> Iterator[Entry]:
         query = select(objects.c.file).where(objects.c.file.is_not(None)).order_by(objects.c.id)
         for name in self._connection.execute(query.execution_options(yield_per=1000)).scalars():
-            copied = self._repository.put_file(name, self._files.path(name))
+            copied = self._repository.put_file(name, self._files)
             self._done(files=1, written=int(bool(copied)))
             # One that is gone belonged to octets that nobody held: they were collected since the snapshot.
             yield {"file": name} if copied is not None else {"gone": name}

@@ -55,8 +55,18 @@ def _cipher(key: bytes) -> AESGCM:
 
 def seal(key: bytes, plain: bytes, purpose: bytes) -> bytes:
     """Seal a small value; it opens only for the same purpose."""
+    return seal_with(_cipher(key), plain, purpose)
+
+
+def opened(key: bytes) -> AESGCM:
+    """Open a key that seals many values, or a few and is then forgotten."""
+    return AESGCM(key)
+
+
+def seal_with(cipher: AESGCM, plain: bytes, purpose: bytes) -> bytes:
+    """Seal a small value with a key that is open already; `unseal` opens it."""
     nonce = os.urandom(_NONCE_OCTETS)
-    return nonce + _cipher(key).encrypt(nonce, plain, purpose)
+    return nonce + cipher.encrypt(nonce, plain, purpose)
 
 
 def unseal(key: bytes, sealed: bytes, purpose: bytes) -> bytes:

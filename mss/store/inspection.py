@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Select, Table, and_, case, delete, func, or_,
 from mss.errors import MssError
 from mss.model.delivery import DeliveryState
 from mss.store import crypto
-from mss.store.files import FileStore
+from mss.store.blobs import Blobs
 from mss.store.keys import KeyMissing, KeyRing
 from mss.store.objects import Objects
 from mss.store.tables import (
@@ -70,7 +70,7 @@ PARTS: Final[Mapping[str, Table]] = {
 class Inspection:
     """The looks and repairs inside one unit."""
 
-    def __init__(self, connection: Connection, octets: Objects, keys: KeyRing, files: FileStore) -> None:
+    def __init__(self, connection: Connection, octets: Objects, keys: KeyRing, files: Blobs) -> None:
         self._connection = connection
         self._octets = octets
         self._keys = keys

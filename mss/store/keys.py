@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 from mss.clock import to_us
 from mss.errors import Conflict
 from mss.store import crypto
-from mss.store.engine import IntegrityError
+from mss.store.engine import IntegrityError, among, bulk
 from mss.store.masters import make_master_key, read_master_key
 from mss.store.tables import key_metadata, owner_keys
 
@@ -147,6 +147,30 @@ class KeyRing:
                 self._wrappings = [*known, wrapping]
                 return crypto.unseal(wrapping, wrapped, purpose(owner_id))
         raise crypto.Damaged("no master key here opens this owner's key")
+
+    def create_many(self, owner_ids: Sequence[int], now: datetime) -> list[bytes]:
+        """Make the keys of many owners, durable before this returns; existing ones are kept. They do not stay open.
+
+        A key without its owner is what a unit leaves behind that was cut off: whoever gets the number gets the key.
+        """
+        while True:
+            try:
+                made, there = self._insert_many(owner_ids, to_us(now))
+            except _OtherMarkError as other:
+                self._follow(other.mark)
+                continue
+            return [made[one] if one in made else self._opened(one, there[one]) for one in owner_ids]
+
+    def _insert_many(self, owner_ids: Sequence[int], at_us: int) -> tuple[dict[int, bytes], dict[int, bytes]]:
+        """Write the keys that are not there; returns those, and the wrapped ones that were."""
+        cipher = crypto.opened(self._wrappings[0])
+        with self._engine.begin() as connection:
+            there = dict(among(connection, (owner_keys.c.owner_id, owner_keys.c.wrapped), owner_ids))
+            made = {owner_id: crypto.new_key() for owner_id in owner_ids if owner_id not in there}
+            rows = [(one, crypto.seal_with(cipher, key, purpose(one)), at_us) for one, key in made.items()]
+            bulk(connection, owner_keys, ("owner_id", "wrapped", "created_at"), rows)
+            self._expect_mark(connection)
+        return made, there
 
     def drop(self, owner_id: int) -> None:
         """Erase an owner's key for ever; the operator's own is refused."""

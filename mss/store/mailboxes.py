@@ -34,7 +34,7 @@ from mss.model.mailbox import (
     ChangeKind,
     Mailbox,
 )
-from mss.store.engine import locked
+from mss.store.engine import bulk, locked
 from mss.store.holding_tables import seen
 from mss.store.hot import Hot
 from mss.store.tables import boxes, changes, holdings, keywords, mailboxes, messages
@@ -125,6 +125,15 @@ def slices(runs: Runs, size: int = 400) -> Iterable[Runs]:
         yield runs[start : start + size]
 
 
+def default_validities(now: datetime) -> range:
+    """Return the UIDVALIDITY of each default mailbox of a new box: each is greater than the one before."""
+    second = to_us(now) // 1_000_000
+    return range(second, second + len(DEFAULT_MAILBOXES))
+
+
+_BULK = ("box_id", "name", "uidvalidity", "uidnext", "modseq", "special_use", "subscribed")
+
+
 class Mailboxes:
     """Mailboxes inside one unit."""
 
@@ -137,6 +146,12 @@ class Mailboxes:
         """Create INBOX and the special-use mailboxes of a new box."""
         for name, special_use in DEFAULT_MAILBOXES.items():
             self.create(box_id, name, special_use, now)
+
+    def create_defaults_of(self, box_ids: Sequence[int], now: datetime) -> None:
+        """Create the default mailboxes of many boxes that have none yet."""
+        kinds = list(zip(DEFAULT_MAILBOXES.items(), default_validities(now), strict=True))
+        rows = [(box_id, name, validity, 1, 1, use, True) for box_id in box_ids for (name, use), validity in kinds]
+        bulk(self._connection, mailboxes, _BULK, rows)
 
     def create(self, box_id: int, name: str, special_use: str, now: datetime) -> int:
         """Create a mailbox and return its id. UIDVALIDITY is the second of its creation, greater than any before in

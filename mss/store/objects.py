@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 from mss.clock import to_us
 from mss.errors import Conflict
 from mss.store import crypto
-from mss.store.files import FileStore
+from mss.store.blobs import Blobs
 from mss.store.hot import Hot
 from mss.store.keys import KeyRing
 from mss.store.tables import holdings, objects
@@ -57,7 +57,7 @@ class Staged:
 class Aside:
     """The files below one unit: those staged for it, by digest, and the names of those that it wrote itself."""
 
-    files: FileStore
+    files: Blobs
     staged: Mapping[bytes, Staged]
     written: set[str]
 

@@ -14,7 +14,6 @@ import fcntl
 import json
 import os
 import secrets
-import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,8 +21,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from mss.errors import Conflict, Malformed
+from mss.errors import Conflict, Malformed, Unavailable
 from mss.store import crypto
+from mss.store.blobs import Blobs, pieces_of
 
 FORM: Final = "mss backup 1\n"
 _FLUSHED_AT_ONCE: Final = 64
@@ -122,17 +122,23 @@ class Repository:
 
     # -- octets aside --------------------------------------------------------------------------------------------
 
-    def put_file(self, name: str, source: Path) -> bool | None:
-        """Copy a file of sealed octets; True when it is new, False when it was there, None when its source is gone."""
-        path = self._path("octets", name)
-        try:
-            if path.exists() and path.stat().st_size == source.stat().st_size:
-                return False
-            path.parent.mkdir(exist_ok=True, mode=0o700)
-            half = path.with_name(f".{name}.new")
-            shutil.copyfile(source, half)
-        except FileNotFoundError:
+    def put_file(self, name: str, source: Blobs) -> bool | None:
+        """Copy sealed octets; True when they are new, False when they were there, None when their source is gone."""
+        path, size = self._path("octets", name), source.size(name)
+        if size is None:
             return None
+        if path.exists() and path.stat().st_size == size:
+            return False
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        half = path.with_name(f".{name}.new")
+        try:
+            with half.open("wb") as file:
+                file.writelines(pieces_of(source, name, size))
+        except Unavailable:
+            half.unlink()
+            if source.size(name) is None:
+                return None
+            raise
         half.chmod(0o600)
         self._later(half)
         return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -18,13 +17,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, column, table, text
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mss.config import Config
+from mss.config import MIB, Config
 from mss.errors import Conflict
 from mss.store import crypto, schema
 from mss.store.backup import open_repository, rows_of
+from mss.store.blobs import FILE, Blobs, open_blobs
 from mss.store.check import Checked, check
 from mss.store.engine import is_sqlite, mapping, open_engine, sqlite_path
-from mss.store.files import FileStore
 from mss.store.repository import Repository
 from mss.store.store import Store
 
@@ -60,7 +59,7 @@ def restore(
     engine = open_engine(url, connections=1)
     try:
         with mapping():
-            bringing = _Bringing(repository, engine, FileStore(blobs), total, told, link=link)
+            bringing = _Bringing(repository, engine, open_blobs(config), total, told, links=blobs if link else None)
             bringing.all(repository.entries(name))
             _set_sequences(engine, head["next"])
     finally:
@@ -74,7 +73,11 @@ def verify(config: Config, root: Path, name: str = "", told: Told = lambda done,
     """Bring a backup back into a folder beside the others, read every octet of it, and return what does not fit."""
     with tempfile.TemporaryDirectory(dir=root, prefix=".proof-") as folder:
         beside = replace(
-            config.store, url=f"sqlite:///{folder}/store.sqlite", blobs_dir=Path(folder) / "blobs", readers=1
+            config.store,
+            blobs=FILE,
+            url=f"sqlite:///{folder}/store.sqlite",
+            blobs_dir=Path(folder) / "blobs",
+            readers=1,
         )
         keys_url = config.sqlite_url(config.store.keys_url)
         proof = replace(config, store=replace(beside, keys_url=keys_url))
@@ -124,14 +127,14 @@ class _Bringing:
     """One backup on its way back."""
 
     def __init__(
-        self, repository: Repository, engine: Engine, files: FileStore, total: int, told: Told, *, link: bool
+        self, repository: Repository, engine: Engine, files: Blobs, total: int, told: Told, *, links: Path | None
     ) -> None:
         self._repository = repository
         self._engine = engine
         self._files = files
         self._total = total
         self._told = told
-        self._link = link
+        self._links = links
         self.rows = self.files = 0
 
     def all(self, entries: Iterable[dict[str, Any]]) -> None:
@@ -160,18 +163,14 @@ class _Bringing:
         self.rows += len(rows)
 
     def _file(self, name: str) -> None:
-        source, target = self._repository.file(name), self._files.path(name)
-        if not target.exists() or target.stat().st_size != source.stat().st_size:
+        source = self._repository.file(name)
+        if self._links is not None:
+            target = self._links / name[:2] / name
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            half = target.with_name(f".{name}.new")
-            half.unlink(missing_ok=True)
-            if self._link:
-                os.link(source, half)
-            else:
-                shutil.copyfile(source, half)
-                _sync(half)
-            half.rename(target)
-            _sync(target.parent)
+            os.link(source, target)
+        elif self._files.size(name) != source.stat().st_size:
+            with source.open("rb") as file:
+                self._files.put_named(name, iter(lambda: file.read(MIB), b""))
         self.files += 1
 
     def _gone(self, name: str) -> None:
@@ -194,11 +193,3 @@ def _set_sequence(connection: Connection, name: str, number: int) -> None:
         connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:n, :s)"), {"n": name, "s": number})
         return
     connection.execute(text("SELECT setval(pg_get_serial_sequence(:n, 'id'), :s)"), {"n": name, "s": number})
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

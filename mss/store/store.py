@@ -27,16 +27,19 @@ from mss.config import Config
 from mss.errors import Conflict, Misconfigured, MssError, Unavailable
 from mss.model.audit import AuditEvent
 from mss.store import crypto, schema
+from mss.store.blobs import open_blobs
 from mss.store.engine import fault_of, is_sqlite, mapped, mapping, open_engine, sqlite_path
-from mss.store.files import FileStore
 from mss.store.glance import Busy, Glances
 from mss.store.journal import Chain
 from mss.store.keys import KeyRing
 from mss.store.masters import MasterFiles, make_master_key, read_master_key
+from mss.store.nodes import Nodes
+from mss.store.notices import Notices
 from mss.store.objects import Staged
 from mss.store.server_writers import ServerWriters
 from mss.store.turns import Turns
 from mss.store.unit import Shared, Uow
+from mss.store.units import Units
 from mss.store.wakeup import Subscription, Wakeups
 from mss.store.work import Work
 from mss.store.writer import GroupWriter
@@ -64,13 +67,53 @@ def create(config: Config, clock: Clock = system_clock) -> None:
     master = config.path(config.store.master_key_file)
     if not master.exists():
         make_master_key(master)
-    _bring_up(config, clock)
+    schema.upgrade(config.sqlite_url(config.store.url))
+    _prepare_keys(config, clock)
 
 
-def upgrade(config: Config, clock: Clock = system_clock) -> None:
-    """Bring tables and key database of an operator to the newest form; Misconfigured when one of them is not there."""
+def upgrade(config: Config, clock: Clock = system_clock) -> schema.Fit:
+    """Bring tables and key database of an operator to the newest form; returns how they fitted before.
+
+    Tables that are newer already stay as they are. Misconfigured: a database is not there, the tables refuse this
+    program, or the new form would refuse programs that still run elsewhere.
+    """
     _expect_databases(config)
-    _bring_up(config, clock)
+    url = config.sqlite_url(config.store.url)
+    before = fit(config)
+    if before is schema.Fit.BEYOND:
+        raise Misconfigured(before.said)
+    if before is schema.Fit.OLDER and schema.breaking(url) and (others := _others(config, clock)):
+        raise Misconfigured(
+            f"the new tables refuse the program that still runs on {', '.join(others)}: stop it there, then go on"
+        )
+    if before is not schema.Fit.NEWER:
+        schema.upgrade(url)
+    _prepare_keys(config, clock)
+    return before
+
+
+def fit(config: Config) -> schema.Fit:
+    """Say how an operator's tables and this program go together."""
+    _expect_databases(config)
+    return _asked(config, schema.fit)
+
+
+def _others(config: Config, clock: Clock) -> list[str]:
+    """Return the nodes that live."""
+
+    def living(engine: Engine) -> list[str]:
+        with mapping(), engine.connect() as connection, connection.begin():
+            return sorted({one.node for one in Nodes(connection).living(clock())}) if Nodes.there(connection) else []
+
+    return _asked(config, living)
+
+
+def _asked(config: Config, question: Callable[[Engine], T]) -> T:
+    engine = open_engine(config.sqlite_url(config.store.url), connections=1, read_only=True)
+    try:
+        return question(engine)
+    finally:
+        engine.dispose()
 
 
 def _expect_databases(config: Config) -> None:
@@ -80,8 +123,7 @@ def _expect_databases(config: Config) -> None:
             raise Misconfigured(f"{fault}: bring its backup back, or make a new operator with “mss init”")
 
 
-def _bring_up(config: Config, clock: Clock) -> None:
-    schema.upgrade(config.sqlite_url(config.store.url))
+def _prepare_keys(config: Config, clock: Clock) -> None:
     engine = open_engine(config.sqlite_url(config.store.keys_url), connections=1)
     try:
         with mapping("the database of keys"):
@@ -106,13 +148,16 @@ class Store:
         self._key_engine = open_engine(config.sqlite_url(settings.keys_url), connections=4, mostly_read=True)
         self._read_engine = open_engine(self._url, connections=settings.readers, read_only=True)
         keys = key_ring(config, self._key_engine)
-        files = FileStore(config.path(settings.blobs_dir))
-        self._shared = Shared(keys, files, settings.inline_max_octets, config.limits.journal_segment_records)
-        self._wakeups = Wakeups(_wakeup_folder(config))
-        self._wakeups.call(_KEY_DROPPED, keys.forget)
+        self._shared = Shared(
+            keys, open_blobs(config), settings.inline_max_octets, config.limits.journal_segment_records
+        )
         self._readers = ThreadPoolExecutor(settings.readers, "store-reader")
         self._staging = ThreadPoolExecutor(2, "store-staging")
-        self.name = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.node = config.operator.node or socket.gethostname()
+        self.name = f"{self.node[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._notices = None if is_sqlite(self._url) else Notices(self._url, self.name)
+        self._wakeups = Wakeups(_wakeup_folder(config), self._notices)
+        self._wakeups.call(_KEY_DROPPED, keys.forget)
         self._write_engine: Engine
         self._writer: GroupWriter | ServerWriters
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -142,9 +187,26 @@ class Store:
         """
         self._tell = hear
 
+    @property
+    def units(self) -> Units:
+        """How long this process's write units lasted."""
+        return self._writer.units
+
+    @property
+    def waiting(self) -> int:
+        """How many write units wait for their turn."""
+        return self._writer.waiting
+
+    @property
+    def blobs_well(self) -> bool:
+        """Whether the place of large octets answered when it was last asked."""
+        return self._shared.files.well
+
     async def start(self) -> None:
         """Begin to hear wake-ups; call it in the loop that will use the store."""
         self._wakeups.start()
+        if self._notices is not None:
+            await asyncio.to_thread(self._notices.wait_until_listening)
 
     async def close(self) -> None:
         """Finish what waits and let go of everything; a second time does nothing."""
@@ -243,9 +305,9 @@ class Store:
         """Listen for wake-ups: channel "mailbox" with a box id, or "queue"."""
         return self._wakeups.subscribe(channel, key)
 
-    async def at_head(self) -> bool:
-        """Say whether the store answers and its tables are of this program's form."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, schema.at_head, self._read_engine)
+    async def fit(self) -> schema.Fit:
+        """Say how the tables and this program go together; Unavailable when the store does not answer."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, schema.fit, self._read_engine)
 
     async def drop_key(self, owner_id: int) -> None:
         """Erase a box's key for ever, and with it all that is sealed under it, here and in every backup.

@@ -9,17 +9,18 @@ from sqlalchemy import Connection
 
 from mss.model.audit import AuditEvent
 from mss.store.accounts import Accounts
+from mss.store.blobs import Blobs
 from mss.store.chains import Chains
 from mss.store.collection import Collection
 from mss.store.conversations import Conversations
 from mss.store.dossiers import Dossiers
 from mss.store.expunged import ExpungedLetters
-from mss.store.files import FileStore
 from mss.store.inspection import Inspection
 from mss.store.journal import Chain, Journal
 from mss.store.keys import KeyRing
 from mss.store.lives import Lives
 from mss.store.mailboxes import Mailboxes
+from mss.store.nodes import Nodes
 from mss.store.objects import Aside, Objects, Staged
 from mss.store.parties import Parties
 from mss.store.prepared import Prepared
@@ -37,7 +38,7 @@ class Shared:
     """What all units of one store share."""
 
     keys: KeyRing
-    files: FileStore
+    files: Blobs
     inline_max_octets: int
     segment_records: int
 
@@ -135,6 +136,11 @@ class Uow:
     def parties(self) -> Parties:
         """The directory and the trust list."""
         return Parties(self._connection)
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        """Which workers run."""
+        return Nodes(self._connection)
 
     @cached_property
     def journal(self) -> Journal:

@@ -21,6 +21,7 @@ from mss.store.engine import mapped
 from mss.store.journal import Chain, ChainState
 from mss.store.turns import Turns
 from mss.store.unit import Shared, Uow
+from mss.store.units import Units
 from mss.store.wakeup import Wakeups
 from mss.store.work import Work, answer
 
@@ -43,8 +44,14 @@ class GroupWriter:
         self._closing = threading.Lock()
         self._closed = False
         self.commits = 0
+        self.units = Units()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait, about."""
+        return self._queue.qsize()
 
     def submit(self, work: Work) -> None:
         """Queue a service; Unavailable when too many wait already (the disk is slow: back-pressure)."""
@@ -151,6 +158,7 @@ class GroupWriter:
 
     def _answer(self, group: list[Work]) -> None:
         answer(group)
+        self.units.ran(group)
         self._wakeups.publish({wake for work in group for wake in work.wakes})
 
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {
     *("init", "serve", "check", "welcome", "account add", "account grant", "account list", "account passwd"),
     *("queue list", "queue show", "queue hold", "queue release", "queue retry", "queue bounce", "queue trace"),
-    *("account oppose", "policy rules", "dossier list", "dossier show"),
+    *("account oppose", "account import", "policy rules", "dossier list", "dossier show", "node list", "migrate"),
     *("account state", "policy explain", "directory import", "directory search", "operator list"),
     *(f"account {noun} {verb}" for noun in ("certificate", "subject") for verb in ("add", "list", "remove")),
     *("account quota", "mailbox expunged", "mailbox restore", "mailbox erase", "mailbox seen"),
@@ -97,7 +97,8 @@ def test_help_says_what_it_does_and_gives_an_example(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "account", "queue", "policy", "directory", "operator", "dkim", "audit", "keys", "store", "import"]
+    "name",
+    ["", "account", "queue", "policy", "directory", "operator", "dkim", "audit", "keys", "store", "import", "node"],
 )
 def test_a_group_alone_lists_its_commands(name: str) -> None:
     words = name.split()

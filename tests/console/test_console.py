@@ -24,6 +24,7 @@ from mss.services import operators
 from mss.signin import SignIn, SignInMetrics
 from mss.smtp.metrics import Metrics as SmtpProtocol
 from mss.store import Uow
+from mss.store.schema import Fit
 from mss.tls import TlsMaterial
 from tests.webmail.webmail_world import PAUL, START, World, copy_of, make_template, open_world
 
@@ -67,7 +68,7 @@ def broken_store(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         raise Unavailable("the store is away")
 
     monkeypatch.setattr(world.store, "read", away)
-    monkeypatch.setattr(world.store, "at_head", away)
+    monkeypatch.setattr(world.store, "fit", away)
 
 
 async def test_a_process_that_answers_is_alive(port: Port) -> None:
@@ -92,10 +93,10 @@ async def test_without_its_store_a_node_lives_and_is_not_ready(port: Port) -> No
 async def test_an_older_form_of_the_store_is_not_ready(
     port: Port, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def older() -> bool:
-        return False
+    async def older() -> Fit:
+        return Fit.OLDER
 
-    monkeypatch.setattr(world.store, "at_head", older)
+    monkeypatch.setattr(world.store, "fit", older)
     assert (await port.get("/readyz")).text == "store: ok\nmigrations: not ok\n"
 
 
