@@ -15,11 +15,11 @@ PARALLEL := -n 2 --dist worksteal
 PURE := dossier mail model policy
 SECONDS := 300
 
-.PHONY: help demo check test soak bench mutate fuzz cover lock format clean
-.PHONY: check-style check-types check-floors check-fast check-pure packages bench-dossier bench-scale compose-check
+.PHONY: help demo check test soak bench bench-dossier bench-scale mutate fuzz cover compose-check lock format clean
+.PHONY: check-style check-types check-floors check-fast check-pure packages
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
 
 demo: $(READY) ## Three operators, one letter and its answer; ONCE=1 ends after the proof; MSS_DEMO_CDA=path
 	@ONCE='$(ONCE)' MSS_DEMO_CDA='$(MSS_DEMO_CDA)' $(RUN) demo

@@ -156,6 +156,9 @@ recipient.unknown
 box.closed
   fr Cette boîte est fermée.
   => {state}
+box.full
+  fr Cette boîte contient tout ce qu’elle peut contenir.
+  => room in the box: letters erased by its holder, or a larger quota (mss account quota)
 ins.malformed
   fr La partie avant @ n’est pas un matricule INS valide de 15 caractères.
   => a qualified INS with its key
@@ -213,6 +216,24 @@ attachment.not-fileable
 document.not-yours
   fr Le patient ne peut pas accepter ce document.
   => a sound document that names the patient alone
+content.clean
+  en The antivirus found nothing.
+  fr L’antivirus n’a rien trouvé.
+content.not-looked-at
+  en No antivirus is configured, in so many words.
+  fr Aucun antivirus n’est configuré, explicitement.
+content.infected
+  fr Notre antivirus a trouvé quelque chose de nuisible.
+  => the same letter from a clean system
+content.encrypted
+  fr Une archive chiffrée ne peut pas être examinée.
+  => the files without a password: the way is encrypted already
+content.unexamined
+  fr Une archive est trop grande ou trop profonde pour notre antivirus.
+  => the files without archives around them
+content.not-scanned
+  fr Notre antivirus ne répond pas en ce moment.
+  => {later}
 conversation.opened
   en The letter lets the patient answer its sender.
   fr La lettre permet au patient de répondre.

@@ -43,7 +43,7 @@ NAMED_IN = {
 
 # A door's error map, a loop's supervisor, and the place that builds everything.
 MAY_CATCH_ALL = re.compile(
-    r"app\.py|cli\.py|web\.py|web/\w+\.py|signin\.py|(upkeep|presence)\.py|store/(store|wakeup|notices|writer|server_writers)\.py"
+    r"app\.py|cli\.py|web\.py|web/\w+\.py|signin\.py|(upkeep|presence|notify)\.py|store/(store|wakeup|notices|writer|server_writers)\.py"
     r"|smtp/(esmtp|verbs|mx|submission|relay|recorder)\.py|imap/(server|handlers|session)\.py"
     r"|(webmail|console)/app\.py|directory/refresh\.py|watch\.py|hl7/desk\.py"
 )
