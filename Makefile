@@ -15,11 +15,11 @@ PARALLEL := -n 2 --dist worksteal
 PURE := dossier mail model policy
 SECONDS := 300
 
-.PHONY: help demo check test soak bench fuzz cover lock format clean
+.PHONY: help demo check test soak bench bench-dossier bench-scale mutate fuzz cover compose-check lock format clean
 .PHONY: check-style check-types check-floors check-fast check-pure packages
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
 
 demo: $(READY) ## Three operators, one letter and its answer; ONCE=1 ends after the proof; MSS_DEMO_CDA=path
 	@ONCE='$(ONCE)' MSS_DEMO_CDA='$(MSS_DEMO_CDA)' $(RUN) demo
@@ -38,8 +38,12 @@ test: $(READY) packages
 	@$(PYTEST) $(PARALLEL) -m "(journey or postgres or slow or hypothesis) and not soak" --hypothesis-profile=full
 endif
 
-soak: $(READY) packages ## Long runs: kills, power cuts, fail-over; T= for a part
+soak: $(READY) ## Long runs: kills, power cuts, fail-over, a real Ceph; T= for a part
+	@tools/packages soak
 	@MSS_TESTS_ON_DISK=1 $(PYTEST) -s -m soak --timeout=7200 --hypothesis-profile=soak $(T)
+
+mutate: $(READY) ## Mutation testing of the policy; ARGS="mss.policy.access*" for a part
+	@tools/mutate $(ARGS)
 
 fuzz: $(READY) ## Fuzzers guided by coverage (SECONDS each), then every property with far more examples; T= for a part
 	@$(if $(T),,tools/fuzz $(SECONDS))
@@ -49,8 +53,17 @@ bench: $(READY) ## Ratios against named peers, measured in the same run
 	@tools/packages bench
 	@$(RUN) bench $(ARGS)
 
+bench-dossier: $(READY) ## Reading and filing a document, a listing of ten thousand, in processor time
+	@$(RUN) bench dossier rights
+
+bench-scale: $(READY) ## What boxes cost when there are many; MSS_BENCH_BOXES=10000,1000000 for sizes
+	@$(RUN) bench scale
+
 cover: $(READY) ## Fast tests with branch coverage, as text
 	@$(PYTEST) $(PARALLEL) -m "not journey and not postgres and not soak" --cov=mss --cov-report=term-missing:skip-covered $(T)
+
+compose-check: $(READY) ## Look over docker-compose.yml and what it names, without an engine
+	@$(RUN) tests.support.compose
 
 lock: $(READY) ## Resolve the dependencies again into the lock files; ARGS=--upgrade moves all
 	@tools/lock $(ARGS)

@@ -6,9 +6,17 @@ import argparse
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 
-from bench import delivery, relay
+from bench import delivery, dossier, imap, relay, rights, scale
 
+OTHERS: dict[str, Callable[[], int]] = {
+    "dossier": dossier.main,
+    "rights": rights.main,
+    "imap": lambda: imap.main([]),
+}
+# Too long for every day: only when it is named.
+NAMED: dict[str, Callable[[], int]] = {"scale": scale.main}
 _MEMORY = "tests/journeys/test_memory.py::test_many_large_letters_at_once_are_all_taken_in_bounded_memory[200]"
 
 
@@ -21,13 +29,15 @@ def _memory() -> int:
 
 def main(arguments: list[str]) -> int:
     """Run the named rows, all when none is named; the exit code says whether every promise holds."""
-    rows = [*delivery.LOADS, "relay", "memory"]
+    if arguments[:1] == ["imap"]:
+        return imap.main(arguments[1:])
+    rows = [*delivery.LOADS, "relay", "memory", *OTHERS]
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="row", help=f"which to run: {', '.join(rows)}; all without")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side of a row is measured (3)")
     wanted = parser.parse_args(arguments)
-    if unknown := [name for name in wanted.rows if name not in rows]:
-        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(rows)}")
+    if unknown := [name for name in wanted.rows if name not in (*rows, *NAMED)]:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join((*rows, *NAMED))}")
     names = wanted.rows or rows
     codes = []
     if loads := [name for name in names if name in delivery.LOADS]:
@@ -36,6 +46,7 @@ def main(arguments: list[str]) -> int:
         codes.append(relay.main(wanted.rounds))
     if "memory" in names:
         codes.append(_memory())
+    codes += [run() for name, run in (OTHERS | NAMED).items() if name in names]
     return max(codes)
 
 

@@ -12,7 +12,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import uvloop
@@ -25,13 +25,20 @@ from mss.console import app as console
 from mss.console.metrics import Metrics
 from mss.directory.refresh import Refresher
 from mss.errors import Misconfigured, Unavailable
+from mss.hl7.desk import Desk
+from mss.hl7.folder import Drop
+from mss.hl7.mllp import Mllp
 from mss.imap import server as imap
 from mss.log import configure, get_logger
 from mss.memory import give_large_blocks_back
 from mss.model.address import Domain, parse_domain
 from mss.model.peer import TrustList
+from mss.notify import Notifier
 from mss.parent import STOP_SIGNALS, Parent
 from mss.policy.routing import reachable_domains
+from mss.presence import Presence
+from mss.screening import Screen, clamd_of, require
+from mss.seal import seal_of
 from mss.services import operators
 from mss.services.house import hosted
 from mss.services.outbound import Plan
@@ -55,7 +62,7 @@ from mss.watch import Watch
 from mss.web import serving
 from mss.webmail import app as webmail
 
-ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "ops")
+ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "hl7", "ops")
 _TRUST_POLL_S = 5
 # What stays for a worker's life is never looked at again; a letter's own objects rarely form cycles.
 _GC_THRESHOLDS = (20_000, 20, 50)
@@ -157,7 +164,9 @@ class Worker:
         self._readers = Readers(config.limits)
         self._spool = Spool(config.limits, config.path(config.store.blobs_dir).parent / "spool")
         self._signatures = Aside(patience_s=config.dkim.timeout_s)
-        self._hosted = hosted(config)
+        self._clamd = clamd_of(config)
+        self._screen = Screen(self._clamd, self._metrics.scanned)
+        self._hosted = replace(hosted(config), seal=seal_of(config))
         self._home = parse_domain(config.domains[0].name)
         self._running = Running()
 
@@ -170,9 +179,13 @@ class Worker:
         await self._begin_smtp()
         await self._begin_imap()
         await self._begin_web()
+        if "hl7" in self._roles:
+            await self._begin_hl7()
         if "relay" in self._roles:
             self._begin_relay()
         self._begin_upkeep()
+        if self._config.notify.command:
+            self._begin_notifier()
         self._running.loop(self._trust.run(), "trust")
         self._running.loop(self._watch.run(), "certificates")
         if "ops" in self._roles and self._config.ops.listen:
@@ -214,6 +227,7 @@ class Worker:
                 clock=clock,
                 readers=self._readers,
                 verifier=signing.verifier(config, self._signatures),
+                screen=self._screen,
             )
         )
         await self._serve_smtp(self._sockets.mx, mx, lambda: self._material.mx_server, self._shares.mx)
@@ -227,6 +241,7 @@ class Worker:
             readers=self._readers,
             metrics=self._metrics.smtp,
             certificate=self._material.robots.shown,
+            screen=self._screen,
         )
         context = lambda: self._material.mail_clients  # noqa: E731
         starttls = SubmissionDoor(house, Listener.SUBMISSION)
@@ -282,11 +297,36 @@ class Worker:
         config = self._config
         tls = None if config.webmail.plain else self._material.client_facing
         for sock in self._sockets.webmail:
-            application = webmail.build(self._store, config, self._clock, self._sign_in, self._trust.outside)
+            application = webmail.build(
+                self._store, config, self._clock, self._sign_in, self._trust.outside, self._screen
+            )
             served = await serving.serve(
                 application, sock, config.limits, tls=tls, trusted_proxies=config.webmail.trusted_proxies
             )
             self._running.ends.append(served.stop)
+
+    async def _begin_hl7(self) -> None:
+        config = self._config
+        folder = config.hl7.folder
+        if not self._sockets.hl7 and folder is None:
+            return
+        desk = Desk(
+            self._store,
+            config.hl7,
+            self._hosted,
+            self._trust.outside,
+            config.limits,
+            self._clock,
+            self._screen,
+        )
+        if folder is not None:
+            drop = Drop(config.path(folder), desk, config.hl7.poll_s, config.limits.hl7_message_max_octets)
+            self._running.loop(drop.run(), "hl7-folder")
+            self._running.ends.append(drop.stop)
+        context = None if config.hl7.plain else lambda: self._material.mail_clients
+        listening = Mllp(desk, config.limits, self._clock, self._sign_in, self._material.robots.shown, context)
+        await listening.listen(self._sockets.hl7)
+        self._running.ends.append(listening.close)
 
     def _begin_relay(self) -> None:
         config = self._config
@@ -316,10 +356,18 @@ class Worker:
         keeping = Upkeep(self._store, self._config, self._clock, self._metrics)
         self._running.loop(keeping.run(), "upkeep")
         self._running.ends.append(keeping.stop)
+        presence = Presence(self._store, self._store.node, self._roles, self._clock)
+        self._running.loop(presence.run(), "presence")
+        self._running.ends.append(presence.stop)
+
+    def _begin_notifier(self) -> None:
+        notifier = Notifier(self._store, self._config, self._clock)
+        self._running.loop(notifier.run(), "notify")
+        self._running.ends.append(notifier.stop)
 
     async def _begin_console(self) -> None:
         application = console.build(
-            self._store, self._config, self._clock, self._metrics, self._trust.current, self._material
+            self._store, self._config, self._clock, self._metrics, self._trust.current, self._material, self._clamd
         )
         sock = bind_one(self._config.ops.listen, self._index)
         served = await serving.serve(application, sock, self._config.limits)
@@ -369,6 +417,7 @@ def serve(config: Config, *, roles: frozenset[str] = frozenset(ROLES), workers: 
     configure(level=config.log.level, json=config.log.json)
     # Whoever asks us to look again must not end us while we begin.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    require(config)
     upgrade(config)
     sockets = bind(config, roles, workers)
     if workers <= 1:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from mss import checkpeers
+from mss import checkpeers, checkscan
 from mss.checkpeers import CLOCK_DRIFT, Level
 from mss.clock import Clock, system_clock
 from mss.config import MIB, Config
@@ -27,8 +27,10 @@ from mss.model.address import Address, parse_domain
 from mss.services import operators
 from mss.smtp.signing import KeyRing
 from mss.store import Store, Uow
+from mss.store.blobs import FILE, open_blobs, try_place
 from mss.store.engine import fault_of
 from mss.store.keys import OPERATOR
+from mss.store.schema import Fit
 from mss.tokens.issuer import issuer_of
 
 DISK_WARNING_OCTETS: Final = 1024 * MIB
@@ -49,6 +51,7 @@ def run(config: Config, clock: Clock = system_clock) -> tuple[Finding, ...]:
         ("certificate", checkpeers.certificates),
         ("handshake", checkpeers.handshake),
         ("tokens", _tokens),
+        ("antivirus", checkscan.antivirus),
         ("revocation lists", checkpeers.revocation),
         ("signatures", _signatures),
         ("trust list file", checkpeers.trust_list_file),
@@ -178,14 +181,19 @@ def _lost(config: Config, subject: str, url: str) -> Iterator[Finding]:
 async def _look_into_store(config: Config, now: datetime) -> list[Finding]:
     store = Store(config)
     try:
-        if not await store.at_head():
-            return [Finding("store", "wrong", "its tables are of another form", "start mss serve: it brings them up")]
+        fit = await store.fit()
+        if not fit.may_run:
+            return [Finding("store", "wrong", fit.said.partition(":")[0], fit.said.partition(": ")[2])]
         await store.read(_unlock)
         await store.write(_nothing)
         listed = await store.read(operators.trust_list, now)
         last = await store.read(operators.readings, 1, now)
         newest = await store.read(_newest_record)
-        writable = Finding("store", "ok", "its tables are of the newest form, it can be written and its keys open")
+        writable = Finding("store", "ok", "its tables are of this program's form, it can be written and its keys open")
+        if fit is Fit.NEWER:
+            writable = Finding(
+                "store", "warning", fit.said.partition(":")[0], "replace this program on every node soon"
+            )
         postmaster = await store.read(_postmaster_box, config)
         readings = [checkpeers.list_in_use(config, listed, now), *checkpeers.last_reading(last)]
         return [writable, *readings, _clock_finding(now, newest), *postmaster]
@@ -240,11 +248,22 @@ def _files(config: Config, now: datetime) -> Iterator[Finding]:
     folder = next(path for path in (blobs, *blobs.parents) if path.exists())
     with tempfile.TemporaryFile(dir=folder):
         yield Finding("blobs", "ok", "the folder can be written")
+    if config.store.blobs != FILE:
+        yield _bucket(config)
     optional = {"habilitations": config.policy.habilitations_file, "directory": config.directory.extraction_file}
     for name, file in optional.items():
         if file is not None:
             config.path(file).open("rb").close()
             yield Finding(name, "ok", "the file can be read")
+
+
+def _bucket(config: Config) -> Finding:
+    try:
+        try_place(open_blobs(config))
+    except Unavailable as error:
+        remedy = "check [store] blobs, s3_endpoint and both key files; letters that are large are deferred meanwhile"
+        return Finding("bucket", "wrong", str(error), remedy)
+    return Finding("bucket", "ok", "octets can be written, read and removed")
 
 
 def _disk(config: Config, now: datetime) -> Iterator[Finding]:

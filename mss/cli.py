@@ -18,15 +18,26 @@ from typer.exceptions import TyperException
 from mss.clock import system_clock
 from mss.commands.audit import audit_app
 from mss.commands.dkim import dkim_app
+from mss.commands.dossier import dossier_app
+from mss.commands.importing import import_boxes
+from mss.commands.keys import keys_app
+from mss.commands.lifecycle import register as register_lifecycle
+from mss.commands.mailboxes import account_quota, mailbox_app
 from mss.commands.mishaps import surprise
+from mss.commands.moving import export_app, import_app
+from mss.commands.nodes import migrate, node_app
 from mss.commands.operator import operator_app
-from mss.commands.options import HERE, Addresses, ConfigFile, Limit, group, settings
+from mss.commands.options import HERE, Addresses, ConfigFile, Json, Limit, group, settings
 from mss.commands.queue import queue_app
+from mss.commands.safe import backup, restore
 from mss.commands.signing import certificate_app, delegate_app, subject_app
+from mss.commands.storing import store_app
 from mss.commands.words import Kind
+from mss.commands.xdm import xdm_app
 from mss.config import BASE_PORT
 from mss.errors import Misconfigured, MssError, Unavailable
 from mss.model.account import BoxState, DelegationKind
+from mss.model.rights import Purpose
 from mss.settings import load
 
 
@@ -83,16 +94,26 @@ directory_app = group("Import and search the national directory.")
 for _name, _sub in {
     "account": account_app,
     "queue": queue_app,
+    "mailbox": mailbox_app,
     "policy": policy_app,
     "directory": directory_app,
     "operator": operator_app,
     "dkim": dkim_app,
+    "dossier": dossier_app,
+    "node": node_app,
     "audit": audit_app,
+    "keys": keys_app,
+    "store": store_app,
+    "export": export_app,
+    "import": import_app,
+    "xdm": xdm_app,
 }.items():
     app.add_typer(_sub, name=_name)
 
 for _name, _sub in {"certificate": certificate_app, "subject": subject_app, "delegate": delegate_app}.items():
     account_app.add_typer(_sub, name=_name)
+
+register_lifecycle(account_app)
 
 Box = Annotated[str, typer.Argument(metavar="BOX", help="The box's mail address.")]
 Login = Annotated[str, typer.Argument(metavar="LOGIN", help="Who signs in.")]
@@ -159,6 +180,9 @@ def init(
     shown.made(instance.make(directory, plan, system_clock), plan)
 
 
+app.command(epilog="Example: mss migrate -c my-operator/mss.toml")(migrate)
+
+
 @app.command(epilog="Example: mss serve -c my-operator/mss.toml --roles mx,imap --workers 2")
 def serve(
     config: ConfigFile = HERE,
@@ -203,6 +227,16 @@ def check(
     shown.findings(findings)
     if not checkup.is_well(findings):
         raise typer.Exit(1)
+
+
+app.command(
+    short_help="Copy all data, encrypted, while the operator serves.",
+    epilog="Example: mss backup /safe/mss --verify --keep 30",
+)(backup)
+app.command(
+    short_help="Bring a backup back into an empty store.",
+    epilog="Example: mss restore /safe/mss -c new-operator/mss.toml",
+)(restore)
 
 
 # Accounts ---------------------------------------------------------------------------------------------------------
@@ -253,6 +287,9 @@ def _say_password(password: str, from_stdin: bool) -> None:
         say(f"Password, shown this once: {password}")
 
 
+account_app.command("import", epilog="Example: mss account import patients.csv")(import_boxes)
+
+
 @account_app.command("grant", epilog="Example: mss account grant marie@hopital.example accueil@hopital.example")
 def account_grant(
     login: Login,
@@ -289,6 +326,19 @@ def account_passwd(login: Login, config: ConfigFile = HERE, password_stdin: Pass
     _say_password(password, password_stdin)
 
 
+@account_app.command("oppose", epilog="Example: mss account oppose marie@hopital.example")
+def account_oppose(
+    box: Box,
+    config: ConfigFile = HERE,
+    lift: Annotated[bool, typer.Option("--lift", help="Take the opposition back.")] = False,
+) -> None:
+    """Note an opposition: a professional's to letters from patients, a patient's to having a mailbox."""
+    from mss.commands import accounts
+    from mss.commands.output import say
+
+    say(accounts.oppose(settings(config), system_clock, box, lift=lift))
+
+
 @account_app.command("state", epilog="Example: mss account state accueil@hopital.example closed")
 def account_state(
     box: Box,
@@ -301,6 +351,9 @@ def account_state(
 
     before = accounts.set_state(settings(config), system_clock, box, state)
     say(f"The {before.kind} box was {before.state} and is now {state}.")
+
+
+account_app.command("quota", epilog="Example: mss account quota accueil@hopital.example --size 2G")(account_quota)
 
 
 # Letters ----------------------------------------------------------------------------------------------------------
@@ -335,22 +388,44 @@ def welcome(
 
 @policy_app.command("explain", epilog="Example: mss policy explain --from a@region.example --to b@hopital.example")
 def policy_explain(
-    sender: Annotated[str, typer.Option("--from", metavar="ADDRESS", help='Who writes; "Name <address>" too.')],
-    to: Annotated[str, typer.Option("--to", metavar="ADDRESS", help="Whom to.")],
+    sender: Annotated[str, typer.Option("--from", metavar="ADDRESS", help='Who writes; "Name <address>" too.')] = "",
+    to: Annotated[str, typer.Option("--to", metavar="ADDRESS", help="Whom to; with --document the patient.")] = "",
     config: ConfigFile = HERE,
     subject: Annotated[str, typer.Option(help="The letter's subject, for instance [FIN].")] = "Question",
     header: Annotated[
         list[str] | None, typer.Option(metavar="FIELD", help='A header field, such as "X-MSS-MES: FIN".')
     ] = None,
     peer_domain: Annotated[str, typer.Option(metavar="DOMAIN", help="Whose operator brings the letter.")] = "",
+    document: Annotated[int, typer.Option(metavar="NUMBER", help="A document of the patient --to, not a letter.")] = 0,
+    reader: Annotated[str, typer.Option("--as", metavar="LOGIN", help="The professional who would read it.")] = "",
+    purpose: Annotated[Purpose, typer.Option(help="Why: care, regulation centre, break-glass.")] = Purpose.TREATMENT,
+    receipt: Annotated[str, typer.Option(metavar="NUMBER", help="A letter that came, by its receipt.")] = "",
 ) -> None:
-    """Say which decisions a letter would meet on its way, with their rules and facts; nothing is sent."""
+    """Say which decisions a letter or a document would meet, on which facts, and what would change them."""
     from mss.commands import explain
     from mss.commands.output import say
 
-    question = explain.Question(sender, to, subject, tuple(header or ()), peer_domain)
-    for line in explain.explain(settings(config), system_clock, question):
+    found = settings(config)
+    if receipt:
+        lines = explain.explain_letter(found, receipt)
+    elif document:
+        lines = explain.explain_document(found, system_clock, reader, to, document, purpose)
+    else:
+        question = explain.Question(sender, to, subject, tuple(header or ()), peer_domain)
+        lines = explain.explain(found, system_clock, question)
+    for line in lines:
         say(line)
+
+
+@policy_app.command("rules", epilog="Example: mss policy rules --markdown > docs/rules.md")
+def policy_rules(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the page of the documentation.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List all rules: name, reply, sentences, and what would change the answer."""
+    from mss.commands import rulelist
+
+    rulelist.show(markdown=markdown, as_json=as_json)
 
 
 # Directory -------------------------------------------------------------------------------------------------------

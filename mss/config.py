@@ -20,11 +20,12 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True, slots=True)
 class OperatorConfig:
-    """Who we are. `hostname` is what the MX greets with; `postmaster` gets what nobody else does."""
+    """Who we are. `hostname` is what the MX greets with; `postmaster` gets what is nobody's; `node` is this machine."""
 
     name: str
     hostname: str
     postmaster: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,13 @@ class StoreConfig:
     url: str = "sqlite:///data/store.sqlite"
     keys_url: str = "sqlite:///keys/keys.sqlite"
     master_key_file: Path = Path("keys/master.key")
+    blobs: str = "file"
     blobs_dir: Path = Path("data/blobs")
+    s3_endpoint: str = ""
+    s3_region: str = "us-east-1"
+    s3_access_key_file: Path | None = None
+    s3_secret_key_file: Path | None = None
+    s3_timeout_s: int = 20
     inline_max_octets: int = 128 * KIB
     readers: int = 4
     writers: int = 8
@@ -135,9 +142,11 @@ class WebmailConfig:
 
 @dataclass(frozen=True, slots=True)
 class OpsConfig:
-    """The operator's own port: /livez, /readyz, /metrics. Worker n listens n ports further."""
+    """The operator's own port: /livez, /readyz, /metrics. Worker n listens n ports further. `pages` adds those that
+    explain decisions, for people on this machine: `listen` must be a loopback address then."""
 
     listen: str = ""
+    pages: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +217,79 @@ class DkimConfig:
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
     """`test_identities` lets test and demonstration OIDs through; never in production. `patient_domains` are those
-    of other operators' patients: who writes from there is a patient."""
+    of other operators' patients: who writes from there is a patient. `emergency_permits` are the emergency switches
+    of a patient who chose nothing; `unopened_notice` tells senders that a patient never opened the box."""
 
     profile: Literal["thread", "contact"] = "thread"
     test_identities: bool = False
     reply_to_foreign: bool = False
     habilitations_file: Path | None = None
     patient_domains: tuple[str, ...] = ("patient.mssante.fr",)
+    emergency_permits: tuple[Literal["ETREAT", "BTG", "MASKED"], ...] = ("ETREAT", "BTG")
+    consent_hours: int = 24
+    invitation_days: int = 14
+    unopened_notice: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyConfig:
+    """The program that tells a patient by e-mail that there is a notice, with its arguments; none: nobody is told so.
+    It reads one line of JSON on standard input, and has `timeout_s` to end with 0."""
+
+    command: tuple[str, ...] = ()
+    timeout_s: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class FolderRuleConfig:
+    """How long letters stay in the folders of one name, since they were put there."""
+
+    mailbox: str
+    keep_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class LifeConfig:
+    """When unused boxes are closed, and how long closed ones are an archive. `folders`: rules for folders by name."""
+
+    close_inactive: bool = True
+    inactive_days: int = 365
+    notice_days: int = 30
+    archive_days: int = 3653
+    professional_archive_days: int = 3653
+    folders: tuple[FolderRuleConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JournalConfig:
+    """How long traces are kept, and where the heads of the journal's chains are anchored (unset: nowhere)."""
+
+    traces_keep_days: int = 183
+    dossier_traces_keep_days: int = 3653
+    anchors_file: Path | None = None
+    anchors_every_s: int = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Hl7Config:
+    """Orders to send documents, as HL7 v2 messages: over MLLP, or dropped into a folder. `box` sends the letters."""
+
+    mllp_listen: tuple[str, ...] = ()
+    plain: bool = False
+    folder: Path | None = None
+    poll_s: int = 2
+    box: str = ""
+    software: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AntivirusConfig:
+    """clamd, by `host:port` or the path of its socket; "off": there is none. Unset, no door opens."""
+
+    clamd: str = ""
+    timeout_s: int = 60
+    scans_at_once: int = 10
+    database_max_age_s: int = 3 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +298,8 @@ class Limits:
 
     message_max_octets: int = 25 * MIB
     recipients_max: int = 100
+    dossier_grants_max: int = 200
+    unopened_notices_per_hour_max: int = 200
     header_max_octets: int = 1 * MIB
     header_fields_max: int = 1000
     mime_parts_max: int = 500
@@ -248,6 +325,7 @@ class Limits:
     imap_literal_before_login_max_octets: int = 4 * KIB
     imap_nesting_max: int = 20
     imap_arguments_max: int = 2000
+    imap_search_text_max_octets: int = MIB
     imap_errors_max: int = 20
     imap_connections_max: int = 2000
     imap_unauthenticated_max: int = 200
@@ -269,6 +347,11 @@ class Limits:
     cda_max_octets: int = 20 * MIB
     xml_depth_max: int = 200
     filing_max_octets: int = 5_000_000
+    hl7_message_max_octets: int = 40 * MIB
+    hl7_segments_max: int = 1000
+    hl7_fields_max: int = 200
+    hl7_connections_max: int = 50
+    hl7_idle_s: int = 600
     trust_list_max_octets: int = 50 * MIB
     fetch_timeout_s: int = 60
     crl_max_octets: int = 50 * MIB
@@ -313,6 +396,11 @@ class Config:
     relay: RelayConfig = RelayConfig()
     dkim: DkimConfig = DkimConfig()
     policy: PolicyConfig = PolicyConfig()
+    life: LifeConfig = LifeConfig()
+    journal: JournalConfig = JournalConfig()
+    notify: NotifyConfig = NotifyConfig()
+    antivirus: AntivirusConfig = AntivirusConfig()
+    hl7: Hl7Config = Hl7Config()
     limits: Limits = Limits()
     log: LogConfig = LogConfig()
     root: Path = Path()

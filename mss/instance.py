@@ -280,6 +280,7 @@ def settings(plan: Plan, directory: Path) -> str:
         crl_files=_list([f"certs/{name}" for name in (_crl_names(plan.own) if plan.own else ["crl.pem"])]),
         base_url=_text(_base_url(plan)),
         ops_listen=_text(address(plan, "ops")),
+        clamd=_text("off" if plan.test_identities else "/run/clamav/clamd.ctl"),
         trust_list_comment=_trust_list_comment(plan),
         trust_list=_text(TRUST_LIST if plan.trust_list is None else _path(plan.trust_list, directory)),
         test_identities="true" if plan.test_identities else "false",

@@ -161,6 +161,21 @@ def _check(config: Config, name: str) -> None:
     _check_domains(config, name)
     _check_tokens(config, name)
     _check_lists(config, name)
+    _check_ops(config, name)
+    _check_hl7(config, name)
+
+
+def _check_hl7(config: Config, name: str) -> None:
+    hl7 = config.hl7
+    if not hl7.mllp_listen and hl7.folder is None:
+        return
+    if not hl7.box:
+        raise Misconfigured(f"{name}: say which box sends the letters of orders: [hl7] box")
+    if hl7.mllp_listen and not hl7.plain and config.tls.client_ca_file is None:
+        raise Misconfigured(f"{name}: [hl7] mllp_listen needs [tls] client_ca_file: orders come with a certificate")
+    hosts = [address.rpartition(":")[0].strip("[]") for address in hl7.mllp_listen]
+    if hl7.plain and not all(host in ("localhost", "::1") or host.startswith("127.") for host in hosts):
+        raise Misconfigured(f"{name}: [hl7] plain is for loopback addresses only")
 
 
 def _check_domains(config: Config, name: str) -> None:
@@ -197,3 +212,10 @@ def _check_lists(config: Config, name: str) -> None:
     for url in config.tls.crl_urls:
         if not url.startswith(("http://", "https://")):
             raise Misconfigured(f"{name}: “tls.crl_urls”: {url[:100]} is neither http:// nor https://")
+
+
+def _check_ops(config: Config, name: str) -> None:
+    host = config.ops.listen.rpartition(":")[0].strip("[]")
+    if config.ops.pages and host not in ("127.0.0.1", "::1", "localhost"):
+        # Its pages ask for no password: whoever can sign in on this machine may read the store anyway.
+        raise Misconfigured(f"{name}: [ops] pages needs a loopback address in listen, such as 127.0.0.1:9180")

@@ -39,6 +39,7 @@ class Sockets:
     imap: tuple[socket.socket, ...] = ()
     imaps: tuple[socket.socket, ...] = ()
     webmail: tuple[socket.socket, ...] = ()
+    hl7: tuple[socket.socket, ...] = ()
     shares: Shares = field(default_factory=Shares)
 
 
@@ -52,6 +53,7 @@ def bind(config: Config, roles: frozenset[str], workers: int = 1) -> Sockets:
         imap=_bound(imap_config.listen if "imap" in roles else ()),
         imaps=_bound(imap_config.imaps_listen if "imap" in roles else ()),
         webmail=_bound(config.webmail.listen if "webmail" in roles else ()),
+        hl7=_bound(config.hl7.mllp_listen if "hl7" in roles else ()),
         shares=Shares.among(workers),
     )
 

@@ -302,7 +302,7 @@ def test_the_explained_configuration_holds_the_defaults_and_nothing_else() -> No
 def test_what_is_unset_there_is_valid_once_set() -> None:
     text = EXPLAINED.read_text(encoding="utf-8")
     unset = re.findall(r"^# ((?:[\w]+|\"[\w.]+\") = .*)$", text, re.MULTILINE)
-    assert len(unset) == 12
+    assert len(unset) == 17
     made = parse(re.sub(r"^# ((?:[\w]+|\"[\w.]+\") = )", r"\1", text, flags=re.MULTILINE), root=Path())
     assert made.relay.routes == {"region.mssante.test": "127.0.0.1:2525"}
     assert made.policy.habilitations_file == Path("habilitations.csv")

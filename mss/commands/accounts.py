@@ -202,3 +202,18 @@ def _set_state(uow: Uow, *, address: Address, state: BoxState, now: datetime) ->
         raise Malformed(f"only a patient's box can be {state}: this one is {box.kind}")
     accounts.set_box_state(uow, box.id, state, actor(), now)
     return box
+
+
+def oppose(config: Config, clock: Clock, box: str, *, lift: bool) -> str:
+    """Note an opposition, or take it back; returns what is true now."""
+    return write(config, partial(_oppose, address=address_of(box, "the box"), lift=lift, now=clock()))
+
+
+def _oppose(uow: Uow, *, address: Address, lift: bool, now: datetime) -> str:
+    box = _box(uow, address, now)
+    if box.kind is BoxKind.PATIENT:
+        state = BoxState.OPEN if lift else BoxState.OPPOSED
+        accounts.set_box_state(uow, box.id, state, actor(), now)
+        return f"The patient's box was {box.state} and is now {state}."
+    accounts.oppose_patients(uow, box.id, not lift, actor(), now)
+    return f"The {box.kind} box takes {'letters from patients again' if lift else 'no letters from patients'}."

@@ -1,174 +1,42 @@
-"""The decisions that a letter meets on its way, asked one after another on the real store. It changes nothing.
-
-The letter is made of the few words that are given and read as any other; the same rules judge it as in the doors.
-"""
+"""The decisions that a letter or a document meets, as lines for a terminal. `services.explaining` asks the rules."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
-from typing import Final
 
 from mss.clock import Clock
-from mss.commands.house import outside, read
+from mss.commands.house import address_of, read
 from mss.config import Config
 from mss.errors import Malformed
-from mss.model.account import Box
-from mss.model.address import Address, Domain, parse_domain
-from mss.model.conversation import Letter
-from mss.model.party import BoxKind
-from mss.model.peer import DN, Peer, TrustList
-from mss.policy import admission, conversing, exchange, routing, rules
-from mss.policy.decision import Decision, reject
+from mss.model.rights import Purpose
 from mss.policy.explain import explain_steps
-from mss.services import deliver, operators, receive, submit
-from mss.services.house import Hosted, hosted
-from mss.services.reading import Reading, read_letter
+from mss.services import explaining
+from mss.services.explaining import Question as Question
+from mss.services.rights import book_of
 from mss.store import Uow
-
-_CONVERSATIONS_MAX: Final = 10_000
-# Somebody whom no list names.
-_STRANGER: Final = DN.of([("CN", "nobody")])
-
-Step = tuple[str, Decision]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A letter that might be. `sender` may carry a display name; `peer_domain` says whose operator brings it."""
-
-    sender: str
-    recipient: str
-    subject: str = "Question"
-    headers: tuple[str, ...] = ()
-    peer_domain: str = ""
 
 
 def explain(config: Config, clock: Clock, question: Question) -> list[str]:
     """Return the lines of each decision in order, up to the first that does not accept."""
-    letter = _reading(question, config)
-    if not letter.author or not letter.to:
-        raise Malformed("--from and --to need one mail address each")
-    peer = parse_domain(question.peer_domain) if question.peer_domain else None
-    return explain_steps(read(config, partial(_all_steps, config=config, letter=letter, peer=peer, now=clock())))
+    steps = partial(explaining.letter_steps, config=config, question=question, now=clock())
+    return explain_steps(read(config, steps))
 
 
-def _reading(question: Question, config: Config) -> Reading:
-    """Read the letter as a door would."""
-    sender = question.sender if "<" in question.sender else f'"Somebody" <{question.sender}>'
-    fields = [f"From: {sender}", f"To: {question.recipient}", f"Subject: {question.subject}", *question.headers]
-    if any(not field.isprintable() or ":" not in field for field in fields):
-        raise Malformed("a header is one line, such as “X-MSS-MES: FIN”")
-    octets = "".join(f"{field}\r\n" for field in fields).encode() + b"\r\n"
-    return read_letter(octets, config.limits, documents=False)
+def explain_document(
+    config: Config, clock: Clock, login: str, patient: str, document: int, purpose: Purpose
+) -> list[str]:
+    """Return the lines of the decision on one document for a professional."""
+    book, box = book_of(config), address_of(patient, "--to")
+
+    def steps(uow: Uow) -> list[explaining.Step]:
+        return explaining.document_steps(uow, book, login, box, document, purpose, clock())
+
+    return explain_steps(read(config, steps))
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    config: Config
-    hosted: Hosted
-    trust_list: TrustList | None
-    letter: Reading
-    sender: Address
-    recipient: Address
-    now: datetime
-
-    @property
-    def size_octets(self) -> int:
-        return len(self.letter.octets)
-
-
-def _all_steps(uow: Uow, *, config: Config, letter: Reading, peer: Domain | None, now: datetime) -> list[Step]:
-    sender, recipient = letter.author[0].address, letter.to[0].address
-    case = _Case(config, hosted(config), operators.trust_list(uow, now), letter, sender, recipient, now)
-    ours = peer is None and sender.domain in case.hosted.domains
-    way = list(_from_us(uow, case) if ours else _from_outside(uow, case, peer or sender.domain))
-    return [*way, *_content(uow, case, ours)]
-
-
-def _from_outside(uow: Uow, case: _Case, domain: Domain) -> Iterator[Step]:
-    peer = _peer(case.trust_list, domain)
-    max_age_s = case.config.trust_list.max_age_s
-    yield f"operator of {domain}", admission.admit(peer, case.trust_list, now=case.now, max_age_s=max_age_s)
-    if case.trust_list is not None:
-        yield "sender", admission.may_speak_for(peer, case.trust_list, case.sender)
-        author = [one.address for one in case.letter.author]
-        yield "author", admission.may_author(peer, case.trust_list, author, reverse_path=case.sender)
-    yield "route", routing.may_enter(_route(case))
-    yield "recipient", receive.judge(uow, case.hosted, case.sender, case.recipient, case.size_octets, case.now)[0]
-
-
-def _peer(trust_list: TrustList | None, domain: Domain) -> Peer:
-    """Return the operator that is listed for a domain, its certificate taken to be good; a stranger without one."""
-    listed = sorted(trust_list.subjects_of(domain), key=str) if trust_list else []
-    return Peer((listed or [_STRANGER])[0], str(domain), "none", "", "good")
-
-
-def _route(case: _Case) -> routing.Route:
-    return routing.route(case.recipient, case.hosted.domains, case.trust_list, case.config.relay.routes)
-
-
-def _from_us(uow: Uow, case: _Case) -> Iterator[Step]:
-    box = uow.accounts.box_by_address(case.sender)
-    if box is None or not box.receives:
-        rule = rules.RECIPIENT_UNKNOWN if box is None else rules.BOX_CANNOT_SEND
-        yield "sender's box", reject(rule, domain=case.sender.domain)
-        return
-    if box.kind is BoxKind.PATIENT:
-        yield "conversation", _may_reply(uow, case, box)
-    else:
-        yield "sender", admission.sender_may_use([box.address], case.sender)
-    yield "route", _route(case).decision
-    beyond = outside(case.config, case.trust_list)
-    yield (
-        "recipient",
-        submit.judge(uow, case.hosted, beyond, case.sender, case.recipient, case.size_octets, case.now),
-    )
-
-
-def _may_reply(uow: Uow, case: _Case, box: Box) -> Decision:
-    letters = _letters_with(uow, box, case.recipient)
-    facts = submit.reply_facts(uow, case.hosted, box, letters, case.size_octets)
-    return conversing.may_reply(replace(facts, recipients=(case.recipient,)))
-
-
-def _letters_with(uow: Uow, box: Box, recipient: Address) -> tuple[Letter, ...]:
-    """Return the letters of the newest conversation in which the recipient stands; none without."""
-    for conversation in uow.conversations.list(box.id, 0, _CONVERSATIONS_MAX):
-        letters = uow.conversations.letters_of(box.id, conversation.id)
-        people = {one.address.key for letter in letters for one in letter.authorises}
-        people |= {letter.sender.address.key for letter in letters if letter.sender is not None}
-        if recipient.key in people:
-            return letters
-    return ()
-
-
-def _content(uow: Uow, case: _Case, ours: bool) -> Iterator[Step]:
-    letter = case.letter
-    own = frozenset({case.sender.domain})
-    facts = exchange.LetterFacts(
-        recipient=case.recipient,
-        reverse_path=case.sender,
-        participants=deliver.participants(letter),
-        envelope=(case.recipient,),
-        patient_domains=case.hosted.patient_domains,
-        author_domains=own if ours else _domains_of(case),
-        automatic=letter.automatic,
-        closing=letter.closing,
-        answerable=letter.answerable,
-        size_octets=case.size_octets,
-        size_max_octets=case.hosted.message_max_octets,
-        reply_to_foreign=case.hosted.policy.reply_to_foreign,
-    )
-    yield "content", exchange.may_contain(facts)
-    box = uow.accounts.box_by_address(case.recipient)
-    if box is not None and box.kind is BoxKind.PATIENT:
-        yield "what it does to the exchange", conversing.opens(facts, uow.conversations.contacts(box.id)).decision
-
-
-def _domains_of(case: _Case) -> frozenset[Domain]:
-    if case.trust_list is None:
-        return frozenset()
-    return case.trust_list.domains_of(_peer(case.trust_list, case.sender.domain).subject)
+def explain_letter(config: Config, number: str) -> list[str]:
+    """Return the lines of what was decided of a letter that came, by the number on its receipt."""
+    told = read(config, lambda uow: explaining.letter_told(uow, number))
+    if not told:
+        raise Malformed("the journal knows no receipt of this number: it stands after the 250 in the sender's log")
+    return [line for step in told for line in explain_steps([step])]

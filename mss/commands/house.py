@@ -26,8 +26,9 @@ def in_store(config: Config, work: Work[T]) -> T:
     async def run() -> T:
         store = Store(config)
         try:
-            if not await store.at_head():
-                raise Misconfigured("the store's tables are not of this program's form: `mss serve` brings them up")
+            fit = await store.fit()
+            if not fit.may_run:
+                raise Misconfigured(fit.said)
             return await work(store)
         finally:
             await store.close()

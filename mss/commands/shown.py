@@ -25,11 +25,20 @@ def made(toml: Path, plan: instance.Plan) -> None:
     say(f"  {'data/, keys/':<16} its store, and the keys that open it")
     if plan.trust_list is None:
         say(f"  {instance.TRUST_LIST:<16} a trust list that names this operator only")
-    key = toml.parent / "keys" / "master.key"
-    say_marked("!", f"Keep a copy of {key} elsewhere, under lock (escrow): without it every letter is lost.")
+    _escrow(toml)
     say("Next:")
     say(f"  mss check -c {toml}")
     say(f"  mss serve -c {toml}")
+
+
+def _escrow(toml: Path) -> None:
+    """Say what has to be kept elsewhere, and where not."""
+    key = toml.parent / "keys" / "master.key"
+    say_marked("!", f"Keep a copy of {key} elsewhere, under lock (escrow): without it every letter is lost.")
+    say("  Print it or put it on two media, in two safes, each opened by two people; try one of them once a year:")
+    say(f"  mss keys status -c {toml} tells the fingerprint that the copy must have.")
+    say("  Never beside a backup of the data: whoever has both reads everything. Copy the owners' keys apart, too:")
+    say(f"  mss keys backup FILE -c {toml}, every day; throw old copies away, for a dropped key lives on in them.")
 
 
 def findings(found: Iterable[checkup.Finding]) -> None:

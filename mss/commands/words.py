@@ -22,6 +22,20 @@ class Kind(StrEnum):
     PATIENT = "patient"
 
 
+class Form(StrEnum):
+    """How letters are written outside."""
+
+    MAILDIR = "maildir"
+    MBOX = "mbox"
+
+
+class TraceForm(StrEnum):
+    """How the journal is written for another system."""
+
+    JSONL = "jsonl"
+    SYSLOG = "syslog"
+
+
 class By(StrEnum):
     """What of a certificate has to fit."""
 
@@ -36,3 +50,13 @@ def age(text: str) -> timedelta:
     if match is None:
         raise Malformed(f"“{text}” is no age: write 90s, 15min, 2h or 3d")
     return timedelta(seconds=int(match[1]) * _AGES[match[2]])
+
+
+class QuotaKind(StrEnum):
+    """Kinds of boxes that a quota can be for."""
+
+    PER = "per"
+    ORG = "org"
+    APP = "app"
+    CAB = "cab"
+    PATIENT = "patient"

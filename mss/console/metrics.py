@@ -7,13 +7,16 @@ a static word of ours becomes "other".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import accumulate
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 from mss.model.audit import AuditEvent
 
@@ -201,6 +204,22 @@ class JournalCounts:
             self._filing.labels(outcome, word(str(reason))).inc()
 
 
+class _Units(Collector):
+    """The store counts its units by itself: the figures are taken over as they are."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.found: tuple[Sequence[float], Sequence[int], float] = ((), (0,), 0.0)
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """Give the histogram."""
+        bounds, counts, seconds = self.found
+        sums = list(accumulate(counts))
+        buckets = [(str(bound), float(sums[at])) for at, bound in enumerate((*bounds, "+Inf"))]
+        text = "How long write units lasted, without their commits."
+        yield HistogramMetricFamily("mss_store_unit_seconds", text, buckets=buckets, sum_value=seconds)
+
+
 class Metrics:
     """All figures of one process; `smtp` and `imap` are what the doors get, itself what signing in gets."""
 
@@ -229,6 +248,11 @@ class Metrics:
             "Files of certificates, keys and lists that cannot be used: what worked before is in use.",
             registry=self._registry,
         )
+        self._scans = Counter("mss_av_scans", "What the antivirus said.", ("verdict",), registry=self._registry)
+        self._signatures_age = Gauge(
+            "mss_av_database_age_seconds", "Age of the antivirus's signatures, where it says it.",
+            registry=self._registry,
+        )  # fmt: skip
         self._directory_age = Gauge(
             "mss_directory_sync_age_seconds", "Since the directory was last imported.", registry=self._registry
         )
@@ -240,6 +264,13 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
         self._up = Gauge("mss_store_up", "Whether the store answers.", registry=self._registry)
+        self._units = _Units(self._registry)
+        self._waiting = Gauge("mss_store_units_waiting", "Write units that wait.", registry=self._registry)
+        self._blobs_up = Gauge(
+            "mss_blobs_up",
+            "Whether the place of large octets answered when it was last asked.",
+            registry=self._registry,
+        )
         build = Gauge("mss_build_info", "Always 1.", ("version",), registry=self._registry)
         build.labels(_version()).set(1)
 
@@ -247,9 +278,15 @@ class Metrics:
         """Count one sign-in."""
         self._auth.labels(word(mechanism), word(outcome)).inc()
 
-    def store(self, *, up: bool) -> None:
-        """Say whether the store answered when it was asked."""
+    def store(self, *, up: bool, blobs_well: bool = True) -> None:
+        """Say whether the store answered when it was asked, and the place of large octets the last time."""
         self._up.set(up)
+        self._blobs_up.set(blobs_well)
+
+    def units(self, bounds: Sequence[float], counts: Sequence[int], seconds: float, waiting: int) -> None:
+        """Say how long write units lasted: how many up to each bound, and longer; and how many wait."""
+        self._units.found = (bounds, tuple(counts), seconds)
+        self._waiting.set(waiting)
 
     def queue(self, counts: dict[str, int], oldest_s: float) -> None:
         """Say how many deliveries wait in which state."""
@@ -274,6 +311,14 @@ class Metrics:
     def certificate(self, name: str, seconds_left: float) -> None:
         """Say how long a certificate of ours lasts."""
         self._expiry.labels(word(name)).set(seconds_left)
+
+    def scanned(self, verdict: str) -> None:
+        """Count one scan of the antivirus."""
+        self._scans.labels(word(verdict)).inc()
+
+    def antivirus_age(self, seconds: float) -> None:
+        """Say how old the antivirus's signatures are; not a number when it does not say."""
+        self._signatures_age.set(seconds)
 
     def responder_said(self, status: str) -> None:
         """Count what a responder said of a certificate (OCSP): good, revoked, unknown, or nothing (silent)."""

@@ -22,10 +22,12 @@ HL7: Final = "urn:hl7-org:v3"
 XSLT: Final = "http://www.w3.org/1999/XSL/Transform"
 OID_PERSON: Final = "1.2.250.1.71.4.2.1"
 MIME_TYPE: Final = "text/xml"
+FORMAT_WITH_PDF: Final = "urn:ihe:iti:xds-sd:pdf:2008"
 
 UNIQUE_ID_MAX: Final = 256
 TEXT_MAX: Final = 1000
 _REPEATS_MAX: Final = 50
+_CUSTODIAN: Final = "custodian/assignedCustodian/representedCustodianOrganization"
 
 _TIME = re.compile(r"(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:\.\d{1,6})?([+-]\d{4})?\Z", re.ASCII)
 _SEXES: Final = {"M": "M", "F": "F", "UN": "U", "U": "U"}
@@ -65,6 +67,7 @@ def _document(octets: bytes, limits: Limits) -> Element:
 
 def _entry(root: Element) -> DocumentEntry:
     code = root.find("code")
+    with_pdf = _pdf_text(root) is not None
     return DocumentEntry(
         unique_id=_unique_id(root),
         format=DocumentFormat.CDA,
@@ -76,14 +79,17 @@ def _entry(root: Element) -> DocumentEntry:
         confidentiality=_confidentiality(root),
         patient=_patient(root),
         authors=tuple(_author(author) for author in root.find_all("author/assignedAuthor")[:_REPEATS_MAX]),
-        custodian=_short(root.text_at("custodian/assignedCustodian/representedCustodianOrganization/name")),
+        custodian=_short(root.text_at(f"{_CUSTODIAN}/name")),
+        custodian_id=_short(_identifier(root.find(f"{_CUSTODIAN}/id"))),
         set_id=_identifier(root.find("setId")),
         version=_version(root.attribute_at("versionNumber", "value")),
         replaces=_related(root, "RPLC"),
         appends=_related(root, "APND"),
         mime_type=MIME_TYPE,
         language=_short(root.attribute_at("languageCode", "code")),
-        has_body_pdf=_pdf_text(root) is not None,
+        has_body_pdf=with_pdf,
+        # What content model a structured document follows is not in its header: metadata say it.
+        format_code=FORMAT_WITH_PDF if with_pdf else "",
     )
 
 
@@ -188,6 +194,7 @@ def _author(assigned: Element) -> Author:
         person_id=next((_short(i.attribute("extension")) for i in ids if i.attribute("root") == OID_PERSON), ""),
         profession_code=_short(assigned.attribute_at("code", "code")),
         organisation=_short(assigned.text_at("representedOrganization/name")),
+        organisation_id=_short(_identifier(assigned.find("representedOrganization/id"))),
     )
 
 

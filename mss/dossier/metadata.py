@@ -24,12 +24,19 @@ DOCUMENT_ENTRY: Final = "urn:uuid:7edca82f-054d-47f2-a032-9b2a5b5186c1"
 SUBMISSION_SET: Final = "urn:uuid:a54d6aa5-d40d-43f9-88c5-b4d840d42bd9"
 ENTRY_PATIENT_ID: Final = "urn:uuid:58a6f841-87b3-4a3e-92fd-a8ffeff98427"
 ENTRY_UNIQUE_ID: Final = "urn:uuid:2e82c1f6-a085-4c72-9da3-8640a32e42ab"
+ENTRY_CLASS: Final = "urn:uuid:41a5887f-8865-4c09-adf7-e362475b143a"
+ENTRY_FORMAT: Final = "urn:uuid:a09d5840-386c-46f2-b5ad-9c3699a4309d"
 ENTRY_TYPE: Final = "urn:uuid:f0306f51-975f-434e-a61c-c59651d33983"
 ENTRY_CONFIDENTIALITY: Final = "urn:uuid:f4f85eac-e6cb-4883-b524-f2705394840f"
 SET_PATIENT_ID: Final = "urn:uuid:6b5aea1a-874d-4603-a4bc-96a0a7b38446"
 SET_SOURCE_ID: Final = "urn:uuid:554ac39e-e3fe-47fe-b233-965d2a147832"
 SET_UNIQUE_ID: Final = "urn:uuid:96fdda7c-d067-4183-912e-bf5ee74998a8"
+REPLACES: Final = "urn:ihe:iti:2007:associationtype:rplc"
+APPENDS: Final = "urn:ihe:iti:2007:associationtype:apnd"
 HAS_MEMBER: Final = "urn:oasis:names:tc:ebxml-regrep:AssociationType:HasMember"
+
+OID_CLASSES: Final = "1.2.250.1.213.1.1.4.1"
+OID_FORMATS: Final = "1.3.6.1.4.1.19376.1.2.3"
 
 _CX = re.compile(r"([^^]*)\^\^\^[^&^]*&([0-9.]+)&ISO")
 _ORDERED = re.compile(r"\d{1,9}\|", re.ASCII)
@@ -52,6 +59,10 @@ class Listed:
     language: str
     confidentiality: frozenset[Confidentiality]
     patient: PatientIdentity
+    class_code: str = ""
+    format_code: str = ""
+    replaces: str = ""
+    appends: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +77,30 @@ class SubmissionSet:
 def read(root: Element) -> SubmissionSet:
     """Return what the metadata say; missing facts are empty, nothing is refused here."""
     package = next(root.descendants("RegistryPackage", RIM), None)
+    entries = list(root.descendants("ExtrinsicObject", RIM))
+    related = _related(root, {entry.attribute("id"): _external(entry, ENTRY_UNIQUE_ID) for entry in entries})
     return SubmissionSet(
         unique_id=_external(package, SET_UNIQUE_ID) if package else "",
         source_id=_external(package, SET_SOURCE_ID) if package else "",
-        listed=tuple(_listed(entry) for entry in root.descendants("ExtrinsicObject", RIM)),
+        listed=tuple(_listed(entry, related) for entry in entries),
     )
 
 
-def _listed(entry: Element) -> Listed:
+def _related(root: Element, unique_ids: dict[str, str]) -> dict[tuple[str, str], str]:
+    """Return (kind, id of the newer entry) → uniqueId of the one that it replaces or appends.
+
+    The older one is an entry of the same set, or named by its OID; a registry's own name for it says nothing here.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for association in root.descendants("Association", RIM):
+        kind, target = association.attribute("associationType").lower(), association.attribute("targetObject")
+        older = unique_ids.get(target) or (target[8:] if target.lower().startswith("urn:oid:") else "")
+        if kind in (REPLACES, APPENDS) and older:
+            found.setdefault((kind, association.attribute("sourceObject")), older[:UNIQUE_ID_MAX])
+    return found
+
+
+def _listed(entry: Element, related: dict[tuple[str, str], str]) -> Listed:
     types = _classifications(entry, ENTRY_TYPE)
     size = _slot(entry, "size")
     return Listed(
@@ -90,7 +117,16 @@ def _listed(entry: Element) -> Listed:
         language=_slot(entry, "languageCode"),
         confidentiality=_confidentiality(entry),
         patient=_patient(entry),
+        class_code=_code(entry, ENTRY_CLASS),
+        format_code=_code(entry, ENTRY_FORMAT),
+        replaces=related.get((REPLACES, entry.attribute("id")), ""),
+        appends=related.get((APPENDS, entry.attribute("id")), ""),
     )
+
+
+def _code(entry: Element, scheme: str) -> str:
+    found = _classifications(entry, scheme)
+    return found[0].attribute("nodeRepresentation")[:TEXT_MAX] if found else ""
 
 
 def _confidentiality(entry: Element) -> frozenset[Confidentiality]:
@@ -158,6 +194,7 @@ def write(documents: Sequence[Written], *, unique_id: str, source_id: str, submi
     patient = documents[0].entry.patient if documents else PatientIdentity()
     objects = [_object(document, f"Document{n:05}") for n, document in enumerate(documents, 1)]
     members = [_member(f"Document{n:05}") for n in range(1, len(documents) + 1)]
+    members += _associations(documents)
     package = _package(patient, unique_id, source_id, submitted_at)
     return serialise(
         tag(
@@ -184,10 +221,33 @@ def _object(document: Written, name: str) -> Tag:
         _slot_tag("URI", document.uri),
         _name_tag(entry.title),
         _coded(name, ENTRY_TYPE, entry.type_code, entry.type_system or type_system(entry.type_code), entry.type_label),
+        *_coded_if_known(name, ENTRY_CLASS, entry.class_code, OID_CLASSES),
+        *_coded_if_known(name, ENTRY_FORMAT, entry.format_code, OID_FORMATS),
         *(_coded(name, ENTRY_CONFIDENTIALITY, level, confidentiality_system(level), level) for level in levels),
         _identifier(name, ENTRY_PATIENT_ID, _cx(entry.patient), "XDSDocumentEntry.patientId"),
         _identifier(name, ENTRY_UNIQUE_ID, entry.unique_id, "XDSDocumentEntry.uniqueId"),
     )
+
+
+def _coded_if_known(owner: str, scheme: str, code: str, system: str) -> list[Tag]:
+    return [_coded(owner, scheme, code, system, code)] if code else []
+
+
+def _associations(documents: Sequence[Written]) -> list[Tag]:
+    """Return what replaces or appends what, within the set: elsewhere a registry's names would be needed."""
+    names = {document.entry.unique_id: f"Document{n:05}" for n, document in enumerate(documents, 1)}
+    return [
+        tag(
+            "rim:Association",
+            {"id": f"{kind}-{source}", "associationType": uri, "sourceObject": source, "targetObject": names[older]},
+        )
+        for document in documents
+        for kind, uri, older in (
+            ("Replaces", REPLACES.replace("associationtype:rplc", "AssociationType:RPLC"), document.entry.replaces),
+            ("Appends", APPENDS.replace("associationtype:apnd", "AssociationType:APND"), document.entry.appends),
+        )
+        if older in names and (source := names[document.entry.unique_id])
+    ]
 
 
 def _package(patient: PatientIdentity, unique_id: str, source_id: str, submitted_at: datetime) -> Tag:

@@ -173,6 +173,10 @@ def _merged(entry: DocumentEntry, listed: Listed) -> DocumentEntry:
         type_label=entry.type_label or listed.type_label,
         confidentiality=entry.confidentiality | listed.confidentiality,
         patient=PatientIdentity(identifiers, entry.patient.traits),
+        class_code=listed.class_code,
+        format_code=listed.format_code or entry.format_code,
+        replaces=entry.replaces or listed.replaces,
+        appends=entry.appends or listed.appends,
     )
 
 
@@ -193,6 +197,10 @@ def _alone(file: _Found) -> AttachedDocument | None:
         patient=listed.patient,
         mime_type=_PDF,
         language=listed.language,
+        class_code=listed.class_code,
+        format_code=listed.format_code,
+        replaces=listed.replaces,
+        appends=listed.appends,
     )
     return AttachedDocument(entry, file.octets, defect=_defect(file))
 
@@ -206,22 +214,47 @@ def build(documents: Sequence[AttachedDocument], *, unique_id: str, source_id: s
     files: list[tuple[str, bytes]] = []
     written = []
     for number, document in enumerate(documents, 1):
-        suffix = "PDF" if document.entry.format is DocumentFormat.PDF else "XML"
-        name = f"DOC{number:05}.{suffix}"
-        files.append((f"{_SUBSET}/{name}", document.octets))
+        name = file_name(number, document.entry)
+        files.append((place(name), document.octets))
         if document.companion_pdf is not None:
-            files.append((f"{_SUBSET}/DOC{number:05}.PDF", document.companion_pdf))
+            files.append((place(f"DOC{number:05}.PDF"), document.companion_pdf))
         digest = hashlib.sha1(document.octets, usedforsecurity=False).hexdigest()
         written.append(Written(document.entry, name, len(document.octets), digest))
+    first = head(written, unique_id=unique_id, source_id=source_id, submitted_at=submitted_at)
+    return pack([*first, *files], submitted_at)
+
+
+def file_name(number: int, entry: DocumentEntry) -> str:
+    """Return the name of a document's file in an archive (8.3, as IHE wants it)."""
+    suffix = _SUFFIXES.get(entry.mime_type, "PDF" if entry.format is DocumentFormat.PDF else "XML")
+    return f"DOC{number:05}.{suffix}"
+
+
+def place(name: str) -> str:
+    """Return where a file of a document stands in an archive."""
+    return f"{_SUBSET}/{name}"
+
+
+def head(
+    written: Sequence[Written], *, unique_id: str, source_id: str, submitted_at: datetime
+) -> list[tuple[str, bytes]]:
+    """Return the files that describe documents: for whoever writes an archive too large to hold at once."""
     described = metadata.write(written, unique_id=unique_id, source_id=source_id, submitted_at=submitted_at)
-    head = [
-        ("INDEX.HTM", _index([w.uri for w in written])),
+    return [
+        ("INDEX.HTM", _index([one.uri for one in written])),
         ("README.TXT", _README.encode()),
-        (f"{_SUBSET}/METADATA.XML", described),
+        (place("METADATA.XML"), described),
     ]
-    return pack([*head, *files], submitted_at)
 
 
+# What patients file by hand besides PDF.
+_SUFFIXES: Final = {
+    "image/jpeg": "JPG",
+    "image/png": "PNG",
+    "image/tiff": "TIF",
+    "application/rtf": "RTF",
+    "text/plain": "TXT",
+}
 _README: Final = (
     "This archive follows IHE XDM (Cross-Enterprise Document Media Interchange).\r\n"
     "The documents and their METADATA.XML stand in IHE_XDM/SUBSET01.\r\n"

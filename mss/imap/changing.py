@@ -1,4 +1,4 @@
-"""Handlers that change letters: STORE, COPY, MOVE, EXPUNGE, APPEND (RFC 3501, 4315, 6851, 7162)."""
+"""Handlers that change letters: STORE, COPY, MOVE, EXPUNGE (RFC 3501, 4315, 6851, 7162)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mss.imap.responses import Runs
 from mss.imap.session import Answer, Session, done
 from mss.imap.view import View
 from mss.model.mailbox import SYSTEM_FLAGS
-from mss.services import mailbox
+from mss.services import mailbox, own_seen
 from mss.services.mailbox import FlagAction, Placed, Stored
 
 # A unit of work lasts 20 ms at most.
 _SLICE_LETTERS: Final = 1000
-_READ_ONLY: Final = Answer("NO", "The mailbox is open for reading only", "CANNOT")
+READ_ONLY: Final = Answer("NO", "The mailbox is open for reading only", "CANNOT")
 _ACTIONS: Final = {
     c.StoreMode.REPLACE: FlagAction.REPLACE,
     c.StoreMode.ADD: FlagAction.ADD,
@@ -43,12 +43,12 @@ async def store(session: Session, command: c.Store) -> Answer:
     if runs is None:
         return NO_SUCH_NUMBER
     if view.read_only:
-        return _READ_ONLY
+        return READ_ONLY
     flags, modified, found = settable(command.flags), list[tuple[int, int]](), 0
     for part in view.slices(runs, _SLICE_LETTERS):
         stored = await session.write(
-            mailbox.store_flags, view.mailbox.id, part, _ACTIONS[command.mode], flags, command.unchanged_since,
-            session.actor, session.house.clock(),
+            own_seen.store_flags, view.mailbox.id, part, _ACTIONS[command.mode], flags, command.unchanged_since,
+            session.actor, session.house.clock(), session.reader,
         )  # fmt: skip
         view.own(stored.modseq)
         _tell_stored(session, command, stored)
@@ -100,23 +100,26 @@ async def copy(session: Session, command: c.Copy) -> Answer:
     if runs is None:
         return NO_SUCH_NUMBER
     if command.move and view.read_only:
-        return _READ_ONLY
+        return READ_ONLY
     place, name = located(session, command.mailbox, to_change=True)
     target = units.Target(place.box.id, name)
-    return await (_move if command.move else _copy)(session, runs, target)
+    own_source = session.here.place.own_seen
+    readers = units.Readers(session.account_id, own_source, place.own_seen)
+    return await (_move if command.move else _copy)(session, runs, target, readers)
 
 
-async def _copy(session: Session, runs: Runs, target: units.Target) -> Answer:
+async def _copy(session: Session, runs: Runs, target: units.Target, readers: units.Readers) -> Answer:
     mailbox_id = session.here.view.mailbox.id
-    placed = await session.write(units.copy, mailbox_id, runs, target, session.actor, session.house.clock())
+    now = session.house.clock()
+    placed = await session.write(units.copy, mailbox_id, runs, target, session.actor, now, readers)
     return done(code=_copyuid([placed])) if placed.source else done("Nothing to do")
 
 
-async def _move(session: Session, runs: Runs, target: units.Target) -> Answer:
+async def _move(session: Session, runs: Runs, target: units.Target, readers: units.Readers) -> Answer:
     view, moved = session.here.view, list[Placed]()
     for part in view.slices(runs, _SLICE_LETTERS):
         now = session.house.clock()
-        moved.append(await session.write(units.move, view.mailbox.id, part, target, session.actor, now))
+        moved.append(await session.write(units.move, view.mailbox.id, part, target, session.actor, now, readers))
     if not any(placed.source for placed in moved):
         return done("Nothing to do")
     # The client learns the new UIDs before the old numbers go (RFC 6851 §4.3).
@@ -137,23 +140,7 @@ async def expunge(session: Session, command: c.Expunge) -> Answer:
     """Remove what is flagged \\Deleted, with UID EXPUNGE only among the named."""
     view = session.here.view
     if view.read_only:
-        return _READ_ONLY
+        return READ_ONLY
     runs = None if command.uids is None else view.resolve(command.uids, uid=True)
     await session.write(mailbox.expunge, view.mailbox.id, runs, session.actor, session.house.clock())
     return done()
-
-
-# --- APPEND ---
-
-
-async def append(session: Session, command: c.Append) -> Answer:
-    """Add a letter to a mailbox."""
-    if not command.octets:
-        return Answer("NO", "A letter cannot be empty", "CANNOT")
-    place, name = located(session, command.mailbox, to_change=True)
-    reading = await session.house.read_letter(command.octets)
-    placed = await session.write(
-        units.append, units.Target(place.box.id, name), reading, settable(command.flags), command.internal_date,
-        session.actor, session.house.clock(),
-    )  # fmt: skip
-    return done(code=f"APPENDUID {placed.uidvalidity} {responses.runs(placed.target)}")

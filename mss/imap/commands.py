@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from enum import Enum, Flag, StrEnum, auto
+from enum import Enum, Flag, auto
 
+from mss.imap.mailbox_commands import GetAcl as GetAcl
+from mss.imap.mailbox_commands import GetQuota as GetQuota
+from mss.imap.mailbox_commands import GetQuotaRoot as GetQuotaRoot
+from mss.imap.mailbox_commands import List as List
+from mss.imap.mailbox_commands import ListRights as ListRights
+from mss.imap.mailbox_commands import MyRights as MyRights
+from mss.imap.mailbox_commands import Selection as Selection
+from mss.imap.mailbox_commands import SetAcl as SetAcl
+from mss.imap.mailbox_commands import StatusItem as StatusItem
+from mss.imap.mailbox_commands import Wanted as Wanted
+from mss.imap.options import Algorithm, Criterion, Resync, Returns
+from mss.imap.options import SequenceSet as SequenceSet
 from mss.model.secret import Secret
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceSet:
-    """Ranges (first, last) as written, in any order; 0 is "*"."""
-
-    ranges: tuple[tuple[int, int], ...]
-
 
 # --- any state ---
 
@@ -87,13 +91,6 @@ class Namespace:
 
 
 @dataclass(frozen=True, slots=True)
-class List:
-    """LIST; `pattern` is None when the client asks for the hierarchy delimiter."""
-
-    pattern: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Lsub:
     """LSUB."""
 
@@ -110,9 +107,10 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """CREATE."""
+    """CREATE, perhaps for a special use (RFC 6154 §3)."""
 
     mailbox: str
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +128,6 @@ class Rename:
     to: str
 
 
-class StatusItem(StrEnum):
-    """What STATUS can ask for."""
-
-    MESSAGES = "MESSAGES"
-    RECENT = "RECENT"
-    UIDNEXT = "UIDNEXT"
-    UIDVALIDITY = "UIDVALIDITY"
-    UNSEEN = "UNSEEN"
-    HIGHESTMODSEQ = "HIGHESTMODSEQ"
-
-
 @dataclass(frozen=True, slots=True)
 class Status:
     """STATUS."""
@@ -156,16 +143,36 @@ class Select:
     mailbox: str
     read_only: bool = False
     condstore: bool = False
+    resync: Resync | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Letter:
+    """A letter that comes with a command. `binary`: it came as literal8 and may hold NUL; `utf8`: as UTF8 data."""
+
+    octets: bytes
+    flags: tuple[str, ...] = ()
+    internal_date: datetime | None = None
+    binary: bool = False
+    utf8: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Append:
-    """APPEND of one letter."""
+    """APPEND of letters: all or none (RFC 3502)."""
 
     mailbox: str
-    octets: bytes
-    flags: tuple[str, ...] = ()
-    internal_date: datetime | None = None
+    letters: tuple[Letter, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Replace:
+    """REPLACE and UID REPLACE (RFC 8508)."""
+
+    message: SequenceSet
+    mailbox: str
+    letter: Letter
+    uid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +209,17 @@ class Item(Flag):
     BODY = auto()
     BODYSTRUCTURE = auto()
     MODSEQ = auto()
+    PREVIEW = auto()
+    SAVEDATE = auto()
+    EMAILID = auto()
+    THREADID = auto()
+
+
+class Binary(Enum):
+    """What BINARY asks of a part: its content without transfer encoding, or how many octets that has (RFC 3516)."""
+
+    CONTENT = auto()
+    SIZE = auto()
 
 
 class Text(Enum):
@@ -229,17 +247,21 @@ class Section:
     start: int = 0
     count: int | None = None
     peek: bool = False
+    binary: Binary | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """FETCH and UID FETCH."""
+    """FETCH and UID FETCH. `vanished` asks for what was removed since (RFC 7162), `partial` for some of the letters
+    by their places among those named, negative from the last (RFC 9394)."""
 
     messages: SequenceSet
     items: Item
     sections: tuple[Section, ...] = ()
     changed_since: int | None = None
     uid: bool = False
+    vanished: bool = False
+    partial: tuple[int, int] | None = None
 
 
 class StoreMode(Enum):
@@ -374,31 +396,77 @@ class BodyHas:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """By the day on which it came into this mailbox (RFC 8514)."""
+
+    order: Order
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """By EMAILID, or by THREADID when `thread` (RFC 8474)."""
+
+    name: str
+    thread: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ModseqFrom:
     """Changed at or after this MODSEQ (RFC 7162 §3.1.5)."""
 
     modseq: int
 
 
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Came within so many seconds until now, or before that when `older` (RFC 5032)."""
+
+    seconds: int
+    older: bool
+
+
 Key = (
     All | And | Or | Not | Numbers | HasFlag | Arrived | Sent | Larger | Smaller | HeaderHas | BodyHas | ModseqFrom
+    | Saved | Named | Within
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """SEARCH and UID SEARCH."""
+    """SEARCH and UID SEARCH; `returns` are its result options (RFC 4731), None when there are none."""
 
     key: Key
     uid: bool = False
     # Whether a MODSEQ key stood in the program: the answer then names the highest MODSEQ.
     modseq: bool = field(default=False)
+    returns: Returns | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """SORT and UID SORT (RFC 5256), with result options ESORT (RFC 5267)."""
+
+    criteria: tuple[Criterion, ...]
+    key: Key
+    uid: bool = False
+    modseq: bool = field(default=False)
+    returns: Returns | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """THREAD and UID THREAD (RFC 5256)."""
+
+    algorithm: Algorithm
+    key: Key
+    uid: bool = False
 
 
 Command = (
     Capability | Noop | Check | Logout | Id | StartTls | Login | Authenticate | Enable | Namespace | List | Lsub
     | Subscribe | Create | Delete | Rename | Status | Select | Append | Idle | Close | Expunge | Fetch | Store | Copy
-    | Search
+    | Search | Replace | GetQuota | GetQuotaRoot | GetAcl | MyRights | ListRights | SetAcl | Sort | Thread
 )  # fmt: skip
 
 

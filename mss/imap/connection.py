@@ -56,6 +56,12 @@ ALLOWED: Final[Mapping[type[c.Command], frozenset[State]]] = {
     c.Select: _AFTER,
     c.Append: _AFTER,
     c.Idle: _AFTER,
+    c.GetQuota: _AFTER,
+    c.GetQuotaRoot: _AFTER,
+    c.GetAcl: _AFTER,
+    c.MyRights: _AFTER,
+    c.ListRights: _AFTER,
+    c.SetAcl: _AFTER,
     c.Check: _SELECTED,
     c.Close: _SELECTED,
     c.Expunge: _SELECTED,
@@ -63,10 +69,13 @@ ALLOWED: Final[Mapping[type[c.Command], frozenset[State]]] = {
     c.Store: _SELECTED,
     c.Copy: _SELECTED,
     c.Search: _SELECTED,
+    c.Replace: _SELECTED,
+    c.Sort: _SELECTED,
+    c.Thread: _SELECTED,
 }
 
 # Where another session's EXPUNGE may not be told: the client counts on its numbers (RFC 3501 §7.4.1).
-_NUMBERED: Final = (c.Fetch, c.Store, c.Search)
+_NUMBERED: Final = (c.Fetch, c.Store, c.Search, c.Sort, c.Thread)
 
 NEEDS_TLS: Final = Refusal("NO", "STARTTLS first", "PRIVACYREQUIRED")
 _WRONG_STATE: Final[Mapping[State, str]] = {
@@ -94,13 +103,27 @@ def may_tell_expunges(command: c.Command) -> bool:
     return not isinstance(command, _NUMBERED) or command.uid
 
 
-_BASE: Final = ("IMAP4rev1", "LITERAL-", "SASL-IR", "ID", "ENABLE")
-_LOGGED_IN: Final = ("IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "UIDPLUS", "MOVE", "CONDSTORE", "SPECIAL-USE")
+_BASE: Final = ("IMAP4rev1", "SASL-IR", "ID", "ENABLE")
+_LOGGED_IN: Final = (
+    "LITERAL+", "IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "UIDPLUS", "MOVE", "CONDSTORE", "SPECIAL-USE",
+    "LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "CREATE-SPECIAL-USE", "OBJECTID", "QUOTA", "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE", "MULTIAPPEND", "BINARY", "UTF8=ACCEPT", "ACL", "RIGHTS=kxte", "PREVIEW", "SAVEDATE",
+    "REPLACE", "QRESYNC", "ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL", "SORT", "SORT=DISPLAY", "ESORT",
+    "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES",
+)  # fmt: skip
+# RFC 9051 holds these; it is announced once they stand.
+_REV2_HOLDS: Final = frozenset({"ESEARCH", "SEARCHRES"})
+_REV2: Final = ("IMAP4rev2",) if set(_LOGGED_IN) >= _REV2_HOLDS else ()
+
+
+def is_announced(capability: str) -> bool:
+    """Say whether a capability is announced to who has logged in."""
+    return capability in (*_BASE, *_LOGGED_IN, *_REV2)
 
 
 def capabilities(state: State, *, tls: bool, append_limit_octets: int, mechanisms: tuple[str, ...] = ("PLAIN",)) -> str:
     """Return what is announced in a state: only what wholly works."""
     if state is State.NOT_AUTHENTICATED:
         login = tuple(f"AUTH={name}" for name in mechanisms) if tls else ("STARTTLS", "LOGINDISABLED")
-        return " ".join((*_BASE, *login))
-    return " ".join((*_BASE, *_LOGGED_IN, f"APPENDLIMIT={append_limit_octets}"))
+        return " ".join((*_BASE, *_REV2, "LITERAL-", *login))
+    return " ".join((*_BASE, *_REV2, *_LOGGED_IN, f"APPENDLIMIT={append_limit_octets}"))

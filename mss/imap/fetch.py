@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, Protocol
 
+from mss.errors import MssError
 from mss.imap import responses
-from mss.imap.commands import Item, Section, Text
+from mss.imap.commands import Binary, Item, Section, Text
 from mss.imap.structure import without_extensions
-from mss.mail import sections
+from mss.mail import content, sections
 from mss.mail.sections import What
 from mss.model.message import Message, Span, Structure
 
@@ -37,6 +38,14 @@ class Row(Protocol):
     def envelope(self) -> bytes: ...
     @property
     def bodystructure(self) -> bytes: ...
+    @property
+    def saved_at_us(self) -> int: ...
+    @property
+    def email(self) -> str: ...
+    @property
+    def thread_id(self) -> int | None: ...
+    @property
+    def preview(self) -> str: ...
 
 
 class Need(Enum):
@@ -69,6 +78,8 @@ def plan(items: Item, wanted: tuple[Section, ...], *, condstore: bool, read_only
 def _need(wanted: tuple[Section, ...]) -> Need:
     if not wanted:
         return Need.NOTHING
+    if any(section.binary for section in wanted):
+        return Need.ALL
     if all(not section.part and section.text in _HEADERS for section in wanted):
         return Need.HEADER
     if len(wanted) == 1 and not wanted[0].part and wanted[0].text is Text.ALL:
@@ -93,6 +104,10 @@ def writers(items: Item, keywords: tuple[str, ...]) -> tuple[Writer, ...]:
         (Item.SIZE, lambda row: b"RFC822.SIZE %d" % row.size_octets),
         (Item.ENVELOPE, lambda row: b"ENVELOPE " + row.envelope),
         (Item.BODYSTRUCTURE, lambda row: b"BODYSTRUCTURE " + row.bodystructure),
+        (Item.SAVEDATE, lambda row: b"SAVEDATE " + responses.internal_date(row.saved_at_us)),
+        (Item.EMAILID, lambda row: b"EMAILID (%b)" % responses.email_name(row.email).encode()),
+        (Item.THREADID, lambda row: b"THREADID " + _thread(row.thread_id)),
+        (Item.PREVIEW, lambda row: b"PREVIEW " + responses.string(row.preview.encode("utf-8", "replace"))),
         (Item.BODY, lambda row: b"BODY " + without_extensions(row.bodystructure)),
     )
     return tuple(write for item, write in table if item in items)
@@ -107,6 +122,10 @@ def render_rows(rows: Iterable[tuple[int, Row]], items: Item, keywords: tuple[st
     return b"".join(
         b"* %d FETCH (%b)\r\n" % (number, b" ".join([write(row) for write in chosen])) for number, row in rows
     )
+
+
+def _thread(number: int | None) -> bytes:
+    return b"NIL" if number is None else b"(%b)" % responses.thread_name(number).encode()
 
 
 def _flags_and_uid(rows: Iterable[tuple[int, Row]], keywords: tuple[str, ...]) -> Iterator[bytes]:
@@ -153,7 +172,13 @@ def found_sections(wanted: Sequence[Section], message: Message) -> list[bytes]:
     return [_item(section, message) for section in wanted]
 
 
+class UnknownEncoding(MssError):
+    """A part's transfer encoding is not one that can be undone (UNKNOWN-CTE of RFC 3516)."""
+
+
 def _item(section: Section, message: Message) -> bytes:
+    if section.binary is not None:
+        return _binary_item(section, message)
     names = tuple(name.decode("ascii") for name in section.fields)
     octets = sections.octets(message, sections.Section(section.part, _WHAT[section.text], names))
     if octets is None:
@@ -163,15 +188,42 @@ def _item(section: Section, message: Message) -> bytes:
     return section.label + b" " + responses.literal(octets)
 
 
+_ENCODINGS: Final = ("", "7bit", "8bit", "binary", "base64", "quoted-printable")
+
+
+def _binary_item(section: Section, message: Message) -> bytes:
+    """Return the item of BINARY: a part's content decoded, or its size (RFC 3516 §4.2)."""
+    octets = _content(section.part, message)
+    if section.binary is Binary.SIZE:
+        return section.label + b" %d" % len(octets or b"")
+    if octets is None:
+        return section.label + b" NIL"
+    if section.count is not None:
+        octets = octets[section.start : section.start + section.count]
+    # Only a literal8 may hold NUL.
+    return section.label + b" " + (b"~" if b"\0" in octets else b"") + responses.literal(octets)
+
+
+def _content(numbers: tuple[int, ...], message: Message) -> bytes | None:
+    if not numbers:
+        return message.octets
+    part = sections.part(message, numbers)
+    if part is None:
+        return None
+    if part.encoding not in _ENCODINGS:
+        raise UnknownEncoding("the part's transfer encoding is unknown")
+    return content.decoded(message, part)
+
+
 Spans = list[tuple[int, int] | None]
 
 
 def spans(wanted: Sequence[Section], structure: Structure) -> Spans | None:
     """Return the octets [start, end) that sections are in an indexed letter, None for a part that does not exist.
 
-    None altogether when a section is no single run of octets (chosen header fields).
+    None altogether when a section is no single run of octets (chosen header fields, decoded content).
     """
-    if any(section.text in (Text.HEADER_FIELDS, Text.HEADER_FIELDS_NOT) for section in wanted):
+    if any(section.binary or section.text in (Text.HEADER_FIELDS, Text.HEADER_FIELDS_NOT) for section in wanted):
         return None
     return [_span(section, Message(b"", structure)) for section in wanted]
 

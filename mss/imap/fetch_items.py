@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from mss.errors import Malformed
-from mss.imap.commands import Item, Section, Text
-from mss.imap.lexer import MODSEQ_MAX, Cursor
+from mss.imap.commands import Binary, Item, Section, Text
+from mss.imap.lexer import Cursor
 
 _FAST: Final = Item.FLAGS | Item.INTERNALDATE | Item.SIZE
 _MACROS: Final[Mapping[str, Item]] = {
@@ -25,6 +25,15 @@ _ITEMS: Final[Mapping[str, Item]] = {
     "BODY": Item.BODY,
     "BODYSTRUCTURE": Item.BODYSTRUCTURE,
     "MODSEQ": Item.MODSEQ,
+    "PREVIEW": Item.PREVIEW,
+    "SAVEDATE": Item.SAVEDATE,
+    "EMAILID": Item.EMAILID,
+    "THREADID": Item.THREADID,
+}
+_BINARIES: Final[Mapping[str, Binary]] = {
+    "BINARY": Binary.CONTENT,
+    "BINARY.PEEK": Binary.CONTENT,
+    "BINARY.SIZE": Binary.SIZE,
 }
 _RFC822: Final[Mapping[str, Section]] = {
     "RFC822": Section(b"RFC822"),
@@ -41,6 +50,7 @@ _TEXTS: Final[Mapping[str, Text]] = {
 }
 _NAME: Final = re.compile(rb"[A-Za-z0-9.]+")
 _PART: Final = re.compile(rb"([1-9]\d{0,8}(?:\.[1-9]\d{0,8})*)(?=\]|\.[A-Za-z])\.?")
+_BINARY_PART: Final = re.compile(rb"[1-9]\d{0,8}(?:\.[1-9]\d{0,8})*")
 _TEXT: Final = re.compile(rb"[A-Za-z.]*")
 _PARTIAL: Final = re.compile(rb"<(\d{1,10})\.(\d{1,10})>")
 _FIELD: Final = re.compile(rb"[\x21-\x39\x3b-\x7e]+")
@@ -65,20 +75,15 @@ def _merge(sections: dict[bytes, Section], section: Section) -> None:
         sections[section.label] = section
 
 
-def read_changed_since(cursor: Cursor) -> int:
-    """Read the modifier `(CHANGEDSINCE n)`."""
-    cursor.expect(b"(CHANGEDSINCE ")
-    since = cursor.number(MODSEQ_MAX)
-    cursor.expect(b")")
-    return since
-
-
 def _read_item(cursor: Cursor, *, alone: bool = False) -> Item | Section:
     name = cursor.take(_NAME, "a FETCH attribute").group().decode("ascii").upper()
     if cursor.sees(b"["):
         return _read_section(cursor, name)
     if name in _RFC822:
         return _RFC822[name]
+    if name == "PREVIEW":
+        # The preview is made at delivery: a lazy client gets it as well (RFC 8970 §3.1).
+        cursor.skip(b" (LAZY)")
     if name in _ITEMS:
         return _ITEMS[name]
     if alone and name in _MACROS:
@@ -87,6 +92,8 @@ def _read_item(cursor: Cursor, *, alone: bool = False) -> Item | Section:
 
 
 def _read_section(cursor: Cursor, name: str) -> Section:
+    if name in _BINARIES:
+        return _read_binary(cursor, name)
     if name not in ("BODY", "BODY.PEEK"):
         raise Malformed("Unknown FETCH attribute")
     cursor.expect(b"[")
@@ -95,12 +102,42 @@ def _read_section(cursor: Cursor, name: str) -> Section:
     fields = _read_fields(cursor) if text in (Text.HEADER_FIELDS, Text.HEADER_FIELDS_NOT) else ()
     cursor.expect(b"]")
     label = b"BODY[" + _label(part, text, fields) + b"]"
+    peek = name == "BODY.PEEK"
     if not cursor.sees(b"<"):
-        return Section(label, part, text, _keys(fields), peek=name == "BODY.PEEK")
+        return Section(label, part, text, _keys(fields), peek=peek)
+    start, count = _read_range(cursor)
+    return Section(b"%b<%d>" % (label, start), part, text, _keys(fields), start, count, peek)
+
+
+def _read_range(cursor: Cursor) -> tuple[int, int]:
     start, count = map(int, cursor.take(_PARTIAL, "an octet range").groups())
     if not count:
         raise Malformed("An octet range cannot be empty")
-    return Section(b"%b<%d>" % (label, start), part, text, _keys(fields), start, count, name == "BODY.PEEK")
+    return start, count
+
+
+def _read_binary(cursor: Cursor, name: str) -> Section:
+    """Read BINARY's section: a part, nothing of it but its content (RFC 3516 §4.2)."""
+    binary = _BINARIES[name]
+    cursor.expect(b"[")
+    part = _read_binary_part(cursor)
+    cursor.expect(b"]")
+    word = b"BINARY.SIZE[" if binary is Binary.SIZE else b"BINARY["
+    label = word + b".".join(b"%d" % number for number in part) + b"]"
+    peek = name != "BINARY"
+    if binary is Binary.SIZE or not cursor.sees(b"<"):
+        return Section(label, part, peek=peek, binary=binary)
+    start, count = _read_range(cursor)
+    return Section(b"%b<%d>" % (label, start), part, start=start, count=count, peek=peek, binary=binary)
+
+
+def _read_binary_part(cursor: Cursor) -> tuple[int, ...]:
+    if cursor.sees(b"]"):
+        return ()
+    numbers = cursor.take(_BINARY_PART, "a part number").group().split(b".")
+    if len(numbers) > _PARTS_MAX:
+        raise Malformed("Nested too deeply")
+    return tuple(map(int, numbers))
 
 
 def _read_part(cursor: Cursor) -> tuple[int, ...]:

@@ -1,18 +1,25 @@
-"""Handlers of mailboxes: LIST, LSUB, NAMESPACE, STATUS, CREATE, DELETE, RENAME, SUBSCRIBE, SELECT, CLOSE, ENABLE."""
+"""Handlers of mailboxes: CREATE, DELETE, RENAME, SUBSCRIBE, SELECT, CLOSE, ENABLE (RFC 3501, 6154, 8474, 9051)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import chain
+from typing import Final
 
 from mss.imap import commands as c
-from mss.imap import names, responses, units
-from mss.imap.names import DELIMITER
-from mss.imap.places import PREFIX, Place
-from mss.imap.session import Answer, Session, done
+from mss.imap import responses, resyncing, units
+from mss.imap.connection import is_announced
+from mss.imap.places import Place
+from mss.imap.session import REV2, UTF8, Answer, Session, done
 from mss.imap.view import View
-from mss.model.mailbox import INBOX, Mailbox
+from mss.model.mailbox import SPECIAL_USES
 from mss.services import mailbox
-from mss.services.mailbox import NoSuchMailbox, NotPermitted, Opened
+from mss.services.mailbox import NoSuchMailbox, NotPermitted, UseTaken
+from mss.services.opening import Opened, Since
+
+# What makes a client one that knows about MODSEQ (RFC 7162 §3.1, §3.2.3), and all that ENABLE turns on.
+ENABLES_CONDSTORE: Final = frozenset({"CONDSTORE", "QRESYNC"})
+ENABLABLE: Final = ENABLES_CONDSTORE | {UTF8, *((REV2,) if is_announced("IMAP4rev2") else ())}
 
 
 def located(session: Session, name: str, *, to_change: bool = False) -> tuple[Place, str]:
@@ -25,91 +32,22 @@ def located(session: Session, name: str, *, to_change: bool = False) -> tuple[Pl
     return found
 
 
-# --- seeing ---
-
-
-async def namespace(session: Session, _: c.Namespace) -> Answer:
-    """Tell the personal namespace, and the shared one when the account reaches other boxes."""
-    shared = f'(("{PREFIX}" "{DELIMITER}"))' if session.places.has_shared else "NIL"
-    session.stream.write(responses.untagged(f'NAMESPACE (("" "{DELIMITER}")) NIL {shared}'))
-    return done()
-
-
-async def list_mailboxes(session: Session, command: c.List) -> Answer:
-    """List mailboxes with their SPECIAL-USE attribute and whether they have children."""
-    if command.pattern is None:
-        session.stream.write(responses.listing("LIST", ("\\Noselect",), None))
-        return done()
-    told = [
-        responses.listing("LIST", attributes, name)
-        for name, attributes in _listed(await _all_mailboxes(session))
-        if names.matches(command.pattern, name)
-    ]
-    session.stream.write(b"".join(told))
-    return done()
-
-
-async def list_subscribed(session: Session, command: c.Lsub) -> Answer:
-    """List subscribed mailboxes, and with "%" the levels above them (RFC 3501 §6.3.9)."""
-    if command.pattern is None:
-        session.stream.write(responses.listing("LSUB", ("\\Noselect",), None))
-        return done()
-    subscribed = {place.outside(found.name) for place, found in await _all_mailboxes(session) if found.subscribed}
-    above = {level for name in subscribed for level in _levels_above(name)} - subscribed
-    chosen = [(name, ()) for name in subscribed] + [(name, ("\\Noselect",)) for name in above]
-    told = [
-        responses.listing("LSUB", attributes, name)
-        for name, attributes in sorted(chosen)
-        if names.matches(command.pattern, name)
-    ]
-    session.stream.write(b"".join(told))
-    return done()
-
-
-async def _all_mailboxes(session: Session) -> list[tuple[Place, Mailbox]]:
-    await session.refresh_places()
-    places = session.places.all
-    found = await session.read(units.mailboxes_of, tuple(place.box.id for place in places), session.house.clock())
-    return [(place, each) for place, mailboxes in zip(places, found, strict=True) for each in mailboxes]
-
-
-def _listed(found: list[tuple[Place, Mailbox]]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield names with their attributes, INBOX first; the levels above shared boxes cannot be selected."""
-    selectable = {place.outside(each.name): each for place, each in found}
-    above = {level for name in selectable for level in _levels_above(name)}
-    for name in sorted(selectable.keys() | above, key=lambda name: (name != INBOX, name)):
-        children = "\\HasChildren" if name in above else "\\HasNoChildren"
-        if name not in selectable:
-            yield name, ("\\Noselect", children)
-        elif special := selectable[name].special_use:
-            yield name, (children, special)
-        else:
-            yield name, (children,)
-
-
-def _levels_above(name: str) -> Iterator[str]:
-    while DELIMITER in name:
-        name = name.rpartition(DELIMITER)[0]
-        yield name
-
-
-async def status(session: Session, command: c.Status) -> Answer:
-    """Tell the counts of a mailbox."""
-    place, name = located(session, command.mailbox)
-    found = await session.read(units.status_by_name, place.box.id, name, session.house.clock())
-    session.condstore = session.condstore or c.StatusItem.HIGHESTMODSEQ in command.items
-    session.stream.write(responses.status(command.mailbox, command.items, found))
-    return done()
-
-
 # --- changing ---
 
 
 async def create(session: Session, command: c.Create) -> Answer:
-    """Create a mailbox."""
+    """Create a mailbox, perhaps for a special use."""
     place, name = located(session, command.mailbox, to_change=True)
-    await session.write(mailbox.create, place.box.id, name, session.actor, session.house.clock())
-    return done()
+    if len(command.uses) > 1:
+        raise UseTaken("a mailbox has one special use")
+    use = _known_use(command.uses[0]) if command.uses else ""
+    made = await session.write(mailbox.create, place.box.id, name, session.actor, session.house.clock(), use)
+    return done(code=f"MAILBOXID {responses.mailbox_id(made.id)}")
+
+
+def _known_use(written: str) -> str:
+    """Return a special use as it is spelled here, whatever its case."""
+    return next((use for use in SPECIAL_USES if use.lower() == written.lower()), written)
 
 
 async def delete(session: Session, command: c.Delete) -> Answer:
@@ -148,27 +86,41 @@ async def subscribe(session: Session, command: c.Subscribe) -> Answer:
 
 async def select(session: Session, command: c.Select) -> Answer:
     """Open a mailbox; whatever was selected is left, also when this fails (RFC 3501 §6.3.1)."""
-    session.unselect()
+    if command.resync is not None and "QRESYNC" not in session.enabled:
+        return Answer("BAD", "ENABLE QRESYNC first")
+    if session.selected is not None:
+        session.unselect()
+        session.stream.write(responses.tagged("*", "OK", "The mailbox before is closed", "CLOSED"))
     await session.refresh_places()
     place, name = located(session, command.mailbox)
-    opened = await session.read(units.open_by_name, place.box.id, name, session.house.clock())
+    resync, now, reader = command.resync, session.house.clock(), session.reader_of(place)
+    since = Since(resync.uidvalidity, resync.modseq) if resync is not None else None
+    opened = await session.read(units.open_by_name, place.box.id, name, since, now, reader)
     read_only = command.read_only or not place.writable
     session.condstore = session.condstore or command.condstore
-    view = View(opened.mailbox, opened.uids, read_only=read_only)
+    uids = chain.from_iterable(range(first, last + 1) for first, last in opened.runs)
+    view = View(opened.mailbox, uids, read_only=read_only, recent=not session.rev2)
     session.select(view, place)
-    session.stream.write(b"".join(_opening(opened, view)))
+    session.stream.write(b"".join(_opening(opened, view, rev2=session.rev2)))
+    if session.rev2:
+        # RFC 9051 §6.3.2: the mailbox's own line of LIST goes with it.
+        use = (opened.mailbox.special_use,) if opened.mailbox.special_use else ()
+        session.stream.write(responses.listing("LIST", use, place.outside(name), utf8=True))
+    if resync is not None and opened.missed is not None:
+        resyncing.tell_missed(session, resync, opened.missed)
     return done("Selected", "READ-ONLY" if read_only else "READ-WRITE")
 
 
-def _opening(opened: Opened, view: View) -> Iterable[bytes]:
+def _opening(opened: Opened, view: View, *, rev2: bool) -> Iterable[bytes]:
     found = opened.mailbox
     yield responses.mailbox_flags(found.keywords, read_only=view.read_only)
-    yield b"* %d EXISTS\r\n* 0 RECENT\r\n" % view.exists
-    if opened.first_unseen_uid is not None:
+    yield b"* %d EXISTS\r\n" % view.exists + (b"" if rev2 else b"* 0 RECENT\r\n")
+    if not rev2 and opened.first_unseen_uid is not None:
         yield responses.tagged("*", "OK", "First unseen", f"UNSEEN {view.number_of(opened.first_unseen_uid)}")
     yield responses.tagged("*", "OK", "UIDs valid", f"UIDVALIDITY {found.uidvalidity}")
     yield responses.tagged("*", "OK", "Next UID", f"UIDNEXT {found.uidnext}")
-    yield responses.tagged("*", "OK", "Highest", f"HIGHESTMODSEQ {max(1, found.modseq)}")
+    yield responses.tagged("*", "OK", "Its name", f"MAILBOXID {responses.mailbox_id(found.id)}")
+    yield responses.highest(found.modseq)
 
 
 async def close(session: Session, command: c.Close) -> Answer:
@@ -182,7 +134,11 @@ async def close(session: Session, command: c.Close) -> Answer:
 
 async def enable(session: Session, command: c.Enable) -> Answer:
     """Turn on what is known of what was asked."""
-    known = [word for word in dict.fromkeys(command.capabilities) if word == "CONDSTORE"]
-    session.condstore = session.condstore or bool(known)
+    known = [word for word in dict.fromkeys(command.capabilities) if word in ENABLABLE]
+    session.enabled.update(known)
+    begins = not session.condstore and bool(ENABLES_CONDSTORE & session.enabled)
+    session.condstore = session.condstore or begins
     session.stream.write(responses.untagged(" ".join(("ENABLED", *known))))
+    if begins and session.selected is not None:
+        session.stream.write(responses.highest(session.selected.view.mailbox.modseq))
     return done()

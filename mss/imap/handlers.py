@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from mss.imap import changing, entry, folders, reading, waiting
+from mss.imap import appending, changing, entry, folders, listing, reading, rights, searching, waiting
 from mss.imap import commands as c
 from mss.imap.session import Answer, Session
 
@@ -28,21 +28,26 @@ async def handle(session: Session, request: c.Request) -> Answer | None:
         case c.Authenticate():
             return await entry.authenticate(session, command)
         case _:
-            return await _handle_known(session, command)
+            return await _handle_known(session, request.tag, command)
 
 
 _AfterLogin = (
     c.Enable | c.Namespace | c.List | c.Lsub | c.Subscribe | c.Create | c.Delete | c.Rename | c.Status | c.Select
-    | c.Append | c.Idle | c.Close | c.Expunge | c.Fetch | c.Store | c.Copy | c.Search
+    | c.Append | c.Idle | c.Close | c.Expunge | c.Fetch | c.Store | c.Copy | c.Search | c.Replace | c.GetQuota
+    | c.GetQuotaRoot | c.GetAcl | c.MyRights | c.ListRights | c.SetAcl | c.Sort | c.Thread
 )  # fmt: skip
 
 
-async def _handle_known(session: Session, command: _AfterLogin) -> Answer:
+async def _handle_known(session: Session, tag: str, command: _AfterLogin) -> Answer:
     match command:
         case c.Fetch():
             return await reading.fetch_letters(session, command)
         case c.Search():
-            return await reading.search_letters(session, command)
+            return await searching.search(session, command, tag)
+        case c.Sort():
+            return await searching.sort(session, command, tag)
+        case c.Thread():
+            return await searching.thread(session, command)
         case c.Store():
             return await changing.store(session, command)
         case c.Copy():
@@ -50,7 +55,9 @@ async def _handle_known(session: Session, command: _AfterLogin) -> Answer:
         case c.Expunge():
             return await changing.expunge(session, command)
         case c.Append():
-            return await changing.append(session, command)
+            return await appending.append(session, command)
+        case c.Replace():
+            return await appending.replace(session, command)
         case c.Idle():
             return await waiting.idle(session, command)
         case _:
@@ -59,8 +66,9 @@ async def _handle_known(session: Session, command: _AfterLogin) -> Answer:
 
 _OnMailboxes = (
     c.Enable | c.Namespace | c.List | c.Lsub | c.Subscribe | c.Create | c.Delete | c.Rename | c.Status | c.Select
-    | c.Close
+    | c.Close | c.GetQuota | c.GetQuotaRoot | c.GetAcl | c.MyRights | c.ListRights | c.SetAcl
 )  # fmt: skip
+_OnRights = c.GetQuota | c.GetQuotaRoot | c.GetAcl | c.MyRights | c.ListRights | c.SetAcl
 
 
 async def _handle_mailbox(session: Session, command: _OnMailboxes) -> Answer:
@@ -70,13 +78,13 @@ async def _handle_mailbox(session: Session, command: _OnMailboxes) -> Answer:
         case c.Close():
             return await folders.close(session, command)
         case c.Status():
-            return await folders.status(session, command)
+            return await listing.status(session, command)
         case c.List():
-            return await folders.list_mailboxes(session, command)
+            return await listing.list_mailboxes(session, command)
         case c.Lsub():
-            return await folders.list_subscribed(session, command)
+            return await listing.list_subscribed(session, command)
         case c.Namespace():
-            return await folders.namespace(session, command)
+            return await listing.namespace(session, command)
         case c.Enable():
             return await folders.enable(session, command)
         case c.Subscribe():
@@ -87,5 +95,23 @@ async def _handle_mailbox(session: Session, command: _OnMailboxes) -> Answer:
             return await folders.delete(session, command)
         case c.Rename():
             return await folders.rename(session, command)
+        case _:
+            return await _handle_rights(session, command)
+
+
+async def _handle_rights(session: Session, command: _OnRights) -> Answer:
+    match command:
+        case c.GetQuota():
+            return await rights.get_quota(session, command)
+        case c.GetQuotaRoot():
+            return await rights.get_quota_root(session, command)
+        case c.GetAcl():
+            return await rights.get_acl(session, command)
+        case c.MyRights():
+            return await rights.my_rights(session, command)
+        case c.ListRights():
+            return await rights.list_rights(session, command)
+        case c.SetAcl():
+            return await rights.set_acl(session, command)
         case _ as never:
             assert_never(never)

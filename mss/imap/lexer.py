@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from mss.errors import Malformed
 from mss.imap import names
-from mss.imap.commands import SequenceSet
+from mss.imap.options import SequenceSet
 from mss.imap.wire import Frame
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ _LIST_MAILBOX: Final = re.compile(rb"[\x21\x23-\x27\x2a-\x5b\x5d-\x7a\x7c-\x7e\x
 _QUOTED: Final = re.compile(rb'"((?:[^"\\\r\n\0]|\\["\\])*)"')
 _ESCAPE: Final = re.compile(rb"\\(.)")
 _LITERAL: Final = re.compile(rb"\{\d+\+?\}\r\n")
+_LITERAL8: Final = re.compile(rb"~\{\d+\+?\}\r\n")
 _NUMBER: Final = re.compile(rb"\d{1,19}")
 _SEQUENCE: Final = re.compile(rb"[0-9*:,]+")
 _FLAG: Final = re.compile(rb"\\?[\x21\x23\x24\x26\x27\x2b-\x5b\x5e-\x7a\x7c-\x7e]+")
@@ -44,9 +45,14 @@ _MONTHS: Final = {
 class Cursor:
     """A place in one frame, moving forward."""
 
-    __slots__ = ("_arguments_left", "_depth_left", "_literals", "_text", "at")
+    __slots__ = ("_arguments_left", "_depth_left", "_literals", "_text", "at", "enabled", "utf8_names")
 
-    def __init__(self, frame: Frame, *, arguments_max: int, nesting_max: int) -> None:
+    def __init__(
+        self, frame: Frame, *, arguments_max: int, nesting_max: int, enabled: frozenset[str] = frozenset()
+    ) -> None:
+        self.enabled = enabled
+        # RFC 6855 §3, RFC 9051 §5.1: mailbox names are then in UTF-8.
+        self.utf8_names = not enabled.isdisjoint(("UTF8=ACCEPT", "IMAP4REV2"))
         self._text = frame.text
         self._literals = iter(frame.literals)
         self._arguments_left = arguments_max
@@ -115,6 +121,10 @@ class Cursor:
         """Read an atom that is a keyword of the protocol, in capitals."""
         return self.take(_ATOM, "a word").group().decode("ascii").upper()
 
+    def word_as_is(self) -> str:
+        """Read an atom whose case matters."""
+        return self.take(_ATOM, "a word").group().decode("ascii")
+
     def astring(self) -> bytes:
         """Read an atom, quoted string or literal."""
         if self.sees(b'"') or self.sees(b"{"):
@@ -132,26 +142,31 @@ class Cursor:
         self.take(_LITERAL, "a literal")
         return next(self._literals)
 
+    def literal8(self) -> bytes:
+        """Read a literal that may hold NUL (RFC 3516 §4.4)."""
+        self.take(_LITERAL8, "a literal8")
+        return next(self._literals)
+
     def nstring(self) -> bytes | None:
         """Read a string or NIL."""
         return None if self.skip(b"NIL") else self.string()
 
     def mailbox(self) -> str:
         """Read a mailbox name."""
-        name = names.decode(self.astring())
+        name = names.decode(self.astring(), utf8=self.utf8_names)
         if not name:
             raise Malformed("A mailbox needs a name")
         return name
 
     def mailbox_or_empty(self) -> str:
         """Read LIST's reference."""
-        return names.decode(self.astring())
+        return names.decode(self.astring(), utf8=self.utf8_names)
 
     def list_mailbox(self) -> str:
         """Read a LIST pattern."""
         if self.sees(b'"') or self.sees(b"{"):
-            return names.decode(self.string())
-        return names.decode(self.take(_LIST_MAILBOX, "a mailbox pattern").group())
+            return names.decode(self.string(), utf8=self.utf8_names)
+        return names.decode(self.take(_LIST_MAILBOX, "a mailbox pattern").group(), utf8=self.utf8_names)
 
     def utf8(self) -> str:
         """Read an astring as UTF-8."""
@@ -170,7 +185,9 @@ class Cursor:
         return value
 
     def sequence_set(self) -> SequenceSet:
-        """Read a sequence set."""
+        """Read a sequence set, or "$" for the saved one (RFC 5182)."""
+        if self.skip(b"$"):
+            return SequenceSet((), saved=True)
         text = self.take(_SEQUENCE, "a sequence set").group()
         return SequenceSet(tuple(_range(item) for item in text.split(b",")))
 

@@ -17,9 +17,12 @@ _PLAIN: Final = re.compile(r"[\x20-\x25\x27-\x7e]+|&|[^\x20-\x7e]+")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+,]+")
 
 
-def decode(octets: bytes) -> str:
-    """Return the Unicode name, normalised (NFC, INBOX in capitals); Malformed when it is no name."""
-    name = _decode_utf8(octets) if any(octet > 0x7F for octet in octets) else _decode_utf7(octets)
+def decode(octets: bytes, *, utf8: bool = False) -> str:
+    """Return the Unicode name, normalised (NFC, INBOX in capitals); Malformed when it is no name.
+
+    `utf8`: the client said that its names are in UTF-8 (RFC 6855, RFC 9051); "&" then stands for itself.
+    """
+    name = _decode_utf8(octets) if utf8 or any(octet > 0x7F for octet in octets) else _decode_utf7(octets)
     if len(name) > NAME_MAX_CHARACTERS or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         raise Malformed("Not a mailbox name")
     return canonical(unicodedata.normalize("NFC", name))
@@ -67,6 +70,11 @@ def _decode_shifted(coded: bytes, closed: bool) -> str:
 def encode(name: str) -> bytes:
     """Return the name in modified UTF-7."""
     return b"".join(_encode_run(run) for run in _PLAIN.findall(name))
+
+
+def written(name: str, *, utf8: bool) -> bytes:
+    """Return the name as the client reads names."""
+    return name.encode("utf-8") if utf8 else encode(name)
 
 
 def _encode_run(run: str) -> bytes:

@@ -11,22 +11,28 @@ from typing import Final
 from mss.config import Limits
 from mss.errors import Malformed
 from mss.imap import commands as c
-from mss.imap.fetch_items import read_changed_since, read_fetch_items
+from mss.imap.append_words import read_append, read_replace
+from mss.imap.fetch_items import read_fetch_items
 from mss.imap.lexer import MODSEQ_MAX, TAG, Cursor
-from mss.imap.search_keys import CHARSETS, UnknownCharset, read_search
+from mss.imap.list_words import bare_name, read_create, read_list, read_status_items
+from mss.imap.modifiers import Modifiers, read_fetch_modifiers, read_select_parameters
+from mss.imap.rights_words import read_delete_acl, read_get_quota, read_list_rights, read_set_acl
+from mss.imap.search_keys import CHARSETS, UnknownCharset, read_search, read_sort, read_thread
 from mss.imap.wire import Frame
 from mss.model.secret import Secret
 
 _ID_PAIRS_MAX: Final = 30
 
 
-def parse(frame: Frame, limits: Limits) -> c.Request | c.Bad:
-    """Read one command."""
+def parse(frame: Frame, limits: Limits, enabled: frozenset[str] = frozenset()) -> c.Request | c.Bad:
+    """Read one command; `enabled` is what the client turned on (RFC 5161)."""
     match = TAG.match(frame.text)
     if match is None:
         return c.Bad("*", "A command begins with a tag")
     tag = match.group().decode("ascii")
-    cursor = Cursor(frame, arguments_max=limits.imap_arguments_max, nesting_max=limits.imap_nesting_max)
+    cursor = Cursor(
+        frame, arguments_max=limits.imap_arguments_max, nesting_max=limits.imap_nesting_max, enabled=enabled
+    )
     cursor.at = match.end()
     try:
         return c.Request(tag, _command(cursor))
@@ -96,47 +102,27 @@ def _on_mailbox(make: Callable[[str], c.Command]) -> Reader:
     return read
 
 
-def _listing(make: Callable[[str | None], c.Command]) -> Reader:
-    def read(cursor: Cursor) -> c.Command:
-        cursor.space()
-        reference = cursor.mailbox_or_empty()
-        cursor.space()
-        pattern = cursor.list_mailbox()
-        # The empty pattern asks for the hierarchy delimiter (RFC 3501 §6.3.8).
-        return make(reference + pattern if pattern else None)
-
-    return read
-
-
-def _create(cursor: Cursor) -> c.Create:
+def _lsub(cursor: Cursor) -> c.Lsub:
     cursor.space()
-    # A trailing delimiter says that children will follow (RFC 3501 §6.3.3); nothing depends on it here.
-    return c.Create(cursor.mailbox().rstrip("/") or _no_name())
-
-
-def _no_name() -> str:
-    raise Malformed("A mailbox needs a name")
+    reference = cursor.mailbox_or_empty()
+    cursor.space()
+    pattern = cursor.list_mailbox()
+    # The empty pattern asks for the hierarchy delimiter (RFC 3501 §6.3.8).
+    return c.Lsub(reference + pattern if pattern else None)
 
 
 def _rename(cursor: Cursor) -> c.Rename:
     cursor.space()
     old = cursor.mailbox()
     cursor.space()
-    return c.Rename(old, cursor.mailbox().rstrip("/") or _no_name())
+    return c.Rename(old, bare_name(cursor))
 
 
 def _status(cursor: Cursor) -> c.Status:
     cursor.space()
     mailbox = cursor.mailbox()
     cursor.space()
-    return c.Status(mailbox, tuple(dict.fromkeys(cursor.items(_status_item))))
-
-
-def _status_item(cursor: Cursor) -> c.StatusItem:
-    try:
-        return c.StatusItem(cursor.word())
-    except ValueError as error:
-        raise Malformed("Unknown status item") from error
+    return c.Status(mailbox, read_status_items(cursor))
 
 
 def _select(cursor: Cursor) -> c.Select:
@@ -150,25 +136,8 @@ def _examine(cursor: Cursor) -> c.Select:
 def _opening(cursor: Cursor, *, read_only: bool) -> c.Select:
     cursor.space()
     mailbox = cursor.mailbox()
-    parameters = cursor.items(Cursor.word) if cursor.skip(b" ") else ()
-    if set(parameters) - {"CONDSTORE"}:
-        raise Malformed("Unknown parameter")
-    return c.Select(mailbox, read_only, condstore=bool(parameters))
-
-
-def _append(cursor: Cursor) -> c.Append:
-    cursor.space()
-    mailbox = cursor.mailbox()
-    cursor.space()
-    flags: tuple[str, ...] = ()
-    if cursor.sees(b"("):
-        flags = cursor.flags()
-        cursor.space()
-    internal_date = None
-    if cursor.sees(b'"'):
-        internal_date = cursor.date_time()
-        cursor.space()
-    return c.Append(mailbox, cursor.literal(), flags, internal_date)
+    condstore, resync = read_select_parameters(cursor) if cursor.skip(b" ") else (False, None)
+    return c.Select(mailbox, read_only, condstore, resync)
 
 
 def _enable(cursor: Cursor) -> c.Enable:
@@ -189,12 +158,13 @@ def _fetch(cursor: Cursor, *, uid: bool = False) -> c.Fetch:
     messages = cursor.sequence_set()
     cursor.space()
     items, sections = read_fetch_items(cursor)
-    since = read_changed_since(cursor) if cursor.skip(b" ") else None
-    if since is not None:
+    modifiers = read_fetch_modifiers(cursor, uid=uid) if cursor.skip(b" ") else Modifiers()
+    if modifiers.changed_since is not None:
         items |= c.Item.MODSEQ
     if uid:
         items |= c.Item.UID
-    return c.Fetch(messages, items, sections, since, uid)
+    since, vanished, partial = modifiers.changed_since, modifiers.vanished, modifiers.partial
+    return c.Fetch(messages, items, sections, since, uid, vanished, partial)
 
 
 _STORE_MODES: Final = {"+": c.StoreMode.ADD, "-": c.StoreMode.REMOVE, "": c.StoreMode.REPLACE}
@@ -249,17 +219,25 @@ _READERS: Final[Mapping[str, Reader]] = {
     "AUTHENTICATE": _authenticate,
     "ENABLE": _enable,
     "NAMESPACE": _bare(c.Namespace()),
-    "LIST": _listing(c.List),
-    "LSUB": _listing(c.Lsub),
+    "LIST": read_list,
+    "LSUB": _lsub,
     "SUBSCRIBE": _on_mailbox(lambda name: c.Subscribe(name, wanted=True)),
     "UNSUBSCRIBE": _on_mailbox(lambda name: c.Subscribe(name, wanted=False)),
-    "CREATE": _create,
+    "CREATE": read_create,
     "DELETE": _on_mailbox(c.Delete),
     "RENAME": _rename,
     "STATUS": _status,
     "SELECT": _select,
     "EXAMINE": _examine,
-    "APPEND": _append,
+    "APPEND": read_append,
+    "REPLACE": read_replace,
+    "GETQUOTA": read_get_quota,
+    "GETQUOTAROOT": _on_mailbox(c.GetQuotaRoot),
+    "GETACL": _on_mailbox(c.GetAcl),
+    "MYRIGHTS": _on_mailbox(c.MyRights),
+    "LISTRIGHTS": read_list_rights,
+    "SETACL": read_set_acl,
+    "DELETEACL": read_delete_acl,
     "IDLE": _bare(c.Idle()),
     "CLOSE": _bare(c.Close(expunge=True)),
     "UNSELECT": _bare(c.Close(expunge=False)),
@@ -267,6 +245,8 @@ _READERS: Final[Mapping[str, Reader]] = {
     "FETCH": _fetch,
     "STORE": _store,
     "SEARCH": read_search,
+    "SORT": read_sort,
+    "THREAD": read_thread,
     "COPY": _copy,
     "MOVE": lambda cursor: _copy(cursor, move=True),
 }
@@ -275,7 +255,10 @@ _UID_READERS: Final[Mapping[str, Reader]] = {
     "FETCH": lambda cursor: _fetch(cursor, uid=True),
     "STORE": lambda cursor: _store(cursor, uid=True),
     "SEARCH": lambda cursor: read_search(cursor, uid=True),
+    "SORT": lambda cursor: read_sort(cursor, uid=True),
+    "THREAD": lambda cursor: read_thread(cursor, uid=True),
     "COPY": lambda cursor: _copy(cursor, uid=True),
     "MOVE": lambda cursor: _copy(cursor, uid=True, move=True),
     "EXPUNGE": _uid_expunge,
+    "REPLACE": lambda cursor: read_replace(cursor, uid=True),
 }

@@ -7,7 +7,7 @@ boxes those are is decided elsewhere (`mss.policy.access`); this is about names 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mss.imap.names import DELIMITER, canonical
@@ -21,12 +21,15 @@ PREFIX: Final = SHARED + DELIMITER
 class Place:
     """One box as a session sees it; `prefix` stands before its mailboxes' names, empty for the personal one.
 
-    `writable` is False for a closed box: its holder may still read it.
+    `writable` is False for a closed box: its holder may still read it. `responsible`: the account owns the box.
+    `own_seen`: each of its readers has an own \\Seen.
     """
 
     box: Box
-    prefix: str
+    prefix: str = ""
     writable: bool = True
+    responsible: bool = True
+    own_seen: bool = False
 
     def outside(self, name: str) -> str:
         """Return a mailbox's name as the client sees it."""
@@ -60,13 +63,14 @@ class Places:
         return next((place for place in self.all if place.box.id == box_id), None)
 
 
-def arrange(boxes: Iterable[tuple[Box, bool]], personal_box_id: int | None = None) -> Places:
-    """Name the boxes (each with whether it may be changed); `personal_box_id` is the one that the client asked for."""
-    ordered = sorted(boxes, key=lambda pair: pair[0].id != personal_box_id)
+def arrange(found: Iterable[Place], personal_box_id: int | None = None) -> Places:
+    """Name the places (their prefixes are given here); `personal_box_id` is the box that the client asked for."""
+    ordered = sorted(found, key=lambda place: place.box.id != personal_box_id)
     labels: set[str] = set()
     places = []
-    for index, (box, writable) in enumerate(ordered):
-        places.append(Place(box, f"{PREFIX}{_label(box, labels)}{DELIMITER}" if index else "", writable))
+    for index, place in enumerate(ordered):
+        prefix = f"{PREFIX}{_label(place.box, labels)}{DELIMITER}" if index else ""
+        places.append(replace(place, prefix=prefix))
     return Places(tuple(places))
 
 

@@ -1,4 +1,4 @@
-"""Handlers that read letters: FETCH and SEARCH.
+"""The handler of FETCH, and how letters are read for others.
 
 Rows come in chunks and octets in batches, each in a unit of its own, and go out with back-pressure.
 """
@@ -11,22 +11,23 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from mss.config import Limits
 from mss.imap import commands as c
-from mss.imap import fetch, responses, search, units
+from mss.imap import fetch, responses, resyncing, units
 from mss.imap.commands import Item
 from mss.imap.fetch import Need, Plan
+from mss.imap.finding import places
 from mss.imap.session import Answer, Session, done
 from mss.imap.stream import Gone
+from mss.imap.view import View
 from mss.mail import mime
 from mss.model.mailbox import SEEN
 from mss.model.message import Message
-from mss.services import mailbox
+from mss.services import own_seen
 from mss.services.mailbox import Columns, FlagAction, Row
 
-_CHUNK_ROWS: Final = 500
+CHUNK_ROWS: Final = 500
 _BATCH_OCTETS: Final = 1024 * 1024
-_HEADER_OCTETS: Final = 64 * 1024
+HEADER_OCTETS: Final = 64 * 1024
 _INDEX_IN_THREAD_OCTETS: Final = 256 * 1024
 NO_SUCH_NUMBER: Final = Answer("BAD", "No such message number")
 SOME_GONE: Final = Answer("NO", "Some of these letters are gone", "EXPUNGEISSUED")
@@ -41,17 +42,29 @@ Numbered = list[tuple[int, Row]]
 async def fetch_letters(session: Session, command: c.Fetch) -> Answer:
     """Send what was asked of each letter."""
     view = session.here.view
+    if command.vanished and "QRESYNC" not in session.enabled:
+        return Answer("BAD", "ENABLE QRESYNC first")
     session.condstore = session.condstore or Item.MODSEQ in command.items
     runs = view.resolve(command.messages, uid=command.uid)
     if runs is None:
         return NO_SUCH_NUMBER
+    if command.changed_since is not None:
+        runs = await resyncing.changed_since(session, command, runs)
+    if command.partial is not None:
+        runs = _places(view, runs, command.partial)
     plan = fetch.plan(command.items, command.sections, condstore=session.condstore, read_only=view.read_only)
     send = _send_rows if plan.need is Need.NOTHING else _send_letters
     complete = True
-    for chunk in view.chunks(runs, _CHUNK_ROWS):
+    for chunk in view.chunks(runs, CHUNK_ROWS):
         sent = await send(session, plan, chunk, command.changed_since or 0)
         complete = complete and sent == len(chunk)
     return done() if complete or command.uid else SOME_GONE
+
+
+def _places(view: View, runs: responses.Runs, partial: tuple[int, int]) -> responses.Runs:
+    """Return the letters at some places among those that would be told, negative places from the last (RFC 9394)."""
+    uids = [uid for _, uid in view.numbered(runs)]
+    return responses.as_runs(uids[places(partial, len(uids))])
 
 
 def _columns(items: Item) -> Columns:
@@ -60,13 +73,16 @@ def _columns(items: Item) -> Columns:
         columns |= Columns.ENVELOPE
     if items & (Item.BODYSTRUCTURE | Item.BODY):
         columns |= Columns.BODYSTRUCTURE
+    if items & (Item.PREVIEW | Item.SAVEDATE | Item.EMAILID | Item.THREADID):
+        columns |= Columns.MORE
     return columns
 
 
-async def _rows(session: Session, chunk: Chunk, columns: Columns) -> Numbered:
+async def rows_of(session: Session, chunk: Chunk, columns: Columns) -> Numbered:
     """Return (number, row) of the letters of a chunk that still exist."""
     mailbox_id = session.here.view.mailbox.id
-    return _numbered(chunk, await session.read(mailbox.rows, mailbox_id, _runs(chunk), columns, session.house.clock()))
+    now, reader = session.house.clock(), session.reader
+    return _numbered(chunk, await session.read(own_seen.rows, mailbox_id, _runs(chunk), columns, now, reader))
 
 
 def _runs(chunk: Chunk) -> responses.Runs:
@@ -82,7 +98,7 @@ def _numbered(chunk: Chunk, rows: Sequence[Row]) -> Numbered:
 
 async def _send_rows(session: Session, plan: Plan, chunk: Chunk, changed_since: int) -> int:
     """Send what rows tell of a chunk; returns how many of its letters exist."""
-    rows = await _rows(session, chunk, _columns(plan.items))
+    rows = await rows_of(session, chunk, _columns(plan.items))
     chosen = [pair for pair in rows if pair[1].modseq > changed_since] if changed_since else rows
     session.stream.write(fetch.render_rows(chosen, plan.items, session.here.view.mailbox.keywords))
     await session.stream.drain()
@@ -96,24 +112,24 @@ async def _send_letters(session: Session, plan: Plan, chunk: Chunk, changed_sinc
     octets_max = 0 if changed_since or is_indexed else _BATCH_OCTETS
     rows, octets = await session.read(
         units.letters, here.place.box.id, here.view.mailbox.id, _runs(chunk), _columns(plan.items),
-        partial(_range, plan), octets_max, session.house.clock(),
+        partial(_range, plan), octets_max, session.house.clock(), session.reader,
     )  # fmt: skip
     chosen = _numbered(chunk, [row for row in rows if row.modseq > changed_since])
     fresh = await _mark_seen(session, chosen) if plan.marks_seen else {}
     renewed = [(number, fresh.get(row.uid, row)) for number, row in chosen]
     await _send_found(session, plan, renewed[: len(octets)], octets, fresh)
-    for batch in _batches(renewed[len(octets) :], partial(_wanted_octets, plan)):
+    for batch in batches(renewed[len(octets) :], partial(_wanted_octets, plan)):
         await _send_batch(session, plan, batch, fresh)
     return len(rows)
 
 
-def _batches(rows: Numbered, size: Callable[[Row], int]) -> Iterator[Numbered]:
+def batches(rows: Numbered, size: Callable[[Row], int], octets_max: int = _BATCH_OCTETS) -> Iterator[Numbered]:
     """Yield letters whose octets are read in one go; `size` says how many of each."""
     batch: Numbered = []
     octets = 0
     for pair in rows:
         wanted = size(pair[1])
-        if batch and octets + wanted > _BATCH_OCTETS:
+        if batch and octets + wanted > octets_max:
             yield batch
             batch, octets = [], 0
         batch.append(pair)
@@ -130,7 +146,7 @@ def _wanted_octets(plan: Plan, row: Row) -> int:
 def _range(plan: Plan, row: Row) -> tuple[int, int]:
     match plan.need:
         case Need.HEADER:
-            return 0, min(_HEADER_OCTETS, row.size_octets)
+            return 0, min(HEADER_OCTETS, row.size_octets)
         case Need.RANGE:
             return fetch.octet_range(plan.sections[0], row.size_octets)
         case Need.ALL:
@@ -146,8 +162,8 @@ async def _mark_seen(session: Session, rows: Numbered) -> dict[int, Row]:
         return {}
     view = session.here.view
     stored = await session.write(
-        mailbox.store_flags, view.mailbox.id, responses.as_runs(unseen), FlagAction.ADD, ("\\Seen",), None,
-        session.actor, session.house.clock(),
+        own_seen.store_flags, view.mailbox.id, responses.as_runs(unseen), FlagAction.ADD, ("\\Seen",), None,
+        session.actor, session.house.clock(), session.reader,
     )  # fmt: skip
     view.own(stored.modseq)
     return {
@@ -162,7 +178,7 @@ async def _send_batch(session: Session, plan: Plan, batch: Numbered, fresh: dict
         if spans is not None:
             await _send_spans(session, plan, number, row, spans, marked=row.uid in fresh)
             return
-    found = await _octets(session, [(row.uid, *_range(plan, row)) for _, row in batch])
+    found = await octets_of(session, [(row.uid, *_range(plan, row)) for _, row in batch])
     await _send_found(session, plan, batch, found, fresh)
 
 
@@ -172,7 +188,7 @@ async def _send_found(
     """Send letters whose octets are here; those that are gone (None) are passed over."""
     view, stream = session.here.view, session.stream
     usual = fetch.writers(plan.items, view.mailbox.keywords)
-    marked = fetch.writers(_with_flags(plan.items, session.condstore), view.mailbox.keywords)
+    marked = fetch.writers(_with_flags(session, plan.items), view.mailbox.keywords)
     for (number, row), octets in zip(batch, found, strict=True):
         if octets is None:
             continue
@@ -182,19 +198,22 @@ async def _send_found(
         await stream.drain()
 
 
-def _with_flags(items: Item, condstore: bool) -> Item:
+def _with_flags(session: Session, items: Item) -> Item:
     """Return the items of a letter that was just marked as read: its flags are told with it."""
-    return items | Item.FLAGS | (Item.MODSEQ if condstore else Item.NONE)
+    if "QRESYNC" in session.enabled:
+        items |= Item.UID
+    return items | Item.FLAGS | (Item.MODSEQ if session.condstore else Item.NONE)
 
 
-async def _octets(session: Session, wanted: Sequence[units.Range]) -> list[bytes | None]:
+async def octets_of(session: Session, wanted: Sequence[units.Range]) -> list[bytes | None]:
+    """Return octets of letters, None for those that are gone."""
     here = session.here
     box_id, mailbox_id = here.place.box.id, here.view.mailbox.id
     return await session.read(units.octets, box_id, mailbox_id, tuple(wanted), session.house.clock())
 
 
 async def _some_octets(session: Session, row: Row, start: int, end: int) -> bytes | None:
-    return (await _octets(session, [(row.uid, start, end)]))[0]
+    return (await octets_of(session, [(row.uid, start, end)]))[0]
 
 
 async def _spans(session: Session, plan: Plan, row: Row) -> fetch.Spans | None:
@@ -215,7 +234,7 @@ async def _spans(session: Session, plan: Plan, row: Row) -> fetch.Spans | None:
 async def _send_spans(session: Session, plan: Plan, number: int, row: Row, spans: fetch.Spans, *, marked: bool) -> None:
     """Send ranges of a letter in slices: neither it nor its reader's slowness fills the memory."""
     stream, keywords = session.stream, session.here.view.mailbox.keywords
-    items = _with_flags(plan.items, session.condstore) if marked else plan.items
+    items = _with_flags(session, plan.items) if marked else plan.items
     unsent = fetch.opening(number, row, fetch.writers(items, keywords))
     promised = False
     for section, span in zip(plan.sections, spans, strict=True):
@@ -246,12 +265,12 @@ async def _section_items(session: Session, plan: Plan, row: Row, octets: bytes) 
     if plan.need is Need.RANGE:
         return [plan.sections[0].label + b" " + responses.literal(octets)]
     if plan.need is Need.HEADER:
-        octets = await _header(session, row, octets)
+        octets = await header_of(session, row, octets)
         return fetch.found_sections(plan.sections, mime.index(octets, session.house.limits))
     return fetch.found_sections(plan.sections, await _indexed(session, row, octets))
 
 
-async def _header(session: Session, row: Row, prefix: bytes) -> bytes:
+async def header_of(session: Session, row: Row, prefix: bytes) -> bytes:
     """Return a letter's header out of its first octets; all of it when they do not hold its end."""
     end = fetch.header_end(prefix)
     if end is not None:
@@ -270,58 +289,3 @@ async def _indexed(session: Session, row: Row, octets: bytes) -> Message:
         message = await asyncio.to_thread(mime.index, octets, limits)
     session.here.indexed_uid, session.here.structure = row.uid, message.structure
     return message
-
-
-# --- SEARCH ---
-
-
-async def search_letters(session: Session, command: c.Search) -> Answer:
-    """Tell the numbers or UIDs of the letters that match."""
-    view = session.here.view
-    session.condstore = session.condstore or command.modseq
-    plan = search.plan(command.key, view)
-    if plan is None:
-        return NO_SUCH_NUMBER
-    found: list[int] = []
-    highest = 0
-    for chunk in view.chunks(plan.candidates, _CHUNK_ROWS):
-        columns = Columns.ENVELOPE if plan.needs_envelope else Columns.PLAIN
-        rows = await _rows(session, chunk, columns) if plan.needs_rows else _bare_rows(chunk)
-        for number, row in await _matching(session, plan, rows):
-            found.append(row.uid if command.uid else number)
-            highest = max(highest, row.modseq)
-    session.stream.write(responses.search(found, highest if command.modseq else None))
-    return done()
-
-
-def _bare_rows(chunk: Chunk) -> Numbered:
-    return [(number, Row(uid, 0, 0, 0, 0, 0)) for number, uid in chunk]
-
-
-async def _matching(session: Session, plan: search.Plan, rows: Numbered) -> Numbered:
-    truths = [(pair, plan.test(pair[1])) for pair in rows]
-    undecided = [pair for pair, truth in truths if truth is None]
-    if not undecided:
-        return [pair for pair, truth in truths if truth]
-    decided = await _decided(session, plan, undecided)
-    return [pair for pair, truth in truths if truth or (truth is None and pair[1].uid in decided)]
-
-
-async def _decided(session: Session, plan: search.Plan, rows: Numbered) -> set[int]:
-    """Decide from the letters' octets, in a thread, for the loop has others to serve; returns the UIDs that match."""
-
-    def size(row: Row) -> int:
-        return row.size_octets if plan.needs_body else min(_HEADER_OCTETS, row.size_octets)
-
-    found: set[int] = set()
-    for batch in _batches(rows, size):
-        octets = await _octets(session, [(row.uid, 0, size(row)) for _, row in batch])
-        letters = [(row, some) for (_, row), some in zip(batch, octets, strict=True) if some is not None]
-        if not plan.needs_body:
-            letters = [(row, await _header(session, row, some)) for row, some in letters]
-        found |= await asyncio.to_thread(_decide, plan, letters, session.house.limits)
-    return found
-
-
-def _decide(plan: search.Plan, letters: list[tuple[Row, bytes]], limits: Limits) -> set[int]:
-    return {row.uid for row, octets in letters if search.decide(plan, row, mime.index(octets, limits))}

@@ -53,9 +53,11 @@ def literal(octets: bytes) -> bytes:
     return b"{%d}\r\n%b" % (len(octets), octets)
 
 
-def mailbox_name(name: str) -> bytes:
-    """Return a mailbox name as an astring in modified UTF-7."""
-    encoded = names.encode(name)
+def mailbox_name(name: str, *, utf8: bool = False) -> bytes:
+    """Return a mailbox name as an astring, in modified UTF-7 or in UTF-8."""
+    encoded = names.written(name, utf8=utf8)
+    if utf8 and not name.isascii():
+        return b'"' + encoded.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
     return encoded if _ATOM.fullmatch(encoded) and encoded.upper() != NIL else string(encoded)
 
 
@@ -125,19 +127,22 @@ def mailbox_flags(keywords: tuple[str, ...], *, read_only: bool) -> bytes:
 # --- mailboxes ---
 
 
-def listing(kind: str, attributes: Iterable[str], name: str | None) -> bytes:
-    """Return a LIST or LSUB response; without a name it tells the hierarchy delimiter."""
-    written = mailbox_name(name) if name is not None else b'""'
-    return f'* {kind} ({" ".join(attributes)}) "{names.DELIMITER}" '.encode("ascii") + written + CRLF
+def listing(kind: str, attributes: Iterable[str], name: str | None, *, utf8: bool = False, more: str = "") -> bytes:
+    """Return a LIST or LSUB response; without a name it tells the hierarchy delimiter. `more`: extended data."""
+    written = mailbox_name(name, utf8=utf8) if name is not None else b'""'
+    tail = f" {more}".encode("ascii") if more else b""
+    return f'* {kind} ({" ".join(attributes)}) "{names.DELIMITER}" '.encode("ascii") + written + tail + CRLF
 
 
-def status(name: str, items: Iterable[StatusItem], found: MailboxStatus) -> bytes:
+def status(
+    name: str, items: Iterable[StatusItem], found: MailboxStatus, append_limit_octets: int, *, utf8: bool = False
+) -> bytes:
     """Return a STATUS response."""
-    told = " ".join(f"{item.value} {_status_value(item, found)}" for item in items)
-    return b"* STATUS " + mailbox_name(name) + b" (" + told.encode("ascii") + b")\r\n"
+    told = " ".join(f"{item.value} {_status_value(item, found, append_limit_octets)}" for item in items)
+    return b"* STATUS " + mailbox_name(name, utf8=utf8) + b" (" + told.encode("ascii") + b")\r\n"
 
 
-def _status_value(item: StatusItem, found: MailboxStatus) -> int:
+def _status_value(item: StatusItem, found: MailboxStatus, append_limit_octets: int) -> int | str:
     match item:
         case StatusItem.MESSAGES:
             return found.messages
@@ -151,13 +156,57 @@ def _status_value(item: StatusItem, found: MailboxStatus) -> int:
             return found.unseen
         case StatusItem.HIGHESTMODSEQ:
             return max(1, found.mailbox.modseq)
+        case StatusItem.SIZE:
+            return found.size_octets
+        case StatusItem.DELETED:
+            return found.deleted
+        case StatusItem.DELETED_STORAGE:
+            return found.deleted_octets
+        case StatusItem.MAILBOXID:
+            return mailbox_id(found.mailbox.id)
+        case StatusItem.APPENDLIMIT:
+            return append_limit_octets
+
+
+def email_name(name: str) -> str:
+    """Return an EMAILID (RFC 8474)."""
+    return f"M{name}"
+
+
+def thread_name(number: int) -> str:
+    """Return a THREADID (RFC 8474)."""
+    return f"T{number}"
+
+
+def mailbox_id(number: int) -> str:
+    """Return a MAILBOXID in its parentheses (RFC 8474)."""
+    return f"(F{number})"
 
 
 def search(numbers: Iterable[int], modseq: int | None) -> bytes:
     """Return a SEARCH response; `modseq` is the highest among those found (RFC 7162 §3.1.5)."""
+    return _numbers(b"* SEARCH", numbers, modseq)
+
+
+def sort(numbers: Iterable[int], modseq: int | None) -> bytes:
+    """Return a SORT response."""
+    return _numbers(b"* SORT", numbers, modseq)
+
+
+def _numbers(opening: bytes, numbers: Iterable[int], modseq: int | None) -> bytes:
     found = b"".join(b" %d" % number for number in numbers)
     tail = b" (MODSEQ %d)" % modseq if modseq is not None and found else b""
-    return b"* SEARCH" + found + tail + CRLF
+    return opening + found + tail + CRLF
+
+
+def highest(modseq: int) -> bytes:
+    """Return the mailbox's highest MODSEQ (RFC 7162 §3.1.2.1)."""
+    return tagged("*", "OK", "Highest", f"HIGHESTMODSEQ {max(1, modseq)}")
+
+
+def vanished(ranges: Iterable[tuple[int, int]], *, earlier: bool = False) -> bytes:
+    """Return a VANISHED response (RFC 7162 §3.2.10)."""
+    return untagged(f"VANISHED {'(EARLIER) ' if earlier else ''}{runs(ranges)}")
 
 
 def flag_update(number: int, uid: int, modseq: int | None, written_flags: bytes) -> bytes:

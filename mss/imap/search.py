@@ -10,14 +10,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 from typing import Final, Protocol
 
 from mss.imap import commands as c
+from mss.imap import responses
 from mss.imap.responses import flag_bit
 from mss.imap.structure import ENVELOPE_FIELDS, envelope_field, sent_day
 from mss.imap.view import Runs, View
-from mss.mail import content, headers
-from mss.model.message import Message, Part
+from mss.mail import headers, searchtext
+from mss.model.message import Message
 
 Truth = bool | None
 
@@ -37,6 +39,12 @@ class Row(Protocol):
     def size_octets(self) -> int: ...
     @property
     def envelope(self) -> bytes: ...
+    @property
+    def saved_at_us(self) -> int: ...
+    @property
+    def email(self) -> str: ...
+    @property
+    def thread_id(self) -> int | None: ...
 
 
 Test = Callable[[Row], Truth]
@@ -47,7 +55,7 @@ class Plan:
     """A program ready to run on rows; `leaves` are its tests one by one, for `decide`.
 
     `candidates`: UIDs outside of which nothing can match. `needs_rows`: UIDs alone do not decide it.
-    `needs_body`: more than the header may be needed.
+    `needs_body`: more than the header may be needed. `needs_text`: the prepared text decides it, without octets.
     """
 
     key: c.Key
@@ -57,14 +65,17 @@ class Plan:
     needs_rows: bool
     needs_envelope: bool
     needs_body: bool
+    needs_text: bool
+    needs_names: bool = False
 
 
-def plan(key: c.Key, view: View) -> Plan | None:
+def plan(key: c.Key, view: View, now_us: int = 0) -> Plan | None:
     """Compile a program for one view; None when it names a sequence number out of range."""
     numbers = _resolved(key, view)
     if numbers is None:
         return None
-    leaves = {leaf: _leaf(leaf, view, numbers) for leaf in _leaves(key)}
+    leaves = {leaf: _leaf(leaf, view, numbers, now_us) for leaf in _leaves(key)}
+    needs_body = any(isinstance(leaf, c.BodyHas) for leaf in leaves)
     everything = ((view.uids[0], view.uids[-1]),) if view.exists else ()
     candidates = _candidates(key, numbers)
     return Plan(
@@ -74,7 +85,9 @@ def plan(key: c.Key, view: View) -> Plan | None:
         candidates=everything if candidates is None else candidates,
         needs_rows=any(not isinstance(leaf, c.Numbers | c.All) for leaf in leaves),
         needs_envelope=any(_in_envelope(leaf) for leaf in leaves),
-        needs_body=any(isinstance(leaf, c.BodyHas) for leaf in leaves),
+        needs_body=needs_body,
+        needs_text=needs_body and not any(_in_other_fields(leaf) for leaf in leaves),
+        needs_names=any(isinstance(leaf, c.Saved | c.Named) for leaf in leaves),
     )
 
 
@@ -94,6 +107,10 @@ def _leaves(key: c.Key) -> Iterator[c.Key]:
 
 def _in_envelope(leaf: c.Key) -> bool:
     return isinstance(leaf, c.Sent) or (isinstance(leaf, c.HeaderHas) and leaf.name in ENVELOPE_FIELDS)
+
+
+def _in_other_fields(leaf: c.Key) -> bool:
+    return isinstance(leaf, c.HeaderHas) and leaf.name not in ENVELOPE_FIELDS
 
 
 Resolved = Mapping[c.Numbers, Runs]
@@ -135,7 +152,7 @@ def _compile(key: c.Key, leaves: Mapping[c.Key, Test]) -> Test:
             return leaves[key]
 
 
-def _leaf(leaf: c.Key, view: View, numbers: Resolved) -> Test:
+def _leaf(leaf: c.Key, view: View, numbers: Resolved, now_us: int) -> Test:
     match leaf:
         case c.All(value):
             return lambda row: value
@@ -145,7 +162,12 @@ def _leaf(leaf: c.Key, view: View, numbers: Resolved) -> Test:
             bit = flag_bit(flag, view.mailbox.keywords)
             return lambda row: bool(row.flags & bit)
         case c.Arrived(order, day):
-            return _arrived(order, day)
+            return _arrived(order, day, lambda row: row.internal_date_us)
+        case c.Saved() | c.Named():
+            return _kept(leaf)
+        case c.Within(seconds, older):
+            since = now_us - seconds * 1_000_000
+            return lambda row: (row.internal_date_us <= since) is older
         case c.Larger(octets):
             return lambda row: row.size_octets > octets
         case c.Smaller(octets):
@@ -203,15 +225,30 @@ def _numbers(runs: Runs) -> Test:
 _DAY_US: Final = 86_400 * 1_000_000
 
 
-def _arrived(order: c.Order, day: date) -> Test:
+def _kept(leaf: c.Saved | c.Named) -> Test:
+    """Return the test of what the store keeps beside a letter: when it was saved, its names."""
+    match leaf:
+        case c.Saved(order, day):
+            return _arrived(order, day, lambda row: row.saved_at_us)
+        case c.Named(name, thread):
+            return _named(name, thread=thread)
+
+
+def _named(name: str, *, thread: bool) -> Test:
+    if thread:
+        return lambda row: row.thread_id is not None and responses.thread_name(row.thread_id) == name
+    return lambda row: responses.email_name(row.email) == name
+
+
+def _arrived(order: c.Order, day: date, of: Callable[[Row], int]) -> Test:
     start = int(datetime.combine(day, time(), UTC).timestamp()) * 1_000_000
     match order:
         case c.Order.BEFORE:
-            return lambda row: row.internal_date_us < start
+            return lambda row: of(row) < start
         case c.Order.ON:
-            return lambda row: start <= row.internal_date_us < start + _DAY_US
+            return lambda row: start <= of(row) < start + _DAY_US
         case c.Order.SINCE:
-            return lambda row: row.internal_date_us >= start
+            return lambda row: of(row) >= start
 
 
 def _compares(order: c.Order, sent: date | None, day: date) -> bool:
@@ -246,19 +283,20 @@ def _envelope_has(name: str, text: str) -> Test:
     return test
 
 
-# --- from octets ---
+# --- from octets, or the text prepared from them ---
 
 
 class Letter:
-    """One letter while it is searched: its texts are decoded once, and only when asked for."""
+    """One letter while it is searched; its prepared text is only needed where the plan needs a body, its octets only
+    where the plan needs fields that are not in the ENVELOPE."""
 
-    __slots__ = ("_body", "_leaves", "_message", "_row")
+    __slots__ = ("_leaves", "_message", "_row", "_text")
 
-    def __init__(self, row: Row, leaves: Mapping[c.Key, Test], message: Message) -> None:
+    def __init__(self, row: Row, leaves: Mapping[c.Key, Test], text: bytes, message: Message | None) -> None:
         self._row = row
         self._leaves = leaves
+        self._text = text
         self._message = message
-        self._body: str | None = None
 
     def holds(self, key: c.Key) -> bool:
         """Decide a program for this letter."""
@@ -270,43 +308,22 @@ class Letter:
             case c.Not(inner):
                 return not self.holds(inner)
             case c.HeaderHas(name, text) if name not in ENVELOPE_FIELDS:
-                return any(text.casefold() in value for value in _values(self._message, name))
+                return any(text.casefold() in value for value in self._values(name))
             case c.BodyHas(text, header):
-                wanted = text.casefold()
-                return wanted in self._text() or (header and wanted in self._header())
+                start = 0 if header else self._text.find(b"\0") + 1
+                return self._text.find(_folded(text), start) >= 0
             case _:
                 return self._leaves[key](self._row) is True
 
-    def _text(self) -> str:
-        if self._body is None:
-            self._body = "\n".join(_texts(self._message))
-        return self._body
-
-    def _header(self) -> str:
-        header = self._message.slice(self._message.structure.root.header)
-        return headers.decode_text(header).casefold()
+    def _values(self, name: str) -> Iterator[str]:
+        """Yield the values of a header field, decoded and case folded."""
+        for raw in self._message.headers(name) if self._message is not None else ():
+            yield headers.decode_text(raw).casefold()
 
 
-def decide(plan: Plan, row: Row, message: Message) -> bool:
+_folded = lru_cache(maxsize=64)(searchtext.fold)
+
+
+def decide(plan: Plan, row: Row, text: bytes, message: Message | None = None) -> bool:
     """Decide a program for a letter that its row left open; only its header where the plan needs no body."""
-    return Letter(row, plan.leaves, message).holds(plan.key)
-
-
-def _values(message: Message, name: str) -> Iterator[str]:
-    """Yield the values of a header field, decoded and case folded."""
-    for raw in message.headers(name):
-        yield headers.decode_text(raw).casefold()
-
-
-def _texts(message: Message) -> Iterator[str]:
-    """Yield the decoded texts of a letter, those of embedded letters too, case folded."""
-    for part in _all_parts(message.structure.root):
-        if part.content_type.startswith("text/"):
-            yield content.text(message, part).casefold()
-
-
-def _all_parts(part: Part) -> Iterator[Part]:
-    for each in part.walk():
-        yield each
-        if each.embedded is not None:
-            yield from _all_parts(each.embedded)
+    return Letter(row, plan.leaves, text, message).holds(plan.key)

@@ -1,4 +1,4 @@
-"""The program of SEARCH as a tree (RFC 3501 §6.4.4, RFC 7162 §3.1.5)."""
+"""SEARCH, SORT and THREAD: the program as a tree, result options, criteria (RFC 3501 §6.4.4, 4731, 5032, 5256)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Final
 from mss.errors import Malformed
 from mss.imap import commands as c
 from mss.imap.lexer import MODSEQ_MAX, NUMBER_MAX, Cursor
+from mss.imap.modifiers import read_places
+from mss.imap.options import Algorithm, Criterion, Returns, SortField
 
 CHARSETS: Final = ("US-ASCII", "UTF-8")
 
@@ -19,12 +21,82 @@ class UnknownCharset(Malformed):
 def read_search(cursor: Cursor, *, uid: bool = False) -> c.Search:
     """Read SEARCH's arguments; the charset is checked, texts are always read as UTF-8."""
     cursor.space()
+    returns = _read_returns(cursor)
     if cursor.skip(b"CHARSET "):
-        if cursor.astring().decode("ascii", "replace").upper() not in CHARSETS:
-            raise UnknownCharset("Unknown charset")
-        cursor.space()
+        if "UTF8=ACCEPT" in cursor.enabled:
+            raise Malformed("All texts are in UTF-8 now")
+        _read_charset(cursor)
     key = _all_of(cursor)
-    return c.Search(key, uid, has_modseq(key))
+    return c.Search(key, uid, has_modseq(key), returns)
+
+
+def read_sort(cursor: Cursor, *, uid: bool = False) -> c.Sort:
+    """Read SORT's arguments; its charset must stand."""
+    cursor.space()
+    returns = _read_returns(cursor)
+    criteria = cursor.items(_read_criterion)
+    cursor.space()
+    _read_charset(cursor)
+    key = _all_of(cursor)
+    return c.Sort(criteria, key, uid, has_modseq(key), returns)
+
+
+def read_thread(cursor: Cursor, *, uid: bool = False) -> c.Thread:
+    """Read THREAD's arguments."""
+    cursor.space()
+    name = cursor.word()
+    if name not in Algorithm.__members__:
+        raise Malformed("Unknown threading algorithm")
+    cursor.space()
+    _read_charset(cursor)
+    return c.Thread(Algorithm[name], _all_of(cursor), uid)
+
+
+def _read_charset(cursor: Cursor) -> None:
+    if cursor.astring().decode("ascii", "replace").upper() not in CHARSETS:
+        raise UnknownCharset("Unknown charset")
+    cursor.space()
+
+
+def _read_criterion(cursor: Cursor) -> Criterion:
+    word = cursor.word()
+    reverse = word == "REVERSE"
+    if reverse:
+        cursor.space()
+        word = cursor.word()
+    if word not in SortField.__members__:
+        raise Malformed("Unknown sort criterion")
+    return Criterion(SortField(word), reverse)
+
+
+def _read_returns(cursor: Cursor) -> Returns | None:
+    """Read result options with the space after them; an empty list asks for ALL (RFC 4731 §3.1)."""
+    if not cursor.skip(b"RETURN "):
+        return None
+    found: dict[str, tuple[int, int] | None] = {}
+    if not cursor.skip(b"()"):
+        found = dict(cursor.items(_read_option))
+    cursor.space()
+    if "PARTIAL" in found and "ALL" in found:
+        raise Malformed("Either ALL or PARTIAL")
+    return Returns(
+        min="MIN" in found,
+        max="MAX" in found,
+        all="ALL" in found or not found,
+        count="COUNT" in found,
+        save="SAVE" in found,
+        partial=found.get("PARTIAL"),
+    )
+
+
+def _read_option(cursor: Cursor) -> tuple[str, tuple[int, int] | None]:
+    name = cursor.word()
+    if name == "PARTIAL":
+        cursor.space()
+        return name, read_places(cursor)
+    if name not in ("MIN", "MAX", "ALL", "COUNT", "SAVE"):
+        raise Malformed("Unknown result option")
+    return name, None
 
 
 def has_modseq(key: c.Key) -> bool:
@@ -55,7 +127,7 @@ def _key(cursor: Cursor) -> c.Key:
         key = cursor.nested(_all_of)
         cursor.expect(b")")
         return key
-    if cursor.sees_digit() or cursor.sees(b"*"):
+    if cursor.sees_digit() or cursor.sees(b"*") or cursor.sees(b"$"):
         return c.Numbers(cursor.sequence_set(), uid=False)
     word = cursor.word()
     if word in _FIXED:
@@ -93,6 +165,16 @@ def _modseq(cursor: Cursor) -> c.Key:
     return c.ModseqFrom(cursor.number(MODSEQ_MAX))
 
 
+def _within(*, older: bool) -> Callable[[Cursor], c.Key]:
+    def read(cursor: Cursor) -> c.Key:
+        seconds = cursor.number(NUMBER_MAX)
+        if not seconds:
+            raise Malformed("Expected a number above 0")
+        return c.Within(seconds, older)
+
+    return read
+
+
 def _field(name: str) -> Callable[[Cursor], c.Key]:
     return lambda cursor: c.HeaderHas(name, cursor.utf8())
 
@@ -103,6 +185,10 @@ def _arrived(order: c.Order) -> Callable[[Cursor], c.Key]:
 
 def _sent(order: c.Order) -> Callable[[Cursor], c.Key]:
     return lambda cursor: c.Sent(order, cursor.date())
+
+
+def _saved(order: c.Order) -> Callable[[Cursor], c.Key]:
+    return lambda cursor: c.Saved(order, cursor.date())
 
 
 def _flag(name: str) -> c.Key:
@@ -125,6 +211,7 @@ _FIXED: Final[Mapping[str, c.Key]] = {
     "NEW": c.All(False),
     "RECENT": c.All(False),
     "OLD": c.All(True),
+    "SAVEDATESUPPORTED": c.All(True),
 }
 
 _WITH_ARGUMENT: Final[Mapping[str, Callable[[Cursor], c.Key]]] = {
@@ -145,8 +232,15 @@ _WITH_ARGUMENT: Final[Mapping[str, Callable[[Cursor], c.Key]]] = {
     "SENTBEFORE": _sent(c.Order.BEFORE),
     "SENTON": _sent(c.Order.ON),
     "SENTSINCE": _sent(c.Order.SINCE),
+    "SAVEDBEFORE": _saved(c.Order.BEFORE),
+    "SAVEDON": _saved(c.Order.ON),
+    "SAVEDSINCE": _saved(c.Order.SINCE),
+    "EMAILID": lambda cursor: c.Named(cursor.word_as_is(), thread=False),
+    "THREADID": lambda cursor: c.Named(cursor.word_as_is(), thread=True),
     "LARGER": lambda cursor: c.Larger(cursor.number(NUMBER_MAX)),
     "SMALLER": lambda cursor: c.Smaller(cursor.number(NUMBER_MAX)),
+    "OLDER": _within(older=True),
+    "YOUNGER": _within(older=False),
     "KEYWORD": lambda cursor: c.HasFlag(cursor.flag()),
     "UNKEYWORD": lambda cursor: c.Not(c.HasFlag(cursor.flag())),
     "UID": lambda cursor: c.Numbers(cursor.sequence_set(), uid=True),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
@@ -16,6 +16,7 @@ from mss.errors import Conflict, Malformed, Unavailable, incident_number
 from mss.imap import commands as c
 from mss.imap import responses, units
 from mss.imap.connection import State, capabilities, may_tell_expunges, refusal
+from mss.imap.fetch import UnknownEncoding
 from mss.imap.house import House
 from mss.imap.parser import parse
 from mss.imap.places import Place, Places
@@ -26,8 +27,16 @@ from mss.log import get_logger
 from mss.model.account import Account
 from mss.model.message import Structure
 from mss.model.peer import ClientCertificate
-from mss.services import mailbox
-from mss.services.mailbox import LimitReached, MailboxExists, NoSuchMailbox, NotPermitted
+from mss.services import own_seen
+from mss.services.mailbox import (
+    LimitReached,
+    MailboxExists,
+    NoSuchLetter,
+    NoSuchMailbox,
+    NotPermitted,
+    UseTaken,
+)
+from mss.services.quotas import OverQuota
 from mss.store import Uow
 from mss.store.store import Subscription
 
@@ -36,6 +45,9 @@ T = TypeVar("T")
 
 _log = get_logger("imap")
 
+# The words of `Session.enabled`.
+REV2: Final = "IMAP4REV2"
+UTF8: Final = "UTF8=ACCEPT"
 _LARGE_OCTETS: Final = 64 * 1024
 _MEMORY_TIMEOUT_S: Final = 30
 _ACCESS_CHECK_S: Final = 30
@@ -82,6 +94,8 @@ class Session:
         self.personal_box_id: int | None = None
         self.places = Places(())
         self.selected: Selected | None = None
+        # What ENABLE turned on, in capitals (RFC 5161).
+        self.enabled: set[str] = set()
         self.condstore = False
         self.closing = False
         self.login_failures = 0
@@ -185,8 +199,8 @@ class Session:
         match event:
             case None:
                 self.check_closing()
-            case GoAhead(size):
-                await self.go_ahead(size)
+            case GoAhead(size, waits):
+                await self.go_ahead(size, waits=waits)
             case Refused():
                 self.refused(event)
             case Frame():
@@ -199,21 +213,22 @@ class Session:
         if self.closing:
             raise Gone("closed", "Server is closing, come back soon")
 
-    async def go_ahead(self, size_octets: int) -> None:
+    async def go_ahead(self, size_octets: int, *, waits: bool) -> None:
         """Let a literal come, once there is memory for it."""
         if size_octets > _LARGE_OCTETS:
             if not await self.house.memory.take(size_octets, _MEMORY_TIMEOUT_S):
-                self._decline()
+                self._decline(waits=waits)
                 return
             self._held_octets += size_octets
-        self.stream.write(responses.go_ahead())
+        if waits:
+            self.stream.write(responses.go_ahead())
 
-    def _decline(self) -> None:
-        """Refuse a literal for want of memory; a client that sent it unasked is cut off."""
+    def _decline(self, *, waits: bool) -> None:
+        """Refuse a literal for want of memory; a client that does not do what it announced is cut off."""
         tag = self.stream.wire.decline()
         self._give_back()
         self.stream.write(responses.tagged(tag, "NO", "Too many letters at once, try again", "UNAVAILABLE"))
-        if self.stream.wire.pending:
+        if waits and self.stream.wire.pending:
             raise Gone("refused", "Goodbye")
 
     def _give_back(self) -> None:
@@ -238,7 +253,7 @@ class Session:
             raise Gone("errors", "Too many errors")
 
     async def _take(self, frame: Frame) -> None:
-        parsed = parse(frame, self.house.limits)
+        parsed = parse(frame, self.house.limits, frozenset(self.enabled))
         if isinstance(parsed, c.Bad):
             condition = "NO" if parsed.code else "BAD"
             self.stream.write(responses.tagged(parsed.tag, condition, parsed.text, parsed.code))
@@ -262,11 +277,21 @@ class Session:
             await self.refresh_if_old()
             answer = await self._handle(self, request)
             await self._catch_up_after(request.command)
+            answer = self._with_mark(request.command, answer)
         except Gone:
             raise
         except Exception as error:  # noqa: BLE001 – the door's error map.
             return self._failed(error, request.command)
         return answer
+
+    def _with_mark(self, command: c.Command, answer: Answer | None) -> Answer | None:
+        """Name the highest MODSEQ after letters were removed: all changes up to it were told (RFC 7162 §3.2.7)."""
+        removes = isinstance(command, c.Expunge) or (isinstance(command, c.Copy) and command.move)
+        if not (
+            removes and self.condstore and self.selected and answer and answer.condition == "OK" and not answer.code
+        ):
+            return answer
+        return replace(answer, code=f"HIGHESTMODSEQ {max(1, self.selected.view.mailbox.modseq)}")
 
     def _failed(self, error: Exception, command: c.Command) -> Answer:
         """Map an error to its answer."""
@@ -276,8 +301,16 @@ class Session:
             case Malformed():
                 return Answer("BAD", "That cannot be")
             case NoSuchMailbox():
-                creatable = isinstance(command, c.Append | c.Copy)
+                creatable = isinstance(command, c.Append | c.Copy | c.Replace)
                 return Answer("NO", "No such mailbox", "TRYCREATE" if creatable else "NONEXISTENT")
+            case OverQuota():
+                return Answer("NO", "The box holds as much as it may", "OVERQUOTA")
+            case UseTaken():
+                return Answer("NO", "That special use cannot be had", "USEATTR")
+            case UnknownEncoding():
+                return Answer("NO", "A part's encoding is unknown", "UNKNOWN-CTE")
+            case NoSuchLetter():
+                return Answer("NO", "The letter is gone", "EXPUNGEISSUED")
             case MailboxExists():
                 return Answer("NO", "The mailbox exists already", "ALREADYEXISTS")
             case LimitReached():
@@ -306,6 +339,32 @@ class Session:
     def actor(self) -> str:
         """Who acts, for the journal."""
         return f"account:{self.account.id}" if self.account else "stranger"
+
+    @property
+    def account_id(self) -> int:
+        """The account, where the table of states says that there is one."""
+        if self.account is None:
+            raise RuntimeError("nobody has signed in")
+        return self.account.id
+
+    @property
+    def reader(self) -> int | None:
+        """Whose \\Seen counts in the selected mailbox; None: everybody's."""
+        return self.reader_of(self.here.place)
+
+    def reader_of(self, place: Place) -> int | None:
+        """Return whose \\Seen counts in a box; None: everybody's."""
+        return self.account_id if place.own_seen else None
+
+    @property
+    def rev2(self) -> bool:
+        """Whether the client speaks IMAP4rev2 (RFC 9051)."""
+        return REV2 in self.enabled
+
+    @property
+    def utf8(self) -> bool:
+        """Whether mailbox names go out in UTF-8."""
+        return not self.enabled.isdisjoint((UTF8, REV2))
 
     async def refresh_if_old(self) -> None:
         """Look again, every so often, whether the account may still be here and which boxes it reaches."""
@@ -367,7 +426,8 @@ class Session:
         here.caught_up_at = monotonic()
         since = here.view.mailbox
         try:
-            news = await self.read(mailbox.changes, since.id, since.modseq, self.house.clock())
+            now = self.house.clock()
+            news = await self.read(own_seen.changes, since.id, since.modseq, now, self.reader)
         except NoSuchMailbox:
             raise Gone("mailbox-gone", "The selected mailbox was deleted") from None
         here.view.apply(news.mailbox, news.log, news.flags)
@@ -376,7 +436,7 @@ class Session:
         """Send what is due of the news."""
         here = self.here
         keywords = here.view.mailbox.keywords
-        told = here.view.tell(expunges=expunges, condstore=self.condstore)
+        told = here.view.tell(expunges=expunges, condstore=self.condstore, vanished="QRESYNC" in self.enabled)
         if keywords != here.told_keywords:
             here.told_keywords = keywords
             told.insert(0, responses.mailbox_flags(keywords, read_only=here.view.read_only))

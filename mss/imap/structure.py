@@ -103,7 +103,7 @@ def envelope_field(envelope: bytes, name: str) -> str | None:
     """Return a field of an envelope as text, encoded words decoded; None when the letter has none."""
     written = _element(envelope, _FIELDS.index(name))
     if not written.startswith(b"("):
-        value = _string(written)
+        value = string(written)
         return None if value is None else headers.decode_text(value)
     people = read_tree(written) if name in _ADDRESSES else []
     return ", ".join(_address(each) for each in people if isinstance(each, list)) or None
@@ -129,12 +129,13 @@ def _element(envelope: bytes, wanted: int) -> bytes:
 
 def _address(node: Node) -> str:
     """Return one address structure (name, route, local part, domain) as people write it."""
-    name, _, local, domain = ([_string(item) if isinstance(item, bytes) else None for item in node] + [None] * 4)[:4]
+    name, _, local, domain = ([string(item) if isinstance(item, bytes) else None for item in node] + [None] * 4)[:4]
     spec = b"%b@%b" % (local or b"", domain) if domain else (local or b"")
     return f"{headers.decode_text(name)} <{headers.decode_text(spec)}>" if name else headers.decode_text(spec)
 
 
-def _string(token: bytes) -> bytes | None:
+def string(token: bytes) -> bytes | None:
+    """Return the octets of a string as written in an envelope; None for NIL."""
     if token.startswith(b'"'):
         return _ESCAPE.sub(rb"\1", token[1:-1])
     if token.startswith(b"{"):

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from mss.imap import responses
-from mss.imap.commands import SequenceSet
+from mss.imap.options import SequenceSet
 from mss.model.mailbox import Change, ChangeKind, Mailbox
+from mss.services.mailbox import merged
 
 Runs = tuple[tuple[int, int], ...]
 
@@ -25,12 +26,16 @@ Runs = tuple[tuple[int, int], ...]
 class View:
     """The numbering of one selected mailbox. `uids` is what the client believes (its length is EXISTS)."""
 
-    __slots__ = ("_added", "_gone", "_own", "_stale", "mailbox", "read_only", "uids")
+    __slots__ = ("_added", "_gone", "_own", "_stale", "mailbox", "read_only", "recent", "saved", "uids")
 
-    def __init__(self, mailbox: Mailbox, uids: Sequence[int], *, read_only: bool) -> None:
+    def __init__(self, mailbox: Mailbox, uids: Iterable[int], *, read_only: bool, recent: bool = True) -> None:
         self.mailbox = mailbox
         self.read_only = read_only
+        # RFC 9051 knows no RECENT.
+        self.recent = recent
         self.uids = array("I", uids)
+        # What "$" means (RFC 5182); UIDs that are gone may stand in it, for they name nothing any more.
+        self.saved: Runs = ()
         self._added: list[int] = []
         self._gone: set[int] = set()
         # UID → (modseq, flags) not yet told.
@@ -73,12 +78,14 @@ class View:
 
         Unknown UIDs are left out silently, sequence numbers are an error (RFC 3501 §6.4.8).
         """
+        if wanted.saved:
+            return self._known(self.saved)
         if uid:
-            return self._known(_merged(self._uid_range(first, last) for first, last in wanted.ranges))
-        indexes = _merged(run for first, last in wanted.ranges for run in self._number_range(first, last))
+            return self._known(merged(self._uid_range(first, last) for first, last in wanted.ranges))
+        indexes = merged(run for first, last in wanted.ranges for run in self._number_range(first, last))
         if indexes and indexes[-1][1] > len(self.uids):
             return None
-        return _merged(run for first, last in indexes for run in self._uid_runs(first, last))
+        return merged(run for first, last in indexes for run in self._uid_runs(first, last))
 
     def _uid_range(self, first: int, last: int) -> tuple[int, int]:
         """Return a UID range; "*" is the highest UID, and a range that names it always means it too."""
@@ -110,6 +117,14 @@ class View:
             (max(first, lowest), min(last, highest)) for first, last in runs if first <= highest and last >= lowest
         )
 
+    def named(self, wanted: SequenceSet) -> Runs:
+        """Return the runs of UIDs that a set of UIDs means, letters that are gone included; "*" is the last UID ever
+        given where that is more than the last letter's."""
+        if wanted.saved:
+            return self.saved
+        last = max(self.mailbox.uidnext - 1, self.uids[-1] if self.uids else 0)
+        return merged(_ordered(first or last, end or last) for first, end in wanted.ranges)
+
     # --- changes ---
 
     def own(self, modseq: int) -> None:
@@ -127,7 +142,7 @@ class View:
             if change.kind is ChangeKind.FLAGS and change.modseq not in self._own:
                 foreign.append((change.uid_first, change.uid_last))
         if foreign:
-            known = {uid for _, uid in self.numbered(_merged(foreign))}
+            known = {uid for _, uid in self.numbered(merged(foreign))}
             self._stale.update((uid, (modseq, bits)) for uid, modseq, bits in flags if uid in known)
         self.mailbox = mailbox
         self._own = {modseq for modseq in self._own if modseq > mailbox.modseq}
@@ -154,19 +169,22 @@ class View:
 
     # --- telling ---
 
-    def tell(self, *, expunges: bool, condstore: bool) -> list[bytes]:
-        """Return the untagged responses that are due; EXPUNGE only when `expunges`."""
-        told = self._tell_expunges() if expunges else []
+    def tell(self, *, expunges: bool, condstore: bool, vanished: bool = False) -> list[bytes]:
+        """Return the untagged responses that are due; EXPUNGE only when `expunges`, as VANISHED when `vanished`."""
+        told = self._tell_expunges(vanished=vanished) if expunges else []
         told += self._tell_added()
         return told + self._tell_flags(condstore=condstore)
 
-    def _tell_expunges(self) -> list[bytes]:
+    def _tell_expunges(self, *, vanished: bool) -> list[bytes]:
         """Tell from the last to the first: each number is then right whatever was told before."""
         if not self._gone:
             return []
         gone = sorted(self._gone, reverse=True)
-        told = [b"* %d EXPUNGE\r\n" % (self.number_of(uid) or 0) for uid in gone]
-        self.uids = array("I", (uid for uid in self.uids if uid not in self._gone))
+        if vanished:
+            told = [responses.vanished(responses.as_runs(reversed(gone)))]
+        else:
+            told = [b"* %d EXPUNGE\r\n" % (self.number_of(uid) or 0) for uid in gone]
+        self.uids = array("I", [uid for uid in self.uids if uid not in self._gone])
         self.forget_flags(gone)
         self._gone.clear()
         return told
@@ -176,7 +194,7 @@ class View:
             return []
         self.uids.extend(self._added)
         self._added.clear()
-        return [b"* %d EXISTS\r\n* 0 RECENT\r\n" % len(self.uids)]
+        return [b"* %d EXISTS\r\n" % len(self.uids) + (b"* 0 RECENT\r\n" if self.recent else b"")]
 
     def _tell_flags(self, *, condstore: bool) -> list[bytes]:
         stale, self._stale = self._stale, {}
@@ -196,12 +214,15 @@ def _ordered(first: int, last: int) -> tuple[int, int]:
     return (first, last) if first <= last else (last, first)
 
 
-def _merged(ranges: Iterable[tuple[int, int]]) -> Runs:
-    """Return ranges sorted, with those that touch or overlap joined."""
+def within(runs: Runs, wanted: Runs) -> Runs:
+    """Return what two sets of ascending runs have in common."""
     found: list[tuple[int, int]] = []
-    for first, last in sorted(ranges):
-        if found and first <= found[-1][1] + 1:
-            found[-1] = found[-1][0], max(found[-1][1], last)
-        else:
-            found.append((first, last))
+    at = 0
+    for first, last in runs:
+        while at < len(wanted) and wanted[at][1] < first:
+            at += 1
+        index = at
+        while index < len(wanted) and wanted[index][0] <= last:
+            found.append((max(first, wanted[index][0]), min(last, wanted[index][1])))
+            index += 1
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Frame octets into commands: lines with their literals (RFC 3501 §4.3, RFC 7888 LITERAL-).
+"""Frame octets into commands: lines with their literals (RFC 3501 §4.3, RFC 7888, literal8 of RFC 3516).
 
 It does not parse commands. Its rules:
 
@@ -6,7 +6,8 @@ It does not parse commands. Its rules:
 - What was refused is never read as a command: the octets of a non-synchronising literal are swallowed, or the
   connection ends (`Refused.fatal`). After a refused synchronising literal the client still owes nothing, so the
   next octet begins a command; a door that finds octets already there (`pending`) must close.
-- Memory is bounded by `WireLimits`: nothing beyond the announced and accepted octets is kept.
+- Memory is bounded by `WireLimits`: nothing beyond the announced and accepted octets is kept. A large literal is
+  told by `GoAhead` before it is read, also when the client does not wait (`waits` False, LITERAL+ after login).
 - Any split of the stream gives the same events.
 """
 
@@ -22,10 +23,10 @@ from mss.config import Limits
 LITERAL_MINUS_MAX_OCTETS: Final = 4096
 _LINE_BEFORE_LOGIN_MAX_OCTETS: Final = 8192
 _LITERAL_NUMBER_MAX_DIGITS: Final = 18
-_MARKER: Final = re.compile(rb"\{(\d+)(\+?)\}\Z")
+_MARKER: Final = re.compile(rb"(~?)\{(\d+)(\+?)\}\Z")
 _TAG_SEEN_OCTETS: Final = 256
 _TAG: Final = re.compile(rb"([\x21\x23\x24\x26\x27\x2c-\x5b\x5d-\x7a\x7c-\x7e]{1,128}) ")
-_APPEND: Final = re.compile(rb"[^ ]+ APPEND ", re.IGNORECASE)
+_APPEND: Final = re.compile(rb"[^ ]+ (?:APPEND|(?:UID )?REPLACE) ", re.IGNORECASE)
 _TAIL_OCTETS: Final = 32
 
 
@@ -33,13 +34,15 @@ _TAIL_OCTETS: Final = 32
 class WireLimits:
     """Octets that one command may cost: its text, its literals, and an APPEND's literals.
 
-    `forgiving`: a too long line or literal is swallowed; otherwise it ends the connection.
+    `forgiving`: a too long line or literal is swallowed; otherwise it ends the connection. `unasked_max_octets`: the
+    largest literal that may come without waiting (LITERAL- or LITERAL+).
     """
 
     line_max_octets: int
     literal_max_octets: int
     append_max_octets: int
     forgiving: bool
+    unasked_max_octets: int = LITERAL_MINUS_MAX_OCTETS
 
     @classmethod
     def before_login(cls, limits: Limits) -> WireLimits:
@@ -52,7 +55,8 @@ class WireLimits:
     def after_login(cls, limits: Limits) -> WireLimits:
         """Return what a known account may cost."""
         line = limits.imap_line_max_octets
-        return cls(line, line, limits.message_max_octets, forgiving=True)
+        most = limits.message_max_octets
+        return cls(line, line, most, forgiving=True, unasked_max_octets=max(line, most))
 
 
 class Reason(Enum):
@@ -72,9 +76,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class GoAhead:
-    """The client waits for a continuation request before it sends so many octets."""
+    """So many octets are about to come; `waits`: once the client has a continuation request."""
 
     size_octets: int
+    waits: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,10 @@ class _State(Enum):
 class Wire:
     """One direction of one connection. `limits` may be changed between two events."""
 
-    __slots__ = ("_buffer", "_literals", "_need", "_refusal", "_scanned", "_state", "_tag", "_taken", "_text", "limits")
+    __slots__ = (
+        "_binary", "_buffer", "_declined", "_literals", "_need", "_refusal", "_scanned", "_state", "_tag", "_taken",
+        "_text", "_unasked", "limits",
+    )  # fmt: skip
 
     def __init__(self, limits: WireLimits) -> None:
         self.limits = limits
@@ -118,6 +126,7 @@ class Wire:
         self._need = 0
         self._tag = "*"
         self._refusal: Refused | None = None
+        self._unasked = self._binary = self._declined = False
 
     @property
     def pending(self) -> int:
@@ -125,9 +134,16 @@ class Wire:
         return len(self._buffer)
 
     def decline(self) -> str:
-        """Give up the command whose `GoAhead` was just returned, for its client waits; returns its tag."""
+        """Give up the command whose `GoAhead` was just returned; returns its tag.
+
+        A client that does not wait sends its literal all the same: it is swallowed, with the rest of the command.
+        """
         tag = self._tag
-        self._start_over()
+        if not self._unasked:
+            self._start_over()
+            return tag
+        self._declined = True
+        self._swallow(self._need)
         return tag
 
     def feed(self, octets: bytes) -> None:
@@ -211,7 +227,9 @@ class Wire:
         text = line[:-2] if line.endswith(b"\r\n") else line[:-1]
         if len(text) + 2 != len(line) or b"\r" in text or b"\0" in text:
             self._refuse(Reason.SYNTAX, "Lines end with CR LF and hold neither CR, LF nor NUL")
-        marker = _MARKER.match(text, max(0, text.rfind(b"{")))
+        marker = _marker(text)
+        if self._declined:
+            return self._declined_line(marker)
         if self._refusal is not None:
             return self._refused_line(text, marker)
         if marker is None:
@@ -232,14 +250,14 @@ class Wire:
     # --- literals ---
 
     def _announced(self, marker: re.Match[bytes]) -> Event | None:
-        size, waits = _size(marker), not marker.group(2)
+        size, waits = _size(marker), not marker.group(3)
         is_append = _APPEND.match(self._text) is not None
         most = self.limits.append_max_octets if is_append else self.limits.literal_max_octets
         fits = self._taken + size <= most
-        if fits and (waits or size <= LITERAL_MINUS_MAX_OCTETS):
-            self._need = size
+        if fits and (waits or size <= self.limits.unasked_max_octets):
+            self._need, self._binary, self._unasked = size, bool(marker.group(1)), not waits
             self._state = _State.LITERAL
-            return GoAhead(size) if waits else None
+            return GoAhead(size, waits) if waits or size > LITERAL_MINUS_MAX_OCTETS else None
         self._refuse(
             Reason.TOO_BIG, "Literal too large" if not fits else "Use a synchronising literal above 4096 octets"
         )
@@ -249,20 +267,34 @@ class Wire:
         """Go on after a refused line: its literal must not be read as commands."""
         if not self.limits.forgiving or self._cannot_swallow(text, marker):
             return self._die()
-        if marker is None or not marker.group(2):
+        if marker is None or not marker.group(3):
             return self._answer_refusal()
-        self._need = _size(marker)
-        self._taken += self._need
+        self._taken += _size(marker)
+        self._swallow(_size(marker))
+        return None
+
+    def _swallow(self, octets: int) -> None:
+        self._need = octets
         self._literals.clear()
         self._text = bytearray(b"{")
         self._state = _State.SWALLOW_LITERAL
+
+    def _declined_line(self, marker: re.Match[bytes] | None) -> Event | None:
+        """Go on after a declined literal: its command was answered, and ends here without another word."""
+        if marker is None or not marker.group(3):
+            self._start_over()
+            return None
+        self._taken += _size(marker)
+        if self._taken > self.limits.append_max_octets:
+            return self._die()
+        self._swallow(_size(marker))
         return None
 
     def _cannot_swallow(self, text: bytes, marker: re.Match[bytes] | None) -> bool:
         """Whether the client may be about to send octets of which we do not know the end."""
         if marker is None:
             return text.endswith(b"+}")
-        if not marker.group(2):
+        if not marker.group(3):
             return self._refusal is not None and self._refusal.reason is Reason.SYNTAX
         return self._taken + _size(marker) > self.limits.append_max_octets
 
@@ -272,7 +304,7 @@ class Wire:
         literal = self._take(self._need)
         self._taken += self._need
         self._state = _State.TEXT
-        if b"\0" in literal:
+        if b"\0" in literal and not self._binary:
             self._refuse(Reason.SYNTAX, "A literal holds a NUL")
         else:
             self._literals.append(literal)
@@ -304,6 +336,12 @@ class Wire:
         return refusal and Refused(refusal.tag, refusal.reason, refusal.text, fatal=True)
 
 
+def _marker(text: bytes) -> re.Match[bytes] | None:
+    """Return the announcement of a literal at the end of a line."""
+    at = text.rfind(b"{")
+    return _MARKER.match(text, at - 1 if text[at - 1 : at] == b"~" else max(0, at))
+
+
 def _size(marker: re.Match[bytes]) -> int:
-    digits = marker.group(1)
+    digits = marker.group(2)
     return int(digits) if len(digits) <= _LITERAL_NUMBER_MAX_DIGITS else 1 << 62

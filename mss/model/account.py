@@ -22,7 +22,8 @@ class BoxState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A BAL: address and kind never change after creation."""
+    """A BAL: address and kind never change after creation. `patients_opposed`: a professional who takes no letters
+    from patients."""
 
     id: int
     address: Address
@@ -32,6 +33,7 @@ class Box:
     red_list: bool = False
     ins: INS | None = None
     traits: Traits | None = None
+    patients_opposed: bool = False
 
     @property
     def receives(self) -> bool:
@@ -72,12 +74,13 @@ class DelegationKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """An account's right to act for a box, until `ends_at` (None: no end)."""
+    """An account's right to act for a box, until `ends_at` (None: no end). `since` None: longer than anybody knows."""
 
     account_id: int
     box_id: int
     kind: DelegationKind
     ends_at: datetime | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,8 @@ class Letter:
     """One letter of a conversation. `closing` says `[FIN]`; `answerable` is False under `X-MSS-MES: FIN`.
 
     `authorises` are those whom this letter lets the patient write to. `filing` says of each document that came
-    along, by unique id, why it is in the dossier or not (`model.filing.FilingReason`).
+    along, by unique id, why it is in the dossier or not (`model.filing.FilingReason`). `hidden` has the bits of those
+    whom one of its documents is hidden from (`store.dossiers.HIDDEN`).
     """
 
     email_id: int
@@ -80,6 +81,7 @@ class Letter:
     seen: bool = True
     filing: tuple[tuple[str, str], ...] = ()
     conversation_id: int = 0
+    hidden: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,13 @@ class Confidentiality(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who wrote a document: names as printed, id as IdNat_PS when there is one."""
+    """Who wrote a document: names as printed, id as IdNat_PS, the organisation's as root^extension."""
 
     name: str = ""
     person_id: str = ""
     profession_code: str = ""
     organisation: str = ""
+    organisation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,10 @@ class PatientIdentity:
 
 @dataclass(frozen=True, slots=True)
 class DocumentEntry:
-    """The header facts of one document, as read from its CDA header or from an XDM's metadata."""
+    """The header facts of one document, as read from its CDA header or from an XDM's metadata.
+
+    `class_code` and, but for level 1, `format_code` stand in metadata only (XDSDocumentEntry.classCode, formatCode).
+    """
 
     unique_id: str
     format: DocumentFormat
@@ -72,6 +76,9 @@ class DocumentEntry:
     mime_type: str = ""
     language: str = ""
     has_body_pdf: bool = False
+    class_code: str = ""
+    format_code: str = ""
+    custodian_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

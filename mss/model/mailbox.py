@@ -21,6 +21,7 @@ INBOX: Final = "INBOX"
 DEFAULT_MAILBOXES: Final = {
     INBOX: "", "Drafts": "\\Drafts", "Sent": "\\Sent", "Archive": "\\Archive", "Junk": "\\Junk", "Trash": "\\Trash"
 }  # fmt: skip
+SPECIAL_USES: Final = frozenset(DEFAULT_MAILBOXES.values()) - {""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +82,41 @@ class MailboxStatus:
     unseen: int
     deleted: int
     size_octets: int
+    deleted_octets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How much a box holds."""
+
+    letters: int
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a box may hold; None: no limit (RFC 9208)."""
+
+    octets_max: int | None = None
+    letters_max: int | None = None
+
+    def has_room(self, usage: Usage, letters: int, octets: int) -> bool:
+        """Whether so much more may come in; what is there already is never refused."""
+        too_many = self.letters_max is not None and usage.letters + letters > self.letters_max
+        too_much = self.octets_max is not None and usage.octets + octets > self.octets_max
+        return not (too_many or too_much)
+
+
+@dataclass(frozen=True, slots=True)
+class Expunged:
+    """A letter that was expunged from a mailbox; `flags` are bits, `keywords` the mailbox's in bit order."""
+
+    box_id: int
+    mailbox: str
+    flags: int
+    keywords: tuple[str, ...]
+    internal_date: datetime
+    size_octets: int
+    object_id: int
+    expunged_at: datetime
+    id: int = 0

@@ -11,6 +11,8 @@ The rules, in order of weight:
 - Receipts, reports, automatic replies and null senders change nothing at all.
 - A Reply-To outside the sending operator's domains is as if it were not there, unless configured; even then it opens
   nothing that was ended. A patient's address is never authorised.
+- Profile `thread`: a patient answers inside a thread that a professional opened. Profile `contact`: they may also begin
+  one with somebody who wrote and did not end the exchange, and write to a pharmacy of the directory first.
 
 It stores nothing: the caller keeps the letters and the contacts that `opens` returns.
 """
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 from mss.model.account import Box, BoxState
 from mss.model.address import Address, Domain
@@ -136,7 +138,8 @@ class ReplyFacts:
     """What is known of a patient's answer.
 
     `letters` are the conversation's, oldest first; none: the patient begins a new one. `contacts` are all that the
-    box has. `box_states` gives the state of recipients' boxes that we host, by address key.
+    box has. `box_states` gives the state of recipients' boxes that we host, by address key; `opposed` are those that
+    take no letters from patients, `pharmacies` the addresses that the directory knows as a pharmacy's.
     """
 
     box: Box
@@ -146,6 +149,8 @@ class ReplyFacts:
     recipients: tuple[Address, ...] = ()
     profile: Literal["thread", "contact"] = "thread"
     box_states: Mapping[str, BoxState] = field(default_factory=dict)
+    opposed: frozenset[str] = frozenset()
+    pharmacies: frozenset[str] = frozenset()
     size_octets: int = 0
     size_max_octets: int = PATIENT_LETTER_MAX_OCTETS
 
@@ -191,9 +196,15 @@ def _candidates(facts: ReplyFacts) -> tuple[Participant, ...]:
     if facts.profile == "contact":
         senders = (letter.sender for letter in reversed(facts.letters) if letter.direction is Direction.RECEIVED)
         named += [sender for sender in senders if sender is not None]
+        # Whoever a patient wrote to in this conversation may be written to again: a pharmacy that has not answered yet.
+        sent = (letter for letter in reversed(facts.letters) if letter.direction is Direction.SENT)
+        named += [one for letter in sent for one in letter.authorises]
         if not facts.letters:
             named += [Participant(contact.address, contact.name, Role.SENDER) for contact in facts.contacts]
     return _distinct(named)
+
+
+_PERMITS: Final = frozenset({rules.CONVERSATION_OPEN, rules.CONVERSATION_CONTACT_OPEN, rules.CONVERSATION_PHARMACY})
 
 
 def may_reach(facts: ReplyFacts, recipient: Address) -> Decision:
@@ -209,8 +220,10 @@ def may_reach(facts: ReplyFacts, recipient: Address) -> Decision:
     if is_patient(recipient, facts.patient_domains):
         return reject(rules.PATIENT_TO_PATIENT, domain=recipient.domain)
     rule = _permission(facts, recipient)
-    if rule not in (rules.CONVERSATION_OPEN, rules.CONVERSATION_CONTACT_OPEN):
+    if rule not in _PERMITS:
         return reject(rule, **known)
+    if recipient.key in facts.opposed:
+        return reject(rules.BOX_OPPOSED_TO_PATIENTS, **known)
     state = facts.box_states.get(recipient.key, BoxState.OPEN)
     if state not in (BoxState.OPEN, BoxState.UNOPENED):
         return reject(rules.BOX_CLOSED, **known)
@@ -218,7 +231,7 @@ def may_reach(facts: ReplyFacts, recipient: Address) -> Decision:
 
 
 def _permission(facts: ReplyFacts, recipient: Address) -> Rule:
-    """Return the rule that decides for a recipient: conversation.open or .contact-open, or why not."""
+    """Return the rule that decides for a recipient: conversation.open, .contact-open or .pharmacy, or why not."""
     own = _silence(facts, recipient)
     if own is not None:
         return own
@@ -229,7 +242,8 @@ def _permission(facts: ReplyFacts, recipient: Address) -> Rule:
         return rules.CONVERSATION_OPEN if None in reasons else next(filter(None, reasons))
     contact = _contact(facts, recipient)
     if contact is None or contact.state is not ContactState.OPEN:
-        return rules.CONVERSATION_NEVER_OPENED
+        first = facts.profile == "contact" and recipient.key in facts.pharmacies
+        return rules.CONVERSATION_PHARMACY if first else rules.CONVERSATION_NEVER_OPENED
     if facts.profile == "contact":
         return rules.CONVERSATION_CONTACT_OPEN
     return rules.CONVERSATION_NEVER_OPENED if facts.letters else rules.CONVERSATION_NEW_THREAD

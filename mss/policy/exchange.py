@@ -17,7 +17,7 @@ from mss.model.conversation import Participant, Role
 from mss.model.document import Confidentiality, DocumentEntry
 from mss.model.ins import INS_OIDS, TEST_OIDS, parse_matricule
 from mss.policy import rules
-from mss.policy.decision import Decision, accept, reject
+from mss.policy.decision import Decision, accept, defer, reject
 
 # Mon espace santé takes no more (ENS v1.3 §6), whatever a server is configured to take.
 PATIENT_LETTER_MAX_OCTETS: Final = 25 * 1024 * 1024
@@ -58,7 +58,8 @@ def is_patient(address: Address, patient_domains: frozenset[Domain]) -> bool:
 class RecipientFacts:
     """What is known at RCPT. `box` is None when there is none, or when the domain is not `hosted` here.
 
-    `sender` None: a report. `size_octets` as declared with SIZE= (None: not declared).
+    `sender` None: a report. `size_octets` as declared with SIZE= (None: not declared). `has_room`: the box's quota
+    lets the letter in.
     """
 
     recipient: Address
@@ -69,19 +70,26 @@ class RecipientFacts:
     size_octets: int | None = None
     size_max_octets: int = PATIENT_LETTER_MAX_OCTETS
     test_identities: bool = False
+    has_room: bool = True
 
 
 def may_deliver(facts: RecipientFacts) -> Decision:
     """Say whether a letter may be delivered to a recipient; the red list changes nothing."""
-    if is_patient(facts.recipient, facts.patient_domains):
-        return _refused_patient(facts) or _accepted(facts)
-    return _refused_professional(facts) or _accepted(facts)
+    refused = _refused_patient if is_patient(facts.recipient, facts.patient_domains) else _refused_professional
+    return refused(facts) or _without_room(facts) or _accepted(facts)
+
+
+def _without_room(facts: RecipientFacts) -> Decision | None:
+    """Defer what a full box cannot hold: its holder may make room before the sender gives up."""
+    return None if facts.has_room or facts.box is None else defer(rules.BOX_FULL, box=facts.box.id)
 
 
 def _accepted(facts: RecipientFacts) -> Decision:
     if facts.box is None:
         return accept(rules.RECIPIENT_RELAYED, domain=facts.recipient.domain)
-    return accept(rules.BOX_RECEIVES, box=facts.box.id, kind=facts.box.kind.value, state=facts.box.state.value)
+    unopened = facts.box.state is BoxState.UNOPENED and not facts.box.kind.is_professional
+    rule = rules.BOX_UNOPENED if unopened else rules.BOX_RECEIVES
+    return accept(rule, box=facts.box.id, kind=facts.box.kind.value, state=facts.box.state.value)
 
 
 def _refused_patient(facts: RecipientFacts) -> Decision | None:
@@ -122,6 +130,9 @@ def _refused_professional(facts: RecipientFacts) -> Decision | None:
         return reject(rules.RECIPIENT_UNKNOWN, domain=facts.recipient.domain)
     if facts.box is not None and not facts.box.receives:
         return reject(rules.BOX_CLOSED, box=facts.box.id)
+    from_patient = facts.sender is not None and is_patient(facts.sender, facts.patient_domains)
+    if facts.box is not None and facts.box.patients_opposed and from_patient:
+        return reject(rules.BOX_OPPOSED_TO_PATIENTS, box=facts.box.id)
     return _too_large(facts.size_octets, facts.size_max_octets)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mss.policy.decision import Decision, Rule, Verdict
+from mss.policy.rulebook import words_of
 
 _MARKS = {Verdict.ACCEPT: "yes", Verdict.QUARANTINE: "held", Verdict.DEFER: "later", Verdict.REJECT: "no"}
 
 
 def explain(decision: Decision) -> list[str]:
-    """Return the verdict, the rule with what the peer is told, and the facts by name."""
+    """Return the verdict, the rule with what the peer is told, what would change it, and the facts by name."""
     facts = [f"    {name.replace('_', ' ')}: {_fact(value)}" for name, value in sorted(decision.facts.items())]
-    return [f"{_MARKS[decision.verdict]}: {decision.verdict.value} by {decision.rule.name}", *_told(decision), *facts]
+    verdict = f"{_MARKS[decision.verdict]}: {decision.verdict.value} by {decision.rule.name}"
+    return [verdict, *_told(decision), *_change(decision), *facts]
 
 
 def explain_steps(steps: Iterable[tuple[str, Decision]]) -> list[str]:
@@ -33,9 +35,14 @@ def describe(rule: Rule) -> str:
 
 def _told(decision: Decision) -> list[str]:
     if decision.accepted:
-        return []
+        return [f"  {words_of(decision.rule).english}"]
     rule = decision.rule
     return [f"  told outside: {rule.code} {rule.enhanced} {rule.text}"]
+
+
+def _change(decision: Decision) -> list[str]:
+    change = words_of(decision.rule).change
+    return [f"  would change with: {change}"] if change else []
 
 
 def _fact(value: str | int | bool) -> str:

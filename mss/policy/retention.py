@@ -31,6 +31,7 @@ DOSSIER_TRACES: Final = Retention(
     "dossier-traces", timedelta(days=3653), "house: as long as the archive of the space that they tell about"
 )
 EXPUNGED_LETTERS: Final = Retention("expunged-letters", timedelta(days=30), "house: time to undo a mistake")
+UNHELD_OCTETS: Final = Retention("unheld-octets", timedelta(days=1), "house: longer than any unit of work may take")
 ENDED_DELIVERIES: Final = Retention("ended-deliveries", timedelta(days=183), "house: as long as the traces")
 ARRIVALS: Final = Retention(
     "arrivals", timedelta(days=14), "house: over twice the five days that senders retry for (RFC 5321 §4.5.4.1)"

@@ -142,6 +142,13 @@ ROUTE_NOT_HERE: Final = Rule(
 
 # Whether a box takes the letter (exchange, at RCPT).
 BOX_RECEIVES: Final = Rule("box.receives", 250, "2.1.5")
+BOX_UNOPENED: Final = Rule("box.unopened", 250, "2.1.5")
+BOX_OPPOSED_TO_PATIENTS: Final = _patient(
+    "box.opposed-to-patients",
+    550,
+    "5.7.1",
+    "The owner of this mailbox takes no letters from patients. Reach them by other means.",
+)
 RECIPIENT_RELAYED: Final = Rule("recipient.relayed", 250, "2.1.5")
 RECIPIENT_UNKNOWN: Final = Rule(
     "recipient.unknown", 550, "5.1.1", "There is no such mailbox here. Look the address up in the directory."
@@ -168,13 +175,16 @@ PATIENT_UNKNOWN: Final = Rule(
     "There is no mailbox for this patient. Check the INS or reach the patient otherwise.",
 )
 PATIENT_OPPOSED: Final = Rule(
-    "patient.opposed", 550, "5.2.1", "This patient opposed having a mailbox. Reach the patient by other means."
+    "patient.opposed", 550, "5.7.1", "This patient opposed having a mailbox. Reach the patient by other means."
 )
 PATIENT_CLOSED: Final = Rule(
     "patient.closed", 550, "5.2.1", "This patient closed the mailbox. Reach the patient by other means."
 )
 PATIENT_TO_PATIENT: Final = _patient(
     "patient.to-patient", 550, "5.7.1", "Patients cannot write to patients. Write to a professional who wrote to you."
+)
+BOX_FULL: Final = _patient(
+    "box.full", 452, "4.2.2", "This mailbox holds as much as it may. Try again later, or tell its holder."
 )
 LETTER_TOO_LARGE: Final = _patient(
     "letter.too-large", 552, "5.3.4", "The letter is larger than 25 MiB or than this server takes. Send less."
@@ -243,6 +253,28 @@ DOCUMENT_NOT_YOURS: Final = _patient(
     "The patient cannot accept this document: it is damaged, or does not name the patient alone. Send it again.",
 )
 
+# What an antivirus found (screening).
+CONTENT_CLEAN: Final = Rule("content.clean", 250, "2.6.0")
+CONTENT_NOT_LOOKED_AT: Final = Rule("content.not-looked-at", 250, "2.6.0")
+CONTENT_INFECTED: Final = _patient(
+    "content.infected", 550, "5.7.1", "Our antivirus found something harmful. Clean your system and send it again."
+)
+CONTENT_ENCRYPTED: Final = _patient(
+    "content.encrypted",
+    550,
+    "5.7.1",
+    "An encrypted archive or file cannot be examined. Send it without a password: the way is encrypted already.",
+)
+CONTENT_UNEXAMINED: Final = _patient(
+    "content.unexamined",
+    550,
+    "5.7.1",
+    "An archive is too large or too deep for our antivirus. Send the files without archives around them.",
+)
+CONTENT_NOT_SCANNED: Final = _patient(
+    "content.not-scanned", 451, "4.7.1", "Our antivirus does not answer now. Try again later."
+)
+
 # What a letter does to its conversation (exchange, in the unit that writes).
 CONVERSATION_OPENED: Final = Rule("conversation.opened")
 CONVERSATION_REOPENED: Final = Rule("conversation.reopened")
@@ -252,6 +284,7 @@ CONVERSATION_KEPT: Final = Rule("conversation.kept")
 # Whether a patient may answer (exchange).
 CONVERSATION_OPEN: Final = Rule("conversation.open")
 CONVERSATION_CONTACT_OPEN: Final = Rule("conversation.contact-open")
+CONVERSATION_PHARMACY: Final = Rule("conversation.pharmacy")
 CONVERSATION_ENDED: Final = _patient(
     "conversation.ended",
     550,
@@ -297,6 +330,9 @@ ACCESS_NONE: Final = _patient(
 ACCESS_EXPIRED: Final = _patient(
     "access.expired", 550, "5.7.1", "Your right to act for this mailbox has ended. Ask its owner to renew it."
 )
+ACCESS_MAJORITY: Final = _patient(
+    "access.majority", 550, "5.7.1", "This person is of age: their representatives no longer act for them."
+)
 ACCESS_WRONG_KIND: Final = _patient(
     "access.wrong-kind", 550, "5.7.1", "An account of this kind cannot act for a mailbox of that kind."
 )
@@ -310,9 +346,31 @@ ACCESS_BOX_CLOSED: Final = _patient(
     "access.box-closed", 550, "5.7.1", "This mailbox is closed: it can only be read, exported or erased."
 )
 
+# Who may be invited to act for a box (delegating).
+INVITATION_OFFERED: Final = Rule("invitation.offered")
+INVITATION_UNKNOWN: Final = _patient(
+    "invitation.unknown", 550, "5.7.1", "There is no such invitation, or it was answered or withdrawn. Ask for another."
+)
+INVITATION_EXPIRED: Final = _patient(
+    "invitation.expired", 550, "5.7.1", "This invitation has expired. Ask for another one."
+)
+INVITATION_OWN: Final = _patient(
+    "invitation.own", 550, "5.7.1", "You act for this mailbox already. The invitation is for somebody else."
+)
+INVITATION_CAREGIVERS_MAX: Final = _patient(
+    "invitation.caregivers-max", 550, "5.7.1", "A person has three caregivers at most. Take a right back first."
+)
+INVITATION_REPRESENTATIVES_MAX: Final = _patient(
+    "invitation.representatives-max", 550, "5.7.1", "A child has two legal representatives at most here."
+)
+INVITATION_NO_CHILD: Final = _patient(
+    "invitation.no-child", 550, "5.7.1", "Only a child who is not of age has legal representatives."
+)
+
 # Who may read a document (access).
 DOCUMENT_OWN: Final = Rule("document.own")
 DOCUMENT_AUTHOR: Final = Rule("document.author")
+DOCUMENT_CARE_TEAM: Final = Rule("document.care-team")
 DOCUMENT_CONSENT: Final = Rule("document.consent")
 DOCUMENT_EMERGENCY: Final = Rule("document.emergency")
 DOCUMENT_BLOCKED: Final = Rule(
@@ -329,6 +387,10 @@ DOCUMENT_MATRIX_UNKNOWN: Final = Rule(
     451,
     "4.7.0",
     "We do not know whether your profession may read this type. Ask your operator to load the matrix.",
+)
+DOCUMENT_UNKNOWN: Final = Rule("document.unknown", 550, "5.7.1", "There is no such document in this dossier.")
+RIGHTS_TOO_MANY: Final = _patient(
+    "rights.too-many", 550, "5.7.1", "Too many professionals are named for this dossier. Take some rights back first."
 )
 DOCUMENT_NO_CONSENT: Final = Rule(
     "document.no-consent", 550, "5.7.1", "The patient has not consented to this access. Ask for the consent."

@@ -31,6 +31,8 @@ class Sight(StrEnum):
     DOCUMENTS = "documents.list"
     DOCUMENT = "document.read"
     ACCESSES = "accesses.read"
+    RIGHTS = "rights.read"
+    DELEGATIONS = "delegations.read"
 
 
 _ACTIONS: Final = {
@@ -40,6 +42,8 @@ _ACTIONS: Final = {
     Sight.DOCUMENTS: Action.READ_DOCUMENTS,
     Sight.DOCUMENT: Action.READ_DOCUMENTS,
     Sight.ACCESSES: Action.READ_JOURNAL,
+    Sight.RIGHTS: Action.MANAGE_RIGHTS,
+    Sight.DELEGATIONS: Action.MANAGE_DELEGATIONS,
 }
 _TARGETS: Final = {Sight.CONVERSATION: "conversation", Sight.ATTACHMENT: "letter", Sight.DOCUMENT: "document"}
 
@@ -122,14 +126,17 @@ def may_see(uow: Uow, account_id: int, document: Document, now: datetime) -> Dec
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """An entry of the journal as its patient reads it: who it was, by name when it was another person of the box, and
-    the title of the document or the subject of the conversation that it was about."""
+    """An entry of the journal as its patient reads it: who it was, by name when it was another person of the box or a
+    `professional`, and the title of the document or the subject of the conversation that it was about."""
 
     record: AuditRecord
     name: str = ""
     title: str = ""
+    professional: bool = False
 
 
+# What professionals do with a dossier.
+_DOSSIER: Final = "dossier."
 # What only repeats another entry in the words of the store.
 _REPEATED: Final = ("conversation.letter", "letter.flags")
 
@@ -147,7 +154,13 @@ def accesses(
     targets = {record.event.target for record in found}
     titles = _titles(uow, account_id, box_id, targets, now) | _subjects(uow, account_id, box_id, targets, now)
     return tuple(
-        Access(record, names.get(record.event.actor, ""), titles.get(record.event.target, "")) for record in found
+        Access(
+            record,
+            names.get(record.event.actor, ""),
+            titles.get(record.event.target, ""),
+            record.event.action.startswith(_DOSSIER) and record.event.actor.startswith("account:"),
+        )
+        for record in found
     )
 
 

@@ -15,9 +15,12 @@ from mss.model.audit import AuditEvent
 from mss.model.ins import INS, Traits
 from mss.model.party import BoxKind
 from mss.model.secret import Secret
-from mss.policy import retention
+from mss.policy import access, retention, rules
 from mss.policy.backoff import STRANGERS_WITHIN, network_of, wait_until
+from mss.policy.decision import Decision, reject
 from mss.store import Uow
+
+_NOTED_EVERY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,28 @@ def set_box_state(uow: Uow, box_id: int, state: BoxState, actor: str, now: datet
     uow.journal.write(event, now)
 
 
+def oppose_or_reopen(uow: Uow, account_id: int, box_id: int, wanted: BoxState, now: datetime) -> Decision:
+    """Let patients say that they want no mailbox, or take that back; what an operator closed stays closed."""
+    account, box = uow.accounts.by_id(account_id), uow.accounts.box_by_id(box_id)
+    if account is None or box is None:
+        return reject(rules.ACCESS_NONE)
+    opens = wanted is BoxState.OPEN
+    action = access.Action.REOPEN_BOX if opens else access.Action.CLOSE_BOX
+    decision = access.may_act(account, uow.accounts.delegations_to(account_id, box_id), box, action, now)
+    if decision.accepted and opens and box.state is not BoxState.OPPOSED:
+        return reject(rules.ACCESS_BOX_CLOSED, box=box_id)
+    if decision.accepted:
+        set_box_state(uow, box_id, wanted, f"account:{account_id}", now)
+    return decision
+
+
+def oppose_patients(uow: Uow, box_id: int, opposed: bool, actor: str, now: datetime) -> None:
+    """Let a professional's box take no letters from patients, or take them again."""
+    uow.accounts.oppose_patients(box_id, opposed)
+    facts = {"patients_opposed": opposed}
+    uow.journal.write(AuditEvent(actor, "box.oppose", f"box:{box_id}", subject_box_id=box_id, facts=facts), now)
+
+
 def create_account(
     uow: Uow, login: str, kind: AccountKind, display_name: str, password_hash: str, actor: str, now: datetime
 ) -> Account:
@@ -91,8 +116,8 @@ def create_account(
 
 
 def delegate(uow: Uow, delegation: Delegation, actor: str, now: datetime) -> None:
-    """Let an account act for a box."""
-    uow.accounts.delegate(delegation)
+    """Let an account act for a box, from now on unless the delegation says since when."""
+    uow.accounts.delegate(delegation if delegation.since is not None else replace(delegation, since=now))
     facts = {"account": delegation.account_id, "kind": delegation.kind.value}
     target = f"box:{delegation.box_id}"
     uow.journal.write(AuditEvent(actor, "box.delegate", target, subject_box_id=delegation.box_id, facts=facts), now)
@@ -179,6 +204,8 @@ def record_login(uow: Uow, tried: Try, ok: bool, now: datetime) -> None:
         uow.accounts.clear_failures(login, network)
         uow.accounts.know_network(login, network, now)
         _open_unopened(uow, tried.account_id, now)
+        if tried.account_id is not None:
+            signed_in(uow, tried.account_id, now)
     else:
         stranger = not _is_known(uow, login, network, now)
         uow.accounts.add_failure(login, network, now, stranger=stranger, code=tried.code)
@@ -187,10 +214,18 @@ def record_login(uow: Uow, tried: Try, ok: bool, now: datetime) -> None:
     uow.journal.write(AuditEvent(target, "login.ok" if ok else "login.failed", target, facts=facts), now)
 
 
+def signed_in(uow: Uow, account_id: int, now: datetime) -> None:
+    """Note that somebody signed in for the boxes that their account may act for; once a day, for it costs a write."""
+    for one in boxes_of(uow, account_id, now):
+        life = uow.lives.of(one.box.id)
+        if life is not None and (life.signed_in_at is None or life.told_at or now - life.signed_in_at >= _NOTED_EVERY):
+            uow.lives.seen(one.box.id, now)
+
+
 def _open_unopened(uow: Uow, account_id: int | None, now: datetime) -> None:
-    for access in boxes_of(uow, account_id, now) if account_id is not None else ():
-        if access.box.state is BoxState.UNOPENED and access.kind is DelegationKind.OWNER:
-            set_box_state(uow, access.box.id, BoxState.OPEN, f"account:{account_id}", now)
+    for mine in boxes_of(uow, account_id, now) if account_id is not None else ():
+        if mine.box.state is BoxState.UNOPENED and mine.kind is DelegationKind.OWNER:
+            set_box_state(uow, mine.box.id, BoxState.OPEN, f"account:{account_id}", now)
 
 
 @dataclass(frozen=True, slots=True)

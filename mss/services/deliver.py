@@ -7,8 +7,8 @@ For patients' boxes it keeps the conversation's state as `policy.conversing` say
 from __future__ import annotations
 
 import secrets
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mss.clock import to_us
@@ -21,15 +21,21 @@ from mss.model.document import AttachedDocument, Document, FiledBy
 from mss.model.filing import FilingVerdict
 from mss.model.mailbox import INBOX, SEEN
 from mss.model.party import BoxKind
-from mss.policy import conversing
+from mss.policy import conversing, threads
 from mss.policy.exchange import LetterFacts
-from mss.services.mailbox import forms_of
+from mss.services import mailbox as mailbox_service
+from mss.services import threads as box_threads
+from mss.services.mailbox import forms_of, keep_search_text
 from mss.services.reading import Reading
 from mss.store import Uow
 from mss.store.conversations import NewLetter
+from mss.store.dossiers import hidden_bits
 from mss.store.objects import Stored
 
 SENT = "Sent"
+# How many conversations, and newest letters of each, are looked at for an answer that lost its references.
+_THREADS_TRIED = 10
+_LETTERS_TRIED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,13 @@ def letter_facts(
 
 def place(uow: Uow, box_id: int, mailbox: str, letter: Incoming, flags: int, now: datetime) -> Placed:
     """Add a letter to a box's mailbox and wake those who watch it."""
-    uow.objects.hold(box_id, letter.stored, forms_of(letter.reading))
+    return _placed(uow, box_id, mailbox, letter, flags, None, now)
+
+
+def _placed(
+    uow: Uow, box_id: int, mailbox: str, letter: Incoming, flags: int, thread_id: int | None, now: datetime
+) -> Placed:
+    uow.objects.hold(box_id, letter.stored, forms_of(letter.reading), thread_id)
     mailbox_id, uid, modseq = uow.mailboxes.bump_inbox(box_id, mailbox)
     row = {
         "uid": uid,
@@ -111,12 +123,27 @@ def deliver(
     uow: Uow, box: Box, letter: Incoming, verdict: FilingVerdict, size_max_octets: int, now: datetime
 ) -> Placed:
     """Deliver a letter to a box's INBOX; a patient's also to its conversation and dossier."""
+    if box.kind is not BoxKind.PATIENT:
+        return _deliver_to_professional(uow, box, letter, now)
     placed = place(uow, box.id, INBOX, letter, 0, now)
-    if box.kind is BoxKind.PATIENT:
-        converse(uow, box, letter, placed, verdict, size_max_octets, now)
-        for document in letter.reading.submission.documents if letter.reading.submission else ():
-            if document.entry.unique_id in verdict.filed:
-                file_document(uow, box, document, letter, now)
+    converse(uow, box, letter, placed, verdict, size_max_octets, now)
+    for document in letter.reading.submission.documents if letter.reading.submission else ():
+        if document.entry.unique_id in verdict.filed:
+            file_document(uow, box, document, letter, now)
+    if verdict.filed:
+        box_threads.note_filed(uow, letter.reverse_path, letter.reading.message_id, now)
+    return placed
+
+
+def _deliver_to_professional(uow: Uow, box: Box, letter: Incoming, now: datetime) -> Placed:
+    joined = box_threads.join(uow, box.id, letter.stored.id, letter.reading)
+    flags = 0
+    if joined.keywords:
+        flags = mailbox_service.bits_of(uow, mailbox_service.find(uow, box.id, INBOX, now), joined.keywords)
+    placed = _placed(uow, box.id, INBOX, letter, flags, joined.thread_id, now)
+    # A patient's box has no IMAP.
+    keep_search_text(uow, box.id, letter.stored.id, letter.reading)
+    box_threads.after_arrival(uow, box.id, joined, now)
     return placed
 
 
@@ -146,6 +173,7 @@ def converse(
         sender=opening.sender,
         authorises=opening.authorises,
         filing=tuple((one.unique_id, one.reason.value) for one in verdict.documents),
+        hidden=_hidden(reading),
     )
     uow.conversations.add_letter(box.id, conversation_id, new, now)
     _keep_contacts(uow, box.id, opening, {one.address.key for one in contacts}, now)
@@ -161,6 +189,12 @@ def converse(
     uow.journal.write(event, now)
 
 
+def _hidden(reading: Reading) -> int:
+    """Return the bits of those whom one of the letter's documents is hidden from."""
+    documents = reading.submission.documents if reading.submission else ()
+    return hidden_bits(frozenset().union(*(one.entry.confidentiality for one in documents)))
+
+
 def _keep_contacts(uow: Uow, box_id: int, opening: conversing.Opening, known: Set[str], now: datetime) -> None:
     for participant, state in opening.contacts:
         uow.conversations.set_contact(box_id, participant.address, participant.name, state, now)
@@ -172,11 +206,31 @@ def _keep_contacts(uow: Uow, box_id: int, opening: conversing.Opening, known: Se
 
 
 def _conversation(uow: Uow, box_id: int, reading: Reading, now: datetime) -> int:
-    """Find the letter's conversation by References and In-Reply-To; a lone `[FIN]` goes to its author's newest."""
+    """Find the letter's conversation by References and In-Reply-To, or by its subject where a client dropped them; a
+    lone `[FIN]` goes to its author's newest."""
     found = uow.conversations.find(box_id, reading.references)
-    if found is None and reading.closing and reading.author:
-        found = uow.conversations.newest_with(box_id, reading.author[0].address)
+    if found is None and reading.author:
+        author = reading.author[0].address
+        if reading.closing:
+            found = uow.conversations.newest_with(box_id, author)
+        elif threads.base_subject(reading.subject)[1]:
+            found = threads.thread_of(reading.subject, author.key, _threads(uow, box_id, author), now)
     return found if found is not None else uow.conversations.create(box_id, reading.subject, now)
+
+
+def _threads(uow: Uow, box_id: int, author: Address) -> Iterator[threads.ThreadFacts]:
+    """Yield the conversations that an answer without references might belong to: the newest of the box, and those in
+    which its author wrote last."""
+    newest = {one.id: one for one in uow.conversations.list(box_id, 0, _THREADS_TRIED)}
+    for letter in uow.conversations.letters_by(box_id, author, _THREADS_TRIED):
+        if letter.conversation_id not in newest:
+            known = uow.conversations.get(box_id, letter.conversation_id)
+            newest |= {known.id: known} if known is not None else {}
+    for one in newest.values():
+        letters = uow.conversations.letters_of(box_id, one.id, limit=_LETTERS_TRIED)
+        people = {person.address.key for letter in letters for person in letter.authorises}
+        people |= {letter.sender.address.key for letter in letters if letter.sender is not None}
+        yield threads.ThreadFacts(one.id, one.subject, one.last_at, frozenset(people))
 
 
 def _stand_ins(uow: Uow, box_id: int, reading: Reading) -> tuple[Participant, ...]:
@@ -213,8 +267,14 @@ def file_document(uow: Uow, box: Box, found: AttachedDocument, letter: Incoming,
 
 
 def keep_document(uow: Uow, document: Document, actor: str, now: datetime) -> int | None:
-    """Write a document into a dossier and the journal; the one it replaces is kept and marked."""
+    """Write a document into a dossier and the journal, masked where its patient wants new ones to be; the one it
+    replaces is kept and marked."""
+    if uow.rights.settings(document.box_id).default_mask:
+        document = replace(document, masked=True)
     document_id = uow.dossiers.file(document)
+    if document_id is not None:
+        authors = (author.person_id for author in document.entry.authors)
+        uow.rights.note_authors(document.box_id, document_id, authors)
     action = "document.known" if document_id is None else "document.file"
     target = f"document:{document_id or 0}"
     facts = {"letter": document.email_id, "by": document.filed_by.value}

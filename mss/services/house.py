@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mss.config import Config, Limits, PolicyConfig
@@ -12,11 +12,12 @@ from mss.policy import routing
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """Our host name, the hosted domains (→ "professional" or "patient"), and how far letters are read."""
+    """Our host name, the hosted domains (→ "professional" or "patient"), how far letters are read, what signs."""
 
     hostname: str
     domains: Mapping[Domain, str]
     limits: Limits = Limits()
+    seal: Callable[[bytes], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Hosted:
     hostname: str
     policy: PolicyConfig
     limits: Limits = Limits()
+    seal: Callable[[bytes], bytes] | None = None
 
     @property
     def message_max_octets(self) -> int:
@@ -41,7 +43,7 @@ class Hosted:
     @property
     def house(self) -> House:
         """What reports need."""
-        return House(self.hostname, self.domains, self.limits)
+        return House(self.hostname, self.domains, self.limits, self.seal)
 
 
 def hosted(config: Config) -> Hosted:

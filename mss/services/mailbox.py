@@ -14,7 +14,6 @@ from enum import Enum, Flag, auto
 from functools import cache
 from typing import Any, Final, assert_never
 
-from mss.clock import to_us
 from mss.errors import Malformed, MssError
 from mss.model.audit import AuditEvent
 from mss.model.mailbox import (
@@ -23,17 +22,20 @@ from mss.model.mailbox import (
     INBOX,
     KEYWORDS_MAX,
     SEEN,
+    SPECIAL_USES,
     SYSTEM_FLAGS,
     Change,
     ChangeKind,
     Mailbox,
     MailboxStatus,
 )
+from mss.services import quotas
 from mss.services.reading import Reading
 from mss.store import Uow
 from mss.store.mailboxes import Runs as Runs
+from mss.store.mailboxes import merged as merged
 from mss.store.mailboxes import runs_of
-from mss.store.objects import Forms
+from mss.store.objects import Forms, Opener
 
 NAME_MAX_CHARACTERS: Final = 255
 LEVELS_MAX: Final = 10
@@ -54,6 +56,14 @@ class LimitReached(MssError):
     """A limit of the mailbox (number of keywords, of mailboxes) is reached."""
 
 
+class NoSuchLetter(MssError):
+    """The letter is gone."""
+
+
+class UseTaken(MssError):
+    """The special use is unknown here, or another mailbox of the box has it (RFC 6154 §3)."""
+
+
 class NotPermitted(MssError):
     """The mailbox may not be changed that way (INBOX deleted, for instance)."""
 
@@ -64,6 +74,8 @@ class Columns(Flag):
     PLAIN = 0
     ENVELOPE = auto()
     BODYSTRUCTURE = auto()
+    # When it was saved, its names (OBJECTID) and its preview.
+    MORE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,10 @@ class Row:
     object_id: int
     envelope: bytes = b""
     bodystructure: bytes = b""
+    saved_at_us: int = 0
+    thread_id: int | None = None
+    email: str = ""
+    preview: str = ""
 
 
 def mailboxes(uow: Uow, box_id: int, now: datetime) -> tuple[Mailbox, ...]:
@@ -106,9 +122,23 @@ def _checked(name: str) -> str:
     return _canonical(name)
 
 
+def is_fit_name(name: str) -> bool:
+    """Say whether a mailbox may have this name."""
+    try:
+        _checked(name)
+    except Malformed:
+        return False
+    return True
+
+
 def _fit(character: str) -> bool:
     """Say whether a character may stand in a name: no wildcard, control character or lone surrogate."""
     return character not in "*%" and unicodedata.category(character) not in ("Cc", "Cs")
+
+
+def locked(uow: Uow, mailbox_id: int) -> Mailbox:
+    """Return a mailbox whose counter row is held until the unit ends."""
+    return _by_id(uow, mailbox_id, lock=True)
 
 
 def _by_id(uow: Uow, mailbox_id: int, *, lock: bool = False) -> Mailbox:
@@ -123,9 +153,11 @@ def _journal(uow: Uow, actor: str, action: str, mailbox: Mailbox, now: datetime,
     uow.journal.write(AuditEvent(actor, action, target, subject_box_id=mailbox.box_id, facts=facts), now)
 
 
-def create(uow: Uow, box_id: int, name: str, actor: str, now: datetime) -> Mailbox:
-    """Create a mailbox and the levels above it."""
+def create(uow: Uow, box_id: int, name: str, actor: str, now: datetime, use: str = "") -> Mailbox:
+    """Create a mailbox and the levels above it; `use` is its special use, which one mailbox of a box has at most."""
     name = _checked(name.removesuffix("/"))
+    if use and (use not in SPECIAL_USES or any(one.special_use == use for one in uow.mailboxes.all_of(box_id))):
+        raise UseTaken("the special use cannot be had")
     if uow.mailboxes.by_name(box_id, name) is not None:
         raise MailboxExists("the name is taken")
     names = {mailbox.name for mailbox in uow.mailboxes.all_of(box_id)}
@@ -134,7 +166,7 @@ def create(uow: Uow, box_id: int, name: str, actor: str, now: datetime) -> Mailb
     if len(names) + len(new) > MAILBOXES_MAX:
         raise LimitReached("the box has too many mailboxes")
     for level in new:
-        uow.mailboxes.create(box_id, level, "", now)
+        uow.mailboxes.create(box_id, level, use if level == name else "", now)
     made = find(uow, box_id, name, now)
     _journal(uow, actor, "mailbox.create", made, now)
     return made
@@ -146,6 +178,7 @@ def delete(uow: Uow, box_id: int, name: str, actor: str, now: datetime) -> None:
     children = any(other.name.startswith(mailbox.name + "/") for other in uow.mailboxes.all_of(box_id))
     if mailbox.name == INBOX or children:
         raise NotPermitted("INBOX and mailboxes with others below them cannot be deleted")
+    uow.expunged.keep(mailbox, None, now)
     uow.mailboxes.delete(mailbox.id)
     _journal(uow, actor, "mailbox.delete", mailbox, now)
     uow.wake("mailbox", box_id)
@@ -180,23 +213,7 @@ def subscribe(uow: Uow, box_id: int, name: str, subscribed: bool, now: datetime)
 def status(uow: Uow, mailbox_id: int, now: datetime) -> MailboxStatus:
     """Return the counts of STATUS."""
     mailbox = _by_id(uow, mailbox_id)
-    messages, unseen, deleted, size_octets = uow.mailboxes.counts(mailbox_id, SEEN, DELETED)
-    return MailboxStatus(mailbox, messages, unseen, deleted, size_octets)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What SELECT needs: the mailbox, all its UIDs in order, and the first unseen UID."""
-
-    mailbox: Mailbox
-    uids: list[int]
-    first_unseen_uid: int | None
-
-
-def open_mailbox(uow: Uow, mailbox_id: int, now: datetime) -> Opened:
-    """Return the snapshot that a session starts from."""
-    mailbox = _by_id(uow, mailbox_id)
-    return Opened(mailbox, uow.mailboxes.uids(mailbox_id), uow.mailboxes.first_without(mailbox_id, SEEN))
+    return MailboxStatus(mailbox, *uow.mailboxes.counts(mailbox_id, SEEN, DELETED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +239,9 @@ def rows(uow: Uow, mailbox_id: int, uids: Runs, columns: Columns, now: datetime)
     """Return the rows of the UIDs that exist, by UID; callers ask in chunks (500 or so)."""
     box_id = _by_id(uow, mailbox_id).box_id
     envelope, bodystructure = Columns.ENVELOPE in columns, Columns.BODYSTRUCTURE in columns
-    found = uow.mailboxes.rows(mailbox_id, box_id, uids, envelope=envelope, bodystructure=bodystructure)
-    if not (envelope or bodystructure):
+    more = Columns.MORE in columns
+    found = uow.mailboxes.rows(mailbox_id, box_id, uids, envelope=envelope, bodystructure=bodystructure, more=more)
+    if not columns:
         return [Row(*row[:6]) for row in found]
     opener = uow.objects.opener(box_id)
     return [
@@ -236,9 +254,16 @@ def rows(uow: Uow, mailbox_id: int, uids: Runs, columns: Columns, now: datetime)
             row[5],
             opener.envelope(row[5], row[6]) if envelope else b"",
             opener.bodystructure(row[5], row[7]) if bodystructure else b"",
+            *(_more(uow, opener, row) if more else ()),
         )
         for row in found
     ]
+
+
+def _more(uow: Uow, opener: Opener, row: tuple[Any, ...]) -> tuple[int, int | None, str, str]:
+    object_id, saved_at, thread_id, preview = row[5], *row[8:11]
+    text = opener.preview(object_id, preview) if preview is not None else ""
+    return saved_at, thread_id, uow.objects.email_name(object_id), text
 
 
 def octets(uow: Uow, mailbox_id: int, object_id: int, start: int, end: int | None, now: datetime) -> bytes:
@@ -281,7 +306,7 @@ def store_flags(
 ) -> Stored:
     """Change flags as one set operation; new keywords get a bit of the mailbox."""
     mailbox = _by_id(uow, mailbox_id, lock=True)
-    bits = _bits(uow, mailbox, flags, create=action is not FlagAction.REMOVE)
+    bits = bits_of(uow, mailbox, flags, create=action is not FlagAction.REMOVE)
     keep, add = _operation(action, bits)
     # The counter is bumped only when something changes: look first, in this same unit.
     modseq = mailbox.modseq + 1
@@ -314,7 +339,7 @@ def _operation(action: FlagAction, bits: int) -> tuple[int, int]:
             assert_never(never)
 
 
-def _bits(uow: Uow, mailbox: Mailbox, flags: tuple[str, ...], *, create: bool) -> int:
+def bits_of(uow: Uow, mailbox: Mailbox, flags: tuple[str, ...], *, create: bool = True) -> int:
     """Return the bits of flags; new keywords get one when `create`, unknown ones none otherwise."""
     system = {flag.lower(): 1 << bit for bit, flag in enumerate(SYSTEM_FLAGS)}
     known = {name.lower(): position for position, name in enumerate(mailbox.keywords)}
@@ -335,9 +360,10 @@ def _bits(uow: Uow, mailbox: Mailbox, flags: tuple[str, ...], *, create: bool) -
     return bits
 
 
-def _names(mailbox: Mailbox, bits: int) -> tuple[str, ...]:
+def flag_names(keywords: tuple[str, ...], bits: int) -> tuple[str, ...]:
+    """Return the names of flags that are set; `keywords` in bit order."""
     system = [flag for bit, flag in enumerate(SYSTEM_FLAGS) if bits >> bit & 1]
-    words = [name for i, name in enumerate(mailbox.keywords) if bits >> (FIRST_KEYWORD_BIT + i) & 1]
+    words = [name for i, name in enumerate(keywords) if bits >> (FIRST_KEYWORD_BIT + i) & 1]
     return (*system, *words)
 
 
@@ -350,45 +376,31 @@ class Placed:
     target: Runs
 
 
-def append(
-    uow: Uow,
-    mailbox_id: int,
-    reading: Reading,
-    flags: tuple[str, ...],
-    internal_date: datetime | None,
-    actor: str,
-    now: datetime,
-) -> Placed:
-    """Add a letter to a mailbox."""
-    mailbox = _by_id(uow, mailbox_id, lock=True)
-    bits = _bits(uow, mailbox, flags, create=True)
-    stored = uow.objects.put(reading.octets, now)
-    uow.objects.hold(mailbox.box_id, stored, forms_of(reading))
-    uid, modseq = uow.mailboxes.bump(mailbox_id, 1)
-    row = {
-        "uid": uid,
-        "flags": bits,
-        "internal_date": to_us(internal_date or now),
-        "size": len(reading.octets),
-        "object_id": stored.id,
-    }
-    uow.mailboxes.add(mailbox_id, [row], modseq, now)
-    _journal(uow, actor, "letter.append", mailbox, now, letter=stored.id)
-    uow.wake("mailbox", mailbox.box_id)
-    return Placed(mailbox.uidvalidity, (), ((uid, uid),))
-
-
 def forms_of(reading: Reading) -> Forms:
     """Return what IMAP sends of a letter, for the store to keep."""
     return Forms(reading.envelope, reading.bodystructure, reading.preview)
 
 
+def keep_search_text(uow: Uow, box_id: int, object_id: int, reading: Reading) -> None:
+    """Keep what SEARCH looks into; where it is too long, the letter is read anew each time."""
+    if reading.search_text:
+        uow.prepared.keep_texts(box_id, ((object_id, reading.search_text),))
+
+
 def copy(uow: Uow, mailbox_id: int, uids: Runs, target_id: int, actor: str, now: datetime) -> Placed:
-    """Copy letters (flags and dates kept); all or nothing."""
-    source, target = _both(uow, mailbox_id, target_id)
+    """Copy letters (flags and dates kept); all or nothing. OverQuota when the target's box has no room."""
+    return _copied(uow, *_both(uow, mailbox_id, target_id), uids, actor, now, grows=True)
+
+
+def _copied(
+    uow: Uow, source: Mailbox, target: Mailbox, uids: Runs, actor: str, now: datetime, *, grows: bool
+) -> Placed:
+    mailbox_id, target_id = source.id, target.id
     found = uow.mailboxes.rows(mailbox_id, source.box_id, uids, envelope=False, bodystructure=False)
     if not found:
         return Placed(target.uidvalidity, (), ())
+    if grows:
+        quotas.must_have_room(uow, target.box_id, len(found), sum(row[4] for row in found))
     first, modseq = uow.mailboxes.bump(target_id, len(found))
     translate = _translator(uow, source, target)
     rows_new = []
@@ -416,14 +428,15 @@ def _translator(uow: Uow, source: Mailbox, target: Mailbox) -> Callable[[int], i
 
     @cache
     def translated(bits: int) -> int:
-        return _bits(uow, _by_id(uow, target.id), _names(source, bits), create=True)
+        return bits_of(uow, _by_id(uow, target.id), flag_names(source.keywords, bits), create=True)
 
     return translated
 
 
 def move(uow: Uow, mailbox_id: int, uids: Runs, target_id: int, actor: str, now: datetime) -> tuple[Placed, int]:
     """Move letters: copy and expunge as one; returns the source mailbox's MODSEQ too."""
-    placed = copy(uow, mailbox_id, uids, target_id, actor, now)
+    source, target = _both(uow, mailbox_id, target_id)
+    placed = _copied(uow, source, target, uids, actor, now, grows=source.box_id != target.box_id)
     source = _by_id(uow, mailbox_id)
     if not placed.source:
         return placed, source.modseq
@@ -446,5 +459,15 @@ def expunge(uow: Uow, mailbox_id: int, uids: Runs | None, actor: str, now: datet
     gone = runs_of(uow.mailboxes.flagged(mailbox_id, DELETED, uids))
     if not gone:
         return mailbox.modseq, ()
+    return _expunged(uow, mailbox, gone, actor, now)
+
+
+def remove(uow: Uow, mailbox_id: int, uids: Runs, actor: str, now: datetime) -> tuple[int, Runs]:
+    """Expunge letters whatever their flags; returns MODSEQ and the removed UIDs."""
+    return _expunged(uow, locked(uow, mailbox_id), uids, actor, now)
+
+
+def _expunged(uow: Uow, mailbox: Mailbox, gone: Runs, actor: str, now: datetime) -> tuple[int, Runs]:
     _journal(uow, actor, "letter.expunge", mailbox, now, letters=sum(last - first + 1 for first, last in gone))
+    uow.expunged.keep(mailbox, gone, now)
     return _remove(uow, mailbox, gone, now)

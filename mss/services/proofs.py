@@ -13,6 +13,7 @@ from mss.errors import Conflict
 from mss.model.account import Account, AccountKind, CertificateBinding
 from mss.model.audit import AuditEvent
 from mss.model.peer import ClientCertificate
+from mss.services import accounts
 from mss.store import Uow
 
 
@@ -105,6 +106,8 @@ def note_attempt(uow: Uow, account_id: int | None, reason: str, proof: Proof, no
     facts: dict[str, str | int | bool] = {"mechanism": proof.mechanism, "source": proof.source}
     if reason:
         facts["reason"] = reason
+    if account_id is not None and not reason:
+        accounts.signed_in(uow, account_id, now)
     uow.journal.write(AuditEvent(target, "login.failed" if reason else "login.ok", target, facts=facts), now)
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from mss.config import Limits
 from mss.dossier import filing
 from mss.errors import Malformed
-from mss.mail import content, headers, markers, mime, structure
+from mss.mail import content, headers, markers, mime, searchtext, structure
 from mss.model.address import Address
 from mss.model.document import Submission
 from mss.model.message import Message
@@ -36,7 +36,8 @@ class Reading:
 
     `envelope`, `bodystructure`: the octets that IMAP sends (RFC 9051). `preview`: up to 256 characters of
     text. `submission` is None when documents were not looked for. `closing`: subject `[FIN]`; `answerable`:
-    no `X-MSS-MES: FIN`. `bad_addresses` counts header addresses that could not be read.
+    no `X-MSS-MES: FIN`. `bad_addresses` counts header addresses that could not be read. `search_text` is what IMAP's
+    SEARCH looks into, empty where it is too long to be kept.
     """
 
     message: Message
@@ -60,6 +61,7 @@ class Reading:
     software: str = ""
     bad_addresses: int = 0
     submission: Submission | None = None
+    search_text: bytes = b""
 
     @property
     def octets(self) -> bytes:
@@ -101,6 +103,7 @@ def read_letter(octets: bytes, limits: Limits, *, documents: bool) -> Reading:
         software=marks.software or "",
         bad_addresses=sum(bad for _, bad in people.values()),
         submission=filing.read(message, limits) if documents else None,
+        search_text=searchtext.prepare_short(message, limits.imap_search_text_max_octets),
     )
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from mss.config import PolicyConfig
 from mss.dossier import filing
 from mss.mail import trace
-from mss.model.account import Box
+from mss.model.account import Box, BoxState
 from mss.model.address import Address, Domain
 from mss.model.audit import AuditEvent
 from mss.model.document import Confidentiality
@@ -23,7 +23,7 @@ from mss.model.filing import FilingVerdict
 from mss.policy import exchange, routing, rules
 from mss.policy.decision import Decision, reject
 from mss.policy.decision import accept as accepted
-from mss.services import deliver, report
+from mss.services import deliver, deposits, quotas, report
 from mss.services.deliver import Incoming
 from mss.services.house import Hosted as Hosted
 from mss.services.marks import message_mark
@@ -86,6 +86,7 @@ def judge(
         size_octets=size_octets,
         size_max_octets=hosted.message_max_octets,
         test_identities=hosted.policy.test_identities,
+        has_room=box is None or quotas.has_room(uow, box, 1, size_octets or 0),
     )
     return exchange.may_deliver(facts), box
 
@@ -123,7 +124,7 @@ def accept(uow: Uow, hosted: Hosted, origin: Origin, envelope: Envelope, reading
     """Deliver a letter to every acceptable recipient: octets, mailbox rows, conversation, dossier, reports due,
     journal, all in this unit. Idempotent per (origin, Message-ID, digest, recipient)."""
     number = secrets.token_hex(8)
-    known, digest = _digests(uow, origin.octets, reading.octets)
+    digest = uow.objects.digest(reading.octets)
     letter = Incoming(
         reading=reading,
         stored=uow.objects.put(reading.octets, now, digest),
@@ -134,6 +135,7 @@ def accept(uow: Uow, hosted: Hosted, origin: Origin, envelope: Envelope, reading
         reply_to_foreign=hosted.policy.reply_to_foreign,
         actor=origin.actor,
     )
+    known = hashlib.sha256(trace.below_signatures(origin.octets)).digest() if origin.octets else digest
     earlier: dict[str, str] = {}
 
     def one(recipient: Recipient) -> RecipientOutcome:
@@ -153,21 +155,6 @@ def accept(uow: Uow, hosted: Hosted, origin: Origin, envelope: Envelope, reading
     if accepted_keys <= earlier.keys():
         uow.objects.forget(letter.stored)
     return receipt
-
-
-def _digests(uow: Uow, came: bytes, octets: bytes) -> tuple[bytes, bytes]:
-    """Return what recognises the letter as it came, and what recognises its octets as we keep them.
-
-    All but the fields on its top is looked at once for both: it is what a large letter costs.
-    """
-    if not came:
-        digest = uow.objects.digest(octets)
-        return digest, digest
-    below = trace.below_signatures(came)
-    known = hashlib.sha256(below).digest()
-    if not octets.endswith(came):
-        return known, uow.objects.digest(octets)
-    return known, uow.sealing.digest(b"letter", octets[: len(octets) - len(below)], known)
 
 
 def each_once(envelope: Envelope, send: Callable[[Recipient], RecipientOutcome]) -> tuple[RecipientOutcome, ...]:
@@ -224,6 +211,9 @@ def _one(
     if earlier is None:
         deliver.deliver(uow, box, letter, verdict, hosted.message_max_octets, now)
         report.about_filing(uow, hosted.house, box, letter, verdict, now)
+        if hosted.policy.unopened_notice and box.state is BoxState.UNOPENED:
+            report.about_unopened(uow, hosted.house, box, letter, now)
+        deposits.prove(uow, hosted.house, box, letter, now)
     return RecipientOutcome(recipient, accepted(rules.BOX_RECEIVES, box=box.id), box.id), earlier or ""
 
 

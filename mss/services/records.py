@@ -16,10 +16,10 @@ from mss.model.account import Box
 from mss.model.conversation import Conversation, Direction, Letter, Which
 from mss.model.document import Confidentiality, Document
 from mss.model.filing import FilingReason
-from mss.policy import conversing
+from mss.policy import conversing, rules
 from mss.policy.access import Action, Reader
-from mss.policy.decision import Decision
-from mss.services import accesses, mailbox, report, submit
+from mss.policy.decision import Decision, accept, reject
+from mss.services import accesses, mailbox, replying, report
 from mss.services.accesses import Look, Sight, may
 from mss.services.house import Hosted
 from mss.services.mailbox import FlagAction
@@ -101,12 +101,13 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The one draft of a conversation, attachments included."""
+    """The one draft of a conversation, attachments included; `subject` of one that is to be begun."""
 
     text: str
     participants: tuple[int, ...]
     attachments: tuple[Attachment, ...]
     saved_at: datetime
+    subject: str = ""
 
     def heavy(self) -> tuple[bytes, ...]:
         """Return the octets that a unit of work may have to store."""
@@ -130,21 +131,50 @@ def thread(
     if conversation is None or box is None or not may(uow, account_id, box, Action.READ_LETTERS, now).accepted:
         return None
     deciding = uow.conversations.letters_of(box_id, conversation_id)
-    facts = submit.reply_facts(uow, hosted, box, deciding, 0)
+    facts = replying.reply_facts(uow, hosted, box, deciding, 0)
     acts = may(uow, account_id, box, Action.SEND_LETTERS, now)
     decision = conversing.may_answer(facts) if acts.accepted else acts
     older = uow.conversations.letters_of(box_id, conversation_id, skip=skip, limit=limit) if skip else deciding[-limit:]
-    shown = _page(uow, box_id, older)
     bits = _hidden_from(accesses.reader(uow, account_id, box_id, now))
+    # A letter whose document is hidden from the reader is hidden whole: its text and its readable twin tell the same.
+    shown = _page(uow, box_id, _visible(older, bits))
     return Thread(
         conversation,
         tuple(_thread_letter(uow, box, letter, bits) for letter in shown),
         decision,
         _choices(uow, box_id, facts) if decision.accepted else (),
         _draft(uow, box_id, conversation_id),
-        older=max(conversation.letters - skip - len(shown), 0),
+        older=max(conversation.letters - skip - (len(shown) + len(older) - len(_visible(older, bits))), 0),
         newer=min(skip, conversation.letters),
     )
+
+
+def _visible(letters: tuple[Letter, ...], bits: int | None) -> tuple[Letter, ...]:
+    """Return the letters that a reader may see, by the bits of what is hidden from them."""
+    return () if bits is None else tuple(one for one in letters if not one.hidden & bits)
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a patient needs to begin a conversation: whether that may be, whom it may reach, and the draft of it."""
+
+    reply: Decision
+    choices: tuple[ReplyChoice, ...]
+    draft: Draft | None
+
+
+def beginning(uow: Uow, hosted: Hosted, account_id: int, box_id: int, now: datetime) -> Beginning | None:
+    """Return whom a patient may write to first, and the draft; None when the account may not write for the box."""
+    box = uow.accounts.box_by_id(box_id)
+    acts = may(uow, account_id, box, Action.SEND_LETTERS, now)
+    if box is None or not acts.accepted:
+        return None
+    facts = replying.reply_facts(uow, hosted, box, (), 0)
+    by_contact = hosted.policy.profile == "contact"
+    # A pharmacy that is to be chosen yet may be written to, though nobody else can be.
+    decision = accept(rules.CONVERSATION_CONTACT_OPEN) if by_contact else reject(rules.CONVERSATION_NEW_THREAD)
+    choices = _choices(uow, box_id, facts) if by_contact else ()
+    return Beginning(decision, choices, _draft(uow, box_id, 0))
 
 
 def _page(uow: Uow, box_id: int, letters: tuple[Letter, ...]) -> tuple[Letter, ...]:
@@ -202,7 +232,7 @@ def _draft(uow: Uow, box_id: int, conversation_id: int) -> Draft | None:
         Attachment(name, mime_type, uow.objects.get(box_id, object_id))
         for name, mime_type, object_id in content["attachments"]
     )
-    return Draft(content["text"], tuple(content["participants"]), attachments, saved_at)
+    return Draft(content["text"], tuple(content["participants"]), attachments, saved_at, content.get("subject", ""))
 
 
 def mark_read(
@@ -250,6 +280,7 @@ def save_draft(uow: Uow, account_id: int, box_id: int, conversation_id: int, dra
         uow.objects.hold(box_id, stored)
         kept.append([one.name, one.mime_type, stored.id])
     content = {"text": draft.text, "participants": list(draft.participants), "attachments": kept}
+    content |= {"subject": draft.subject} if draft.subject else {}
     uow.conversations.save_draft(box_id, conversation_id, content, now)
 
 
@@ -262,7 +293,7 @@ def drop_draft(uow: Uow, account_id: int, box_id: int, conversation_id: int, now
 def _must_write(uow: Uow, account_id: int, box_id: int, conversation_id: int, now: datetime) -> None:
     box = uow.accounts.box_by_id(box_id)
     allowed = may(uow, account_id, box, Action.SEND_LETTERS, now).accepted
-    if not allowed or not uow.conversations.holds(box_id, conversation_id):
+    if not allowed or (conversation_id and not uow.conversations.holds(box_id, conversation_id)):
         raise Malformed("there is no such conversation to write in")
 
 
@@ -280,6 +311,9 @@ def letter_octets(uow: Uow, account_id: int, box_id: int, email_id: int, now: da
     letter = uow.conversations.letter(box_id, email_id)
     box = uow.accounts.box_by_id(box_id)
     if letter is None or not may(uow, account_id, box, Action.READ_LETTERS, now).accepted:
+        return None
+    bits = _hidden_from(accesses.reader(uow, account_id, box_id, now))
+    if not _visible((letter,), bits):
         return None
     reasons = {unique_id: FilingReason(reason) for unique_id, reason in letter.filing}
     return HeldLetter(letter.conversation_id, uow.objects.get(box_id, letter.email_id), reasons)
@@ -341,6 +375,14 @@ def look_up(uow: Uow, account_id: int, box_id: int, document_id: int, now: datet
     if document is None or not may(uow, account_id, box, Action.READ_DOCUMENTS, now).accepted:
         return None
     return document if accesses.may_see(uow, account_id, document, now).accepted else None
+
+
+def earlier_version(uow: Uow, account_id: int, box_id: int, document: Document, now: datetime) -> int | None:
+    """Return the number of the version that a document replaced; None without one that the account may see."""
+    older = uow.dossiers.by_unique_id(box_id, document.entry.replaces) if document.entry.replaces else None
+    if older is None or older.replaced_by != document.id:
+        return None
+    return older.id if accesses.may_see(uow, account_id, older, now).accepted else None
 
 
 def open_document(uow: Uow, account_id: int, box_id: int, document_id: int, now: datetime) -> OpenedDocument | None:

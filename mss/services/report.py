@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from mss.errors import Malformed
 from mss.mail import headers, reports
-from mss.mail.compose import Correspondent, message_id
+from mss.mail.compose import Correspondent, Draft, compose, message_id
 from mss.model.account import Box
 from mss.model.address import Address, parse_domain
 from mss.model.audit import AuditEvent
@@ -137,7 +137,7 @@ def about_delivery(
         stopped=stopped,
     )
     octets = reports.dsn(
-        _frame(_reporter(house), to, original, now),
+        _frame(reporter(house), to, original, now),
         [item],
         reporting_mta=house.hostname,
         ret=Ret.HDRS if delivery.require_tls else delivery.ret,
@@ -170,7 +170,7 @@ def _original(uow: Uow, house: House, delivery: Delivery) -> Reading:
     return read_letter(octets, house.limits, documents=False)
 
 
-def _reporter(house: House) -> Correspondent:
+def reporter(house: House) -> Correspondent:
     """Return whose name our reports carry; peers take them only from a domain that is listed for us."""
     domain = next(iter(house.domains), None) or parse_domain(house.hostname)
     return Correspondent(Address("postmaster", domain), POSTMASTER_NAME)
@@ -200,7 +200,7 @@ def after_acceptance(
     if not items:
         return
     octets = reports.dsn(
-        _frame(_reporter(house), to, reading, now),
+        _frame(reporter(house), to, reading, now),
         items,
         reporting_mta=house.hostname,
         ret=Ret.HDRS if envelope.require_tls else envelope.ret,
@@ -251,6 +251,39 @@ def about_filing(uow: Uow, house: House, box: Box, letter: Incoming, verdict: Fi
     frame = _frame(Correspondent(box.address), letter.reverse_path, letter.reading, now)
     send(uow, house, letter.reverse_path, reports.notice(frame, error), now)
     _sent(uow, f"notice-{error.value}", f"box:{box.id}", box.id, message_mark(uow, letter.reading.message_id), now)
+
+
+_UNOPENED_TEXT: Final = (
+    "Bonjour,\n\nvotre message a été remis dans la boîte du patient. Celui-ci ne l’a encore jamais ouverte : il se "
+    "peut qu’il ne lise pas votre message. Si celui-ci est urgent, joignez le patient autrement.\n\n"
+    "Cet avis est automatique et ne vous est adressé qu’une fois pour ce patient.\n\n"
+    "Your message was delivered. The patient has never opened this mailbox and may not read it.\n"
+)
+_HOUR: Final = timedelta(hours=1)
+
+
+def about_unopened(uow: Uow, house: House, box: Box, letter: Incoming, now: datetime) -> bool:
+    """Tell a sender, once for each patient, that the box was never opened (RFC 3834: null reverse path, marked as
+    automatic, never in answer to an automatic letter); False when nothing was told."""
+    to, most = letter.reverse_path, house.limits.unopened_notices_per_hour_max
+    if to is None or letter.reading.automatic or uow.rights.told_since(now - _HOUR) >= most:
+        return False
+    if not uow.rights.tell_unopened(box.id, to.key, now):
+        return False
+    ours = reporter(house)
+    draft = Draft(
+        sender=ours,
+        to=(Correspondent(to),),
+        subject="Message remis dans une boîte jamais ouverte",
+        date=now,
+        message_id=message_id(f"unopened.{secrets.token_hex(12)}", ours.address.domain),
+        text=_UNOPENED_TEXT,
+        in_reply_to=f"<{letter.reading.message_id.strip('<>')}>" if letter.reading.message_id else "",
+        auto_submitted="auto-replied",
+    )
+    send(uow, house, to, compose(draft), now)
+    _sent(uow, "unopened", f"box:{box.id}", box.id, message_mark(uow, letter.reading.message_id), now)
+    return True
 
 
 def _unfiled(box: Box, letter: Incoming, verdict: FilingVerdict) -> list[tuple[str, int]]:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from mss.mail.compose import Attachment as File
 from mss.mail.compose import Correspondent, Draft, compose, message_id
 from mss.mail.headers import message_ids
-from mss.model.account import Account, Box
+from mss.model.account import Account, Box, BoxState
 from mss.model.address import Address, Domain
 from mss.model.audit import AuditEvent
 from mss.model.conversation import Direction, Letter, Participant, Role
@@ -20,11 +20,12 @@ from mss.model.party import BoxKind
 from mss.policy import access, admission, budget, conversing, exchange, routing, rules
 from mss.policy.decision import Decision, reject
 from mss.policy.decision import accept as accepted
-from mss.services import deliver, receive, report
+from mss.services import deliver, deposits, receive, report
 from mss.services.deliver import Incoming
 from mss.services.house import Hosted
 from mss.services.reading import Reading, read_letter
 from mss.services.receive import Receipt, RecipientOutcome
+from mss.services.replying import reply_facts, signature
 from mss.store import Uow
 from mss.store.conversations import NewLetter
 from mss.store.objects import Stored
@@ -232,6 +233,9 @@ def _locally(uow: Uow, hosted: Hosted, letter: Incoming, recipient: Recipient, n
     if content.accepted:
         deliver.deliver(uow, box, letter, verdict, hosted.message_max_octets, now)
         report.about_filing(uow, hosted.house, box, letter, verdict, now)
+        if hosted.policy.unopened_notice and box.state is BoxState.UNOPENED:
+            report.about_unopened(uow, hosted.house, box, letter, now)
+        deposits.prove(uow, hosted.house, box, letter, now)
         return RecipientOutcome(recipient, accepted(rules.BOX_RECEIVES, box=box.id), box.id)
     return RecipientOutcome(recipient, content, box.id)
 
@@ -288,12 +292,14 @@ class Attachment:
 @dataclass(frozen=True, slots=True)
 class PatientReply:
     """A patient's answer. `participants` are the numbers that `records.thread` gave to those who may be written
-    to (never addresses); empty: the default of the newest letter."""
+    to (never addresses); empty: the default of the newest letter. `conversation_id` 0 begins a conversation under
+    `subject`, where the profile lets patients do so."""
 
     conversation_id: int
     text: str
     participants: tuple[int, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    subject: str = ""
 
     @property
     def size_octets(self) -> int:
@@ -305,46 +311,35 @@ class PatientReply:
         return ()
 
 
-def reply_facts(
-    uow: Uow, hosted: Hosted, box: Box, letters: tuple[Letter, ...], size_octets: int
-) -> conversing.ReplyFacts:
-    """Return what the policy needs to know of an answer inside a conversation, without recipients yet."""
-    named = {one.address.key: one.address for letter in letters for one in letter.authorises}
-    local = (uow.accounts.box_by_address(a) for a in named.values() if a.domain in hosted.domains)
-    return conversing.ReplyFacts(
-        box=box,
-        letters=letters,
-        contacts=uow.conversations.contacts(box.id),
-        patient_domains=hosted.patient_domains,
-        profile=hosted.policy.profile,
-        box_states={one.address.key: one.state for one in local if one is not None},
-        size_octets=size_octets,
-        size_max_octets=hosted.message_max_octets,
-    )
-
-
 def reply(
     uow: Uow, hosted: Hosted, outside: Outside, account_id: int, box_id: int, answer: PatientReply, now: datetime
 ) -> tuple[Decision, Receipt | None]:
-    """Send a patient's answer inside its conversation: Sent copy, deliveries, journal, draft dropped.
+    """Send a patient's answer inside its conversation, or begin one: Sent copy, deliveries, journal, draft dropped.
 
     The decision is taken here, in the unit that writes; when it refuses, nothing changes (the draft stays).
     """
     account, box = uow.accounts.by_id(account_id), uow.accounts.box_by_id(box_id)
     if account is None or box is None:
         return reject(rules.ACCESS_NONE), None
-    letters = uow.conversations.letters_of(box_id, answer.conversation_id)
+    begins = answer.conversation_id == 0
+    letters = () if begins else uow.conversations.letters_of(box_id, answer.conversation_id)
     facts = reply_facts(uow, hosted, box, letters, answer.size_octets)
     recipients = _recipients(uow, box_id, answer, facts)
     decision = reject(rules.CONVERSATION_NEVER_OPENED, recipients=len(answer.participants))
     if recipients is not None:
-        decision = _may(uow, account, box, replace(facts, recipients=tuple(one.address for one in recipients)), now)
+        facts = replace(facts, recipients=tuple(one.address for one in recipients))
+        decision = _may(uow, account, box, facts, now, begins=begins)
         if decision.accepted:
             decision = _unreachable(uow, hosted, outside, box, recipients, facts.size_octets, now) or decision
     if recipients is None or not decision.accepted:
         _note(uow, account_id, box_id, answer, decision, now)
         return decision, None
+    answer = replace(answer, text=answer.text + signature(uow, account, box))
     octets = _compose(uow, hosted, box, letters, recipients, answer, now)
+    if begins:
+        # The draft of what was to be begun stands under 0.
+        uow.conversations.drop_draft(box_id, 0)
+        answer = replace(answer, conversation_id=uow.conversations.create(box_id, answer.subject, now))
     receipt = _dispatch(uow, hosted, outside, account_id, box, recipients, answer, octets, now)
     _note(uow, account_id, box_id, answer, decision, now)
     return decision, receipt
@@ -368,12 +363,14 @@ def _unreachable(
     return None
 
 
-def _may(uow: Uow, account: Account, box: Box, facts: conversing.ReplyFacts, now: datetime) -> Decision:
+def _may(
+    uow: Uow, account: Account, box: Box, facts: conversing.ReplyFacts, now: datetime, *, begins: bool = False
+) -> Decision:
     delegations = uow.accounts.delegations_to(account.id, box.id)
     acts = access.may_act(account, delegations, box, access.Action.SEND_LETTERS, now)
     if not acts.accepted:
         return acts
-    if not facts.letters:
+    if not facts.letters and not begins:
         # A conversation of another box has no letters here: that is a stranger's, not a new one.
         return reject(rules.CONVERSATION_NEVER_OPENED)
     answers = conversing.may_answer(facts)
@@ -407,12 +404,12 @@ def _compose(
     now: datetime,
 ) -> bytes:
     conversation = uow.conversations.get(box.id, answer.conversation_id)
-    subject = conversation.subject if conversation else ""
+    subject = conversation.subject if conversation else answer.subject
     ids = _message_ids(uow, hosted, box.id, letters)
     draft = Draft(
         sender=Correspondent(box.address, box.display_name),
         to=tuple(Correspondent(one.address, one.name) for one in recipients),
-        subject=subject if subject.lower().startswith("re:") else f"Re: {subject}",
+        subject=subject if conversation is None or subject.lower().startswith("re:") else f"Re: {subject}",
         date=now,
         message_id=message_id(secrets.token_hex(16), box.address.domain),
         text=answer.text,

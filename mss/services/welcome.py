@@ -61,30 +61,37 @@ def compose_welcome(wish: Welcome, limits: Limits, now: datetime) -> bytes:
     """Return the letter; the same wish at the same time gives the same octets. Malformed says what does not fit."""
     attached = read_documents(wish, limits)
     patient = attached[0].entry.patient
-    archive = xdm.build(
-        attached,
-        unique_id=_oid(wish.unique),
-        source_id=_oid(wish.sender.address.domain),
-        submitted_at=now,
-    )
     draft = Draft(
         sender=wish.sender,
-        to=(Correspondent(wish.to, _shown_name(patient.traits)),),
+        to=(Correspondent(wish.to, shown_name(patient.traits)),),
         cc=wish.cc,
         reply_to=wish.reply_to,
         subject=subject(attached),
         date=now,
         message_id=message_id(wish.unique, wish.sender.address.domain),
         text=wish.text or TEXT + (TEXT_ANSWERABLE if wish.answerable else TEXT_NOT_ANSWERABLE),
-        attachments=(Attachment(ARCHIVE, "application/zip", archive), *_twins(attached)),
-        extra=header_fields(
-            answerable=wish.answerable,
-            software=wish.software,
-            ins_qualified=is_qualified(patient),
-            document_codes=tuple(one.entry.type_code for one in attached if one.entry.type_code),
-        ),
+        attachments=structured(attached, wish.sender.address.domain, wish.unique, now),
+        extra=marks(attached, answerable=wish.answerable, software=wish.software),
     )
     return compose(draft)
+
+
+def structured(attached: Sequence[AttachedDocument], source: str, unique: str, now: datetime) -> tuple[Attachment, ...]:
+    """Return the archive with the documents, and their readable twins beside it; `source` names who submits them."""
+    archive = xdm.build(attached, unique_id=_oid(unique), source_id=_oid(source), submitted_at=now)
+    return (Attachment(ARCHIVE, "application/zip", archive), *_twins(attached))
+
+
+def marks(
+    attached: Sequence[AttachedDocument], *, answerable: bool = True, software: str = ""
+) -> tuple[tuple[str, str], ...]:
+    """Return the X-MSS fields of a letter with these documents."""
+    return header_fields(
+        answerable=answerable,
+        software=software,
+        ins_qualified=is_qualified(attached[0].entry.patient),
+        document_codes=tuple(one.entry.type_code for one in attached if one.entry.type_code),
+    )
 
 
 def read_documents(wish: Welcome, limits: Limits) -> tuple[AttachedDocument, ...]:
@@ -154,7 +161,8 @@ def _date(yyyymmdd: str) -> str:
     return f"{yyyymmdd[6:]}/{yyyymmdd[4:6]}/{yyyymmdd[:4]}" if whole else ""
 
 
-def _shown_name(traits: Traits) -> str:
+def shown_name(traits: Traits) -> str:
+    """Return what a patient is called in a letter's header."""
     return " ".join(filter(None, (traits.first_name.title(), traits.birth_name.upper())))
 
 

@@ -21,6 +21,7 @@ from mss.model.envelope import Envelope, Recipient
 from mss.model.peer import Peer, TrustList
 from mss.policy import admission, rules
 from mss.policy.decision import Decision, reject
+from mss.screening import UNSCREENED, Screen
 from mss.services import receive
 from mss.services.reading import Reading
 from mss.services.receive import Hosted, Origin, Receipt
@@ -59,6 +60,7 @@ class MxHouse:
     clock: Clock
     readers: Readers
     verifier: Verifier | None = None
+    screen: Screen = UNSCREENED
 
 
 class MxDoor:
@@ -150,7 +152,7 @@ class MxDoor:
         return await self._said(session, transaction, "rcpt", decision, reply.RECIPIENT_OK)
 
     async def data(self, session: Session, transaction: Transaction, octets: bytes) -> Reply:
-        """Read the letter, judge its author, and store it: the reply is the receipt."""
+        """Read the letter, judge its author and what it holds, and store it: the reply is the receipt."""
         decision, peer = await self._admission(session)
         trust = self._house.trust()
         if not decision.accepted or peer is None or trust is None:
@@ -158,6 +160,9 @@ class MxDoor:
         envelope = transaction.envelope()
         letter = await self._read(session, transaction, envelope, octets)
         decision = self._author(peer, trust, letter, envelope)
+        if not decision.accepted:
+            return await self._said(session, transaction, "data", decision, reply.TEMPORARY_FAULT)
+        decision = await self._house.screen.judge(octets)
         if not decision.accepted:
             return await self._said(session, transaction, "data", decision, reply.TEMPORARY_FAULT)
         origin = Origin(f"peer:{peer.common_name}", trust.domains_of(peer.subject), octets)

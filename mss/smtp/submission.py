@@ -24,6 +24,7 @@ from mss.model.envelope import Recipient
 from mss.model.peer import ClientCertificate
 from mss.policy import admission, rules
 from mss.policy.decision import Decision, reject
+from mss.screening import UNSCREENED, Screen
 from mss.services import submit
 from mss.services.reading import Reading
 from mss.services.receive import Hosted
@@ -58,6 +59,7 @@ class SubmissionHouse:
     clock: Clock
     readers: Readers
     metrics: Metrics = Silence()
+    screen: Screen = UNSCREENED
     certificate: Callable[[object, datetime], ClientCertificate | None] = lambda _end, _now: None
 
 
@@ -153,6 +155,8 @@ class SubmissionDoor:
         own = await house.store.read(submit.names, account.id, house.clock())
         letter = await self._read(transaction, own, octets)
         decision = self._author(await self._addresses(account), letter)
+        if decision.accepted:
+            decision = await house.screen.judge(octets)
         if not decision.accepted:
             transaction.note(decision)
             return reply.of_decision(decision)

@@ -5,7 +5,9 @@ Names and traits are sealed: a box's under its own key, an account's name and se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -30,7 +32,10 @@ from mss.model.account import Account, AccountKind, Box, BoxState, Delegation, D
 from mss.model.address import Address, Domain
 from mss.model.ins import INS, Traits
 from mss.model.party import BoxKind
+from mss.policy.access import in_force
 from mss.policy.backoff import Failures, Tally
+from mss.store import crypto
+from mss.store.engine import among, bulk, reserved
 from mss.store.hot import Hot
 from mss.store.sealing import OPERATOR, Sealing
 from mss.store.tables import (
@@ -44,17 +49,54 @@ from mss.store.tables import (
     web_sessions,
 )
 
-_DELEGATE = Hot.upsert(delegations, ["account_id", "box_id"], ["kind", "ends_at"])
+_DELEGATE = Hot.upsert(delegations, ["account_id", "box_id"], ["kind", "ends_at", "since"])
 _BUDGET = Hot.upsert(submission_budgets, ["account_id"], ["whole_at"])
 _ADD_SESSION = Hot.new(web_sessions)
 _KNOW_NETWORK = Hot.upsert(login_networks, ["login_digest", "network_digest"], ["seen_at"])
 _BOX = [
     boxes.c[name]
-    for name in ("id", "local", "domain", "kind", "state", "display_name", "red_list", "ins_oid", "traits")
+    for name in (
+        "id",
+        "local",
+        "domain",
+        "kind",
+        "state",
+        "display_name",
+        "red_list",
+        "ins_oid",
+        "traits",
+        "patients_opposed",
+    )
+]
+_RIGHT = [
+    delegations.c.account_id.label("right_account"),
+    delegations.c.box_id.label("right_box"),
+    delegations.c.kind.label("right_kind"),
+    delegations.c.ends_at.label("right_ends"),
+    delegations.c.since.label("right_since"),
 ]
 _BOX_BY_KEY = Hot(select(*_BOX).where(boxes.c.address_key == bindparam("address_key")))
 _BOX_BY_ID = Hot(select(*_BOX).where(boxes.c.id == bindparam("box_id")))
 _NAME, _TRAITS, _ACCOUNT_NAME, _TOTP = b"box name", b"box traits", b"account name", b"totp secret"
+
+
+@dataclass(frozen=True, slots=True)
+class BoxRow:
+    """A box to make, one of many."""
+
+    address: Address
+    kind: BoxKind
+    state: BoxState
+    display_name: str
+    red_list: bool
+    ins: INS | None
+    traits: Traits | None
+
+
+_BULK = (
+    "id", "address_key", "local", "domain", "kind", "state", "display_name", "red_list", "ins_oid", "traits",
+    "uidvalidity", "created_at",
+)  # fmt: skip
 
 
 class Accounts:
@@ -97,12 +139,34 @@ class Accounts:
         self.describe_box(box_id, display_name, traits)
         return box_id
 
+    def known_addresses(self, keys: Collection[str]) -> frozenset[str]:
+        """Return those of some addresses that have a box."""
+        return frozenset(key for (key,) in among(self._connection, (boxes.c.address_key,), keys))
+
+    def add_boxes(self, new: Sequence[BoxRow], uidvalidity: int, now: datetime) -> list[int]:
+        """Create many boxes with their keys; returns their ids. The addresses must be free.
+
+        `uidvalidity` is the last one that their mailboxes will be given.
+        """
+        ids = reserved(self._connection, boxes, len(new))
+        keys, at = self._sealing.create_owners(ids, now), to_us(now)
+        rows = []
+        for box_id, key, one in zip(ids, keys, new, strict=True):
+            cipher = crypto.opened(key)
+            name = crypto.seal_with(cipher, one.display_name.encode("utf-8", "surrogatepass"), _NAME)
+            traits = None if one.traits is None else crypto.seal_with(cipher, _written(one.traits), _TRAITS)
+            rows.append((
+                box_id, one.address.key, one.address.local, str(one.address.domain), one.kind.value, one.state.value,
+                name, one.red_list, one.ins.oid if one.ins else None, traits, uidvalidity, at,
+            ))  # fmt: skip
+        bulk(self._connection, boxes, _BULK, rows)
+        return ids
+
     def describe_box(self, box_id: int, display_name: str, traits: Traits | None) -> None:
         """Set a box's sealed name and traits."""
         values: dict[str, Any] = {"display_name": self._sealing.seal_text(box_id, display_name, _NAME)}
         if traits is not None:
-            fields = [traits.birth_name, traits.first_name, traits.birth_date, traits.sex]
-            values["traits"] = self._sealing.seal_json(box_id, fields, _TRAITS)
+            values["traits"] = self._sealing.seal(box_id, _written(traits), _TRAITS)
         self._connection.execute(update(boxes).where(boxes.c.id == box_id).values(values))
 
     def box_by_address(self, address: Address) -> Box | None:
@@ -119,9 +183,13 @@ class Accounts:
         """Set a box's state."""
         self._connection.execute(update(boxes).where(boxes.c.id == box_id).values(state=state))
 
+    def oppose_patients(self, box_id: int, opposed: bool) -> None:
+        """Let a professional's box take no letters from patients, or take them again."""
+        self._connection.execute(update(boxes).where(boxes.c.id == box_id).values(patients_opposed=opposed))
+
     def _box(self, row: Sequence[Any]) -> Box:
         """Make a box of the columns of `_BOX`."""
-        box_id, local, domain, kind, state, name, red_list, ins_oid, traits = row[: len(_BOX)]
+        box_id, local, domain, kind, state, name, red_list, ins_oid, traits, opposed = row[: len(_BOX)]
         return Box(
             id=box_id,
             address=Address(local, Domain(domain)),
@@ -131,6 +199,7 @@ class Accounts:
             red_list=bool(red_list),
             ins=INS(local.upper(), ins_oid) if ins_oid else None,
             traits=None if traits is None else Traits(*self._sealing.unseal_json(box_id, traits, _TRAITS)),
+            patients_opposed=bool(opposed),
         )
 
     # -- accounts ------------------------------------------------------------------------------------------------
@@ -200,6 +269,7 @@ class Accounts:
             "box_id": delegation.box_id,
             "kind": delegation.kind,
             "ends_at": None if delegation.ends_at is None else to_us(delegation.ends_at),
+            "since": None if delegation.since is None else to_us(delegation.since),
         }
         _DELEGATE.run(self._connection, row)
 
@@ -207,47 +277,38 @@ class Accounts:
         """Return the boxes that an account may act for now: its own first, then by address."""
         live = or_(delegations.c.ends_at.is_(None), delegations.c.ends_at > to_us(now))
         query = (
-            select(*_BOX, delegations.c.kind.label("delegation"))
+            select(*_BOX, *_RIGHT)
             .join(delegations, delegations.c.box_id == boxes.c.id)
             .where(and_(delegations.c.account_id == account_id, live))
             .order_by(delegations.c.kind != DelegationKind.OWNER, boxes.c.address_key)
         )
-        return tuple((self._box(row), DelegationKind(row.delegation)) for row in self._connection.execute(query))
+        found = ((self._box(row), _delegation(row)) for row in self._connection.execute(query))
+        # What was written down may outlive a child's majority.
+        return tuple((box, right.kind) for box, right in found if in_force(right, box.traits, now))
 
     def is_represented(self, box_id: int, now: datetime) -> bool:
         """Say whether a legal representative may act for a box now."""
-        live = or_(delegations.c.ends_at.is_(None), delegations.c.ends_at > to_us(now))
         kind = delegations.c.kind == DelegationKind.LEGAL_REPRESENTATIVE
-        query = select(delegations.c.account_id).where(and_(delegations.c.box_id == box_id, kind, live)).limit(1)
-        return self._connection.execute(query).first() is not None
+        query = select(*_RIGHT).where(and_(delegations.c.box_id == box_id, kind))
+        rights = [_delegation(row) for row in self._connection.execute(query)]
+        box = self.box_by_id(box_id) if rights else None
+        return box is not None and any(in_force(right, box.traits, now) for right in rights)
 
     def delegations_to(self, account_id: int, box_id: int) -> tuple[Delegation, ...]:
         """Return an account's delegation for a box, ended ones too."""
         where = and_(delegations.c.account_id == account_id, delegations.c.box_id == box_id)
-        return tuple(
-            Delegation(
-                row.account_id,
-                row.box_id,
-                DelegationKind(row.kind),
-                None if row.ends_at is None else from_us(row.ends_at),
-            )
-            for row in self._connection.execute(select(delegations).where(where))
-        )
+        return tuple(_delegation(row) for row in self._connection.execute(select(*_RIGHT).where(where)))
 
     def delegations_on(self, box_id: int) -> tuple[tuple[Account, Delegation], ...]:
         """Return who may act for a box, ended ones too, by login."""
         query = (
-            select(accounts, delegations.c.kind.label("delegation"), delegations.c.ends_at)
+            select(accounts, *_RIGHT)
             .join(delegations, delegations.c.account_id == accounts.c.id)
             .where(delegations.c.box_id == box_id)
             .order_by(accounts.c.login)
         )
-        found = []
-        for row in self._connection.execute(query):
-            ends_at = None if row.ends_at is None else from_us(row.ends_at)
-            if account := self._account(row):
-                found.append((account, Delegation(account.id, box_id, DelegationKind(row.delegation), ends_at)))
-        return tuple(found)
+        rows = ((self._account(row), _delegation(row)) for row in self._connection.execute(query))
+        return tuple((account, right) for account, right in rows if account is not None)
 
     def end_delegation(self, account_id: int, box_id: int) -> bool:
         """End an account's right to act for a box; False when it had none."""
@@ -395,6 +456,12 @@ class Accounts:
         self._connection.execute(delete(web_sessions).where(web_sessions.c.account_id == account_id))
 
 
+def _delegation(row: Row[Any]) -> Delegation:
+    """Make a delegation of the columns of `_RIGHT`."""
+    ends, since = (None if at is None else from_us(at) for at in (row.right_ends, row.right_since))
+    return Delegation(row.right_account, row.right_box, DelegationKind(row.right_kind), ends, since)
+
+
 def _tally(*conditions: ColumnElement[bool]) -> tuple[ColumnElement[int], ColumnElement[int]]:
     """Return how many failures meet all conditions, and the newest one's time, as columns."""
     met = case((and_(*conditions), login_failures.c.at))
@@ -403,3 +470,8 @@ def _tally(*conditions: ColumnElement[bool]) -> tuple[ColumnElement[int], Column
 
 def _tallied(count: int, newest: int | None) -> Tally:
     return Tally(count, None if newest is None else from_us(newest))
+
+
+def _written(traits: Traits) -> bytes:
+    fields = [traits.birth_name, traits.first_name, traits.birth_date, traits.sex]
+    return json.dumps(fields, separators=(",", ":")).encode()

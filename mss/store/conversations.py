@@ -91,6 +91,7 @@ class NewLetter:
     sender: Participant | None
     authorises: tuple[Participant, ...]
     filing: tuple[tuple[str, str], ...] = ()
+    hidden: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ class Conversations:
             "sender": _dump(letter.sender),
             "authorises": [_dump(one) for one in letter.authorises],
             "filing": letter.filing,
+            "hidden": letter.hidden,
         }
         row = {
             "box_id": box_id,
@@ -256,6 +258,7 @@ class Conversations:
             seen=not row.unread,
             filing=tuple((unique_id, reason) for unique_id, reason in facts["filing"]),
             conversation_id=row.conversation_id,
+            hidden=facts.get("hidden", 0),
         )
 
     def mark_read(self, box_id: int, conversation_id: int, only: Iterable[int]) -> tuple[Place, ...]:

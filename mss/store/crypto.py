@@ -21,7 +21,7 @@ from mss.errors import MssError
 KEY_OCTETS = 32
 SEGMENT_OCTETS = 64 * 1024
 _NONCE_OCTETS = 12
-_TAG_OCTETS = 16
+TAG_OCTETS = 16
 
 
 class Damaged(MssError):
@@ -56,8 +56,18 @@ def _cipher(key: bytes) -> AESGCM:
 
 def seal(key: bytes, plain: bytes, purpose: bytes) -> bytes:
     """Seal a small value; it opens only for the same purpose."""
+    return seal_with(_cipher(key), plain, purpose)
+
+
+def opened(key: bytes) -> AESGCM:
+    """Open a key that seals many values, or a few and is then forgotten."""
+    return AESGCM(key)
+
+
+def seal_with(cipher: AESGCM, plain: bytes, purpose: bytes) -> bytes:
+    """Seal a small value with a key that is open already; `unseal` opens it."""
     nonce = os.urandom(_NONCE_OCTETS)
-    return nonce + _cipher(key).encrypt(nonce, plain, purpose)
+    return nonce + cipher.encrypt(nonce, plain, purpose)
 
 
 def unseal(key: bytes, sealed: bytes, purpose: bytes) -> bytes:
@@ -94,13 +104,13 @@ def sealed_range(size: int, start: int, end: int) -> tuple[int, int, int]:
     """Return (first segment, sealed offset from, sealed offset to) that octets [start, end) need."""
     first = min(start // SEGMENT_OCTETS, segments(size) - 1)
     last = min(max(start, end - 1) // SEGMENT_OCTETS, segments(size) - 1)
-    step = SEGMENT_OCTETS + _TAG_OCTETS
-    return first, first * step, min((last + 1) * step, size + segments(size) * _TAG_OCTETS)
+    step = SEGMENT_OCTETS + TAG_OCTETS
+    return first, first * step, min((last + 1) * step, size + segments(size) * TAG_OCTETS)
 
 
 def open_segments(key: bytes, sealed: bytes, size: int, first: int) -> bytes:
     """Open whole segments from number `first` on; `size` is that of all the plain octets."""
-    cipher, count, step = AESGCM(key), segments(size), SEGMENT_OCTETS + _TAG_OCTETS
+    cipher, count, step = AESGCM(key), segments(size), SEGMENT_OCTETS + TAG_OCTETS
     view = memoryview(sealed)
     try:
         return b"".join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,11 @@ from mss.store.sealing import Sealing
 from mss.store.tables import documents
 
 # Whom a document is hidden from, as bits.
-HIDDEN = {Confidentiality.INVISIBLE_PATIENT: 1, Confidentiality.INVISIBLE_REPRESENTATIVES: 2}
+HIDDEN = {
+    Confidentiality.INVISIBLE_PATIENT: 1,
+    Confidentiality.INVISIBLE_REPRESENTATIVES: 2,
+    Confidentiality.MASKED_FOR_PROFESSIONALS: 4,
+}
 _ENTRY = b"document entry"
 _FILE = Hot.new(documents, documents.c.id)
 
@@ -56,6 +60,7 @@ class Dossiers:
             "filed_by": document.filed_by,
             "masked": document.masked,
             "replaced_by": None,
+            "type_digest": self._type(box_id, document.entry.type_code),
         }
         new = _FILE.run(self._connection, row).fetchone()
         return None if new is None else int(new[0])
@@ -65,6 +70,9 @@ class Dossiers:
 
     def _category(self, box_id: int, category: str) -> bytes:
         return self._sealing.digest(b"category", b"%d" % box_id, category.encode())
+
+    def _type(self, box_id: int, type_code: str) -> bytes:
+        return self._sealing.digest(b"type", b"%d" % box_id, type_code.encode())
 
     def by_unique_id(self, box_id: int, unique_id: str) -> Document | None:
         """Return the document of a `uniqueId`."""
@@ -109,6 +117,19 @@ class Dossiers:
         """Note that a document was replaced by another."""
         self._connection.execute(update(documents).where(documents.c.id == document_id).values(replaced_by=by))
 
+    def mask(self, box_id: int, document_id: int, masked: bool, entry_id: str) -> bool:
+        """Mask a document from professionals, or show it again, under a new entry id (new at each change of its
+        metadata); False when the box has no such."""
+        where = and_(documents.c.box_id == box_id, documents.c.id == document_id)
+        changed = update(documents).where(where).values(masked=masked, entry_id=entry_id)
+        return self._connection.execute(changed).rowcount == 1
+
+    def some(self, box_id: int, ids: Sequence[int]) -> tuple[Document, ...]:
+        """Return these documents of a box, in this order; those that are not there are left out."""
+        where = and_(documents.c.box_id == box_id, documents.c.id.in_(list(ids)))
+        found = {row.id: self._document(row) for row in self._connection.execute(select(documents).where(where))}
+        return tuple(document for one in ids if (document := found.get(one)) is not None)
+
     def _document(self, row: Row[Any] | None) -> Document | None:
         if row is None:
             return None
@@ -152,18 +173,20 @@ _PLAIN = (
     "language",
     "has_body_pdf",
 )
+# Facts that documents filed by older code lack.
+_LATER = ("class_code", "format_code", "custodian_id")
 
 
 def _dump(entry: DocumentEntry) -> dict[str, Any]:
     traits = entry.patient.traits
     return {
-        **{name: getattr(entry, name) for name in _PLAIN},
+        **{name: getattr(entry, name) for name in (*_PLAIN, *_LATER)},
         "format": entry.format,
         "created_at": entry.created_at.isoformat() if entry.created_at else None,
         "confidentiality": sorted(entry.confidentiality),
         "identifiers": [list(pair) for pair in entry.patient.identifiers],
         "traits": [traits.birth_name, traits.first_name, traits.birth_date, traits.sex],
-        "authors": [[a.name, a.person_id, a.profession_code, a.organisation] for a in entry.authors],
+        "authors": [[a.name, a.person_id, a.profession_code, a.organisation, a.organisation_id] for a in entry.authors],
     }
 
 
@@ -171,6 +194,7 @@ def _load(facts: dict[str, Any]) -> DocumentEntry:
     identity = PatientIdentity(tuple((pair[0], pair[1]) for pair in facts["identifiers"]), Traits(*facts["traits"]))
     return DocumentEntry(
         **{name: facts[name] for name in _PLAIN},
+        **{name: facts.get(name, "") for name in _LATER},
         format=DocumentFormat(facts["format"]),
         created_at=datetime.fromisoformat(facts["created_at"]) if facts["created_at"] else None,
         confidentiality=frozenset(Confidentiality(code) for code in facts["confidentiality"]),

@@ -7,21 +7,21 @@ READ COMMITTED for writers, one snapshot (REPEATABLE READ) for readers.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import URL, Connection, Engine, Select, create_engine, event
+from sqlalchemy import URL, Column, Connection, Engine, Select, Table, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from mss.errors import Conflict, Misconfigured, Unavailable
 
 __all__ = [
-    "IntegrityError", "claimable", "fault_of", "is_sqlite", "locked", "mapped", "mapping", "open_engine",
-    "open_glancing", "sqlite_path",
+    "IntegrityError", "among", "bulk", "claimable", "fault_of", "is_passing", "is_sqlite", "locked", "mapped",
+    "mapping", "open_engine", "open_glancing", "open_telling", "reserved", "sqlite_path",
 ]  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 10_000
@@ -29,6 +29,7 @@ _SQLITE = b"SQLite format 3\0"
 _RETRYABLE_PG = frozenset({"40001", "40P01", "23505"})
 # Lock not available in time; a server that only reads (a standby); both pass.
 _PASSING_PG = frozenset({"55P03", "25006"})
+_PASSING_LOCKS = frozenset({"55P03", "40P01"})
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 # By the beginning of the engine's word; psycopg gives no state for a connection that did not come to be.
 _REASONS = {
@@ -116,6 +117,14 @@ def open_glancing(url: str) -> Engine:
     return _open_sqlite(url, 1, read_only=True, busy_timeout_ms=0)
 
 
+def open_telling(url: str) -> Engine:
+    """Open PostgreSQL for notifications: each statement by itself, and none of their commits waits for the disk."""
+    options = f"-c lock_timeout={_BUSY_TIMEOUT_MS} -c synchronous_commit=off"
+    keepalives = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    connect = {"connect_timeout": 10, "autocommit": True, "options": options, **keepalives}
+    return create_engine(_parsed(url), poolclass=NullPool, hide_parameters=True, connect_args=connect)
+
+
 def _begun_by(engine: Engine, begin: str) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -194,11 +203,54 @@ def mapped(error: Exception, what: str = "the store") -> Exception:
     return error
 
 
+def is_passing(error: DBAPIError) -> bool:
+    """Whether somebody else's lock was in the way, and another try may do better."""
+    return getattr(error.orig, "sqlstate", None) in _PASSING_LOCKS
+
+
 def _reason(error: BaseException | None) -> str:
     """Return what an operator can do something about, with the engine's own word for it."""
     name = str(getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None) or type(error).__name__)
     said = next((said for word, said in _REASONS.items() if name.startswith(word)), "")
     return f"{said} ({name})" if said else name
+
+
+def bulk(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Add many rows at once, by the engine's fastest way; the values go to the driver as they are."""
+    raw: Any = connection.connection.driver_connection
+    names = ", ".join(columns)
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(columns))
+        raw.cursor().executemany(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", rows)  # noqa: S608
+        return
+    with raw.cursor() as cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def among(connection: Connection, columns: Sequence[Column[Any]], values: Collection[Any]) -> list[Any]:
+    """Return some columns of the rows whose first of these has one of many values.
+
+    On PostgreSQL it is planned anew each time: a plan made while the table was empty would read all of it for ever.
+    """
+    raw: Any = connection.connection.driver_connection
+    key, names = columns[0], ", ".join(column.name for column in columns)
+    begin = f"SELECT {names} FROM {key.table.name} WHERE {key.name}"  # noqa: S608
+    if connection.dialect.name == "sqlite":
+        found = raw.execute(f"{begin} IN ({', '.join('?' * len(values))})", list(values))
+    else:
+        found = raw.execute(f"{begin} = ANY(%s)", (list(values),), prepare=False)
+    rows: list[Any] = found.fetchall()
+    return rows
+
+
+def reserved(connection: Connection, table: Table, count: int) -> list[int]:
+    """Take so many numbers of a table's own count, in order: no other row gets them."""
+    if connection.dialect.name == "sqlite":
+        found = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,)).scalar()
+        return list(range((found or 0) + 1, (found or 0) + 1 + count))
+    text = "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)"
+    return sorted(connection.exec_driver_sql(text, (table.name, count)).scalars())
 
 
 def claimable(connection: Connection, query: Select[Any]) -> Select[Any]:

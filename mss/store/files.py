@@ -26,12 +26,26 @@ class FileStore:
     def put(self, pieces: Iterable[bytes]) -> str:
         """Write octets durably, given in pieces, and return their name; Unavailable when the disk refuses."""
         name = secrets.token_hex(20)
+        self._put(name, pieces)
+        return name
+
+    def put_named(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Write octets durably under the name that they had; what a cut left of them goes first."""
+        directory = self._root / name[:2]
+        for left in (directory / name, directory / f".{name}.new"):
+            left.unlink(missing_ok=True)
+        self._put(name, pieces)
+
+    def _put(self, name: str, pieces: Iterable[bytes]) -> None:
         try:
-            directory = self._directory(name)
-            self._write(directory, name, pieces)
+            self._write(self._directory(name), name, pieces)
         except OSError as error:
             raise Unavailable(f"cannot write octets aside: {os.strerror(error.errno or 0)}") from error
-        return name
+
+    @property
+    def well(self) -> bool:
+        """A local folder answers or refuses at once: there is nothing to remember."""
+        return True
 
     def get(self, name: str, start: int, end: int) -> bytes:
         """Return sealed octets [start, end) of a file."""
@@ -39,6 +53,15 @@ class FileStore:
             with (self._root / name[:2] / name).open("rb") as file:
                 file.seek(start)
                 return file.read(end - start)
+        except OSError as error:
+            raise Unavailable(f"cannot read octets aside: {os.strerror(error.errno or 0)}") from error
+
+    def size(self, name: str) -> int | None:
+        """Return how many octets a file has; None when it is not there."""
+        try:
+            return (self._root / name[:2] / name).stat().st_size
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise Unavailable(f"cannot read octets aside: {os.strerror(error.errno or 0)}") from error
 

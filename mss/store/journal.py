@@ -28,26 +28,40 @@ _INSERT = Hot.insert(journal)
 _SEAL = Hot.insert(journal_segments)
 
 
+# Where a chain stands: of itself, and of the one of looks into dossiers beside it.
+ChainState = tuple[int, bytes, int, bytes]
+# What a writer's chain of looks into dossiers is called: they are kept longer, and segments are dropped whole.
+LOOKS = "+looks"
+_LOOKED_AT = ("document", "documents", "dossier", "accesses")
+
+
 @dataclass(slots=True)
 class Chain:
-    """Where a writer's chain stands. Restored from a copy when a unit is rolled back."""
+    """Where a writer's two chains stand. Restored from a copy when a unit is rolled back."""
 
     writer: str
     number: int = 0
     head: bytes = _START
+    looks_number: int = 0
+    looks_head: bytes = _START
 
-    def copy(self) -> tuple[int, bytes]:
+    def copy(self) -> ChainState:
         """Return what `restore` takes."""
-        return self.number, self.head
+        return self.number, self.head, self.looks_number, self.looks_head
 
-    def restore(self, state: tuple[int, bytes]) -> None:
+    def restore(self, state: ChainState) -> None:
         """Go back to an earlier place, after a rollback."""
-        self.number, self.head = state
+        self.number, self.head, self.looks_number, self.looks_head = state
 
     def renew(self) -> None:
-        """Begin another chain: nobody knows whether the last commit of this one came to be."""
+        """Begin other chains: nobody knows whether the last commit of these came to be."""
         self.writer = f"{self.writer.partition('.')[0]}.{secrets.token_hex(3)}"
-        self.number, self.head = 0, _START
+        self.restore((0, _START, 0, _START))
+
+
+def is_look(action: str) -> bool:
+    """Say whether an action is a look into, or a change of, a patient's dossier: its trace is kept longer."""
+    return action.partition(".")[0] in _LOOKED_AT
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +76,18 @@ class Broken:
 class Sought:
     """Which records are meant; what is empty is no condition. A prefix before a dot counts in actions and rules.
 
-    `who`: an actor whole ("account:7"), or what stands behind its kind ("mx.chu.mssante.fr", an address).
+    `who`: an actor whole ("account:7"), or what stands behind its kind ("mx.chu.mssante.fr", an address). `actor`,
+    `target`, `message` (a mark) and `box_id` are found by index, newest first.
     """
 
     action: str = ""
     rule: str = ""
     who: str = ""
     since: datetime | None = None
+    actor: str = ""
+    target: str = ""
+    message: str = ""
+    box_id: int | None = None
 
 
 class Journal:
@@ -87,18 +106,24 @@ class Journal:
         chain = self._chain
         if chain is None:
             raise TypeError("a reading unit cannot write to the journal")
-        values = _values(event, chain, now)
-        chain.number += 1
-        chain.head = _hash(chain.head, values)
-        _INSERT.run(self._connection, {**values, "hash": chain.head})
+        if is_look(event.action):
+            place = chain.looks_number, chain.looks_head
+            chain.looks_number, chain.looks_head = self._append(chain.writer + LOOKS, place, event, now)
+        else:
+            chain.number, chain.head = self._append(chain.writer, (chain.number, chain.head), event, now)
         self._noted.append(event)
-        if chain.number % self._segment_records == 0:
-            self._seal(chain, now)
 
-    def _seal(self, chain: Chain, now: datetime) -> None:
-        first = chain.number - self._segment_records + 1
-        values = {"writer": chain.writer, "last_number": chain.number, "first_number": first}
-        _SEAL.run(self._connection, {**values, "head": chain.head, "sealed_at": to_us(now)})
+    def _append(self, writer: str, place: tuple[int, bytes], event: AuditEvent, now: datetime) -> tuple[int, bytes]:
+        """Write the record behind a place of a chain; returns its own place."""
+        number = place[0] + 1
+        values = _values(event, writer, number, now)
+        head = _hash(place[1], values)
+        _INSERT.run(self._connection, {**values, "hash": head})
+        if number % self._segment_records == 0:
+            first = number - self._segment_records + 1
+            segment = {"writer": writer, "last_number": number, "first_number": first, "trimmed_at": None}
+            _SEAL.run(self._connection, {**segment, "head": head, "sealed_at": to_us(now)})
+        return number, head
 
     def about_box(
         self,
@@ -141,7 +166,7 @@ class Journal:
         return self._records(query.order_by(journal.c.number))
 
     def _records(self, query: Any) -> tuple[AuditRecord, ...]:
-        return tuple(_record(row) for row in self._connection.execute(query))
+        return tuple(record_of(row) for row in self._connection.execute(query))
 
     def verify(self) -> tuple[int, tuple[Broken, ...]]:
         """Check all chains; returns how many records were read and those that are broken."""
@@ -159,8 +184,15 @@ class Journal:
                 broken.append(Broken(row.writer, row.number))
             heads[row.writer] = (row.number, bytes(row.hash))
         # A sealed segment whose end is gone while its beginning is there, or what came before it.
-        missing = (Broken(*end) for end in sealed if end[1] > heads.get(end[0], (0, b""))[0])
+        trimmed = self._trimmed()
+        ends = (end for end in sealed if end[1] > heads.get(end[0], (0, b""))[0] and end not in trimmed)
+        missing = (Broken(*end) for end in ends)
         return count, (*broken, *missing)
+
+    def _trimmed(self) -> set[tuple[str, int]]:
+        """Return (writer, last number) of the segments that are gone because their time was over."""
+        gone = select(journal_segments).where(journal_segments.c.trimmed_at.is_not(None))
+        return {(row.writer, row.last_number) for row in self._connection.execute(gone)}
 
     def _sealed(self) -> dict[tuple[str, int], bytes]:
         """Return (writer, last number) → hash of the last record, of all sealed segments."""
@@ -183,15 +215,20 @@ def _conditions(sought: Sought) -> list[ColumnElement[bool]]:
     ]
     if sought.who:
         found.append(or_(journal.c.actor == sought.who, journal.c.actor.endswith(f":{sought.who}", autoescape=True)))
+    columns = (journal.c.actor, journal.c.target, journal.c.message)
+    words = (sought.actor, sought.target, sought.message)
+    found += [column == word for column, word in zip(columns, words, strict=True) if word]
+    if sought.box_id is not None:
+        found.append(journal.c.subject_box_id == sought.box_id)
     if sought.since is not None:
         found.append(journal.c.at >= to_us(sought.since))
     return found
 
 
-def _values(event: AuditEvent, chain: Chain, now: datetime) -> dict[str, Any]:
+def _values(event: AuditEvent, writer: str, number: int, now: datetime) -> dict[str, Any]:
     return {
-        "writer": chain.writer,
-        "number": chain.number + 1,
+        "writer": writer,
+        "number": number,
         "at": to_us(now),
         "actor": event.actor,
         "action": event.action,
@@ -228,7 +265,8 @@ def _hash(previous: bytes, values: dict[str, Any]) -> bytes:
     return hashlib.sha256(previous + text.encode()).digest()
 
 
-def _record(row: Row[Any]) -> AuditRecord:
+def record_of(row: Row[Any]) -> AuditRecord:
+    """Return a row of the journal as a record."""
     event = AuditEvent(
         row.actor,
         row.action,

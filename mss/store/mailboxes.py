@@ -10,7 +10,21 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from mss.clock import to_us
 from mss.model.mailbox import (
@@ -20,7 +34,8 @@ from mss.model.mailbox import (
     ChangeKind,
     Mailbox,
 )
-from mss.store.engine import locked
+from mss.store.engine import bulk, locked
+from mss.store.holding_tables import seen
 from mss.store.hot import Hot
 from mss.store.tables import boxes, changes, holdings, keywords, mailboxes, messages
 
@@ -48,6 +63,17 @@ _VALIDITY = (
     )
     .returning(boxes.c.uidvalidity)
 )
+_COUNT = select(func.count()).select_from(messages).where(messages.c.mailbox_id == bindparam("b_id"))
+_REMOVED = Hot(
+    select(changes.c.uid_first, changes.c.uid_last).where(
+        and_(
+            changes.c.mailbox_id == bindparam("b_id"),
+            changes.c.modseq > bindparam("b_since"),
+            # Written out, for the partial index is only taken for a constant.
+            changes.c.kind == literal_column(str(int(ChangeKind.EXPUNGED))),
+        )
+    )
+)
 _LOG = Hot.insert(changes)
 _ADD = Hot.insert(messages)
 
@@ -63,7 +89,28 @@ def runs_of(uids: Iterable[int]) -> Runs:
     return tuple(runs)
 
 
-def _in_runs(runs: Runs) -> Any:
+def merged(ranges: Iterable[tuple[int, int]]) -> Runs:
+    """Return ranges sorted, with those that touch or overlap joined."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = found[-1][0], max(found[-1][1], last)
+        else:
+            found.append((first, last))
+    return tuple(found)
+
+
+def _without(uidnext: int, gone: Runs) -> Runs:
+    """Return the UIDs below `uidnext` that are in none of the runs."""
+    found, first = [], 1
+    for start, end in (*gone, (uidnext, uidnext)):
+        if start > first:
+            found.append((first, start - 1))
+        first = end + 1
+    return tuple(found)
+
+
+def in_runs(runs: Runs) -> Any:
     """Return the SQL condition "uid is in one of the runs"."""
     if len(runs) == 1:
         return messages.c.uid.between(*runs[0])
@@ -72,10 +119,19 @@ def _in_runs(runs: Runs) -> Any:
     return or_(messages.c.uid.in_(singles), *wide) if singles else or_(*wide)
 
 
-def _slices(runs: Runs, size: int = 400) -> Iterable[Runs]:
+def slices(runs: Runs, size: int = 400) -> Iterable[Runs]:
     """Yield so many runs at a time: SQL has limits on its length."""
     for start in range(0, len(runs), size):
         yield runs[start : start + size]
+
+
+def default_validities(now: datetime) -> range:
+    """Return the UIDVALIDITY of each default mailbox of a new box: each is greater than the one before."""
+    second = to_us(now) // 1_000_000
+    return range(second, second + len(DEFAULT_MAILBOXES))
+
+
+_BULK = ("box_id", "name", "uidvalidity", "uidnext", "modseq", "special_use", "subscribed")
 
 
 class Mailboxes:
@@ -90,6 +146,12 @@ class Mailboxes:
         """Create INBOX and the special-use mailboxes of a new box."""
         for name, special_use in DEFAULT_MAILBOXES.items():
             self.create(box_id, name, special_use, now)
+
+    def create_defaults_of(self, box_ids: Sequence[int], now: datetime) -> None:
+        """Create the default mailboxes of many boxes that have none yet."""
+        kinds = list(zip(DEFAULT_MAILBOXES.items(), default_validities(now), strict=True))
+        rows = [(box_id, name, validity, 1, 1, use, True) for box_id in box_ids for (name, use), validity in kinds]
+        bulk(self._connection, mailboxes, _BULK, rows)
 
     def create(self, box_id: int, name: str, special_use: str, now: datetime) -> int:
         """Create a mailbox and return its id. UIDVALIDITY is the second of its creation, greater than any before in
@@ -145,7 +207,7 @@ class Mailboxes:
 
     def delete(self, mailbox_id: int) -> None:
         """Remove a mailbox, its messages and its log."""
-        for table in (messages, changes, keywords):
+        for table in (messages, changes, keywords, seen):
             self._connection.execute(delete(table).where(table.c.mailbox_id == mailbox_id))
         self._connection.execute(delete(mailboxes).where(mailboxes.c.id == mailbox_id))
 
@@ -189,26 +251,46 @@ class Mailboxes:
         query = select(messages.c.uid).where(messages.c.mailbox_id == mailbox_id).order_by(messages.c.uid)
         return list(self._connection.execute(query).scalars())
 
+    def present(self, mailbox_id: int, uidnext: int) -> Runs:
+        """Return all UIDs as runs: what was ever given without what the log says was removed.
+
+        The rows themselves are only counted; were the numbers to differ, the rows are right.
+        """
+        count = self._connection.execute(_COUNT, {"b_id": mailbox_id}).scalar_one()
+        found = _without(uidnext, self.removed_since(mailbox_id, 0))
+        if sum(last - first + 1 for first, last in found) == count:
+            return found
+        return runs_of(self.uids(mailbox_id))
+
+    def uids_from(self, mailbox_id: int, first: int, limit: int) -> list[int]:
+        """Return so many UIDs from one on, in order."""
+        where = and_(messages.c.mailbox_id == mailbox_id, messages.c.uid >= first)
+        query = select(messages.c.uid).where(where).order_by(messages.c.uid).limit(limit)
+        return list(self._connection.execute(query).scalars())
+
     def first_without(self, mailbox_id: int, flag: int) -> int | None:
         """Return the first UID that lacks a flag bit."""
         where = and_(messages.c.mailbox_id == mailbox_id, messages.c.flags.bitwise_and(flag) == 0)
         return self._connection.execute(select(func.min(messages.c.uid)).where(where)).scalar()
 
-    def counts(self, mailbox_id: int, seen: int, deleted: int) -> tuple[int, int, int, int]:
-        """Return (messages, unseen, deleted, octets)."""
+    def counts(self, mailbox_id: int, seen: int, deleted: int) -> tuple[int, int, int, int, int]:
+        """Return (messages, unseen, deleted, octets, octets of those deleted)."""
         query = select(
             func.count(),
             func.sum(case((messages.c.flags.bitwise_and(seen) == 0, 1), else_=0)),
             func.sum(case((messages.c.flags.bitwise_and(deleted) != 0, 1), else_=0)),
             func.sum(messages.c.size),
+            func.sum(case((messages.c.flags.bitwise_and(deleted) != 0, messages.c.size), else_=0)),
         ).where(messages.c.mailbox_id == mailbox_id)
-        count, unseen, gone, size = self._connection.execute(query).one()
-        return count, int(unseen or 0), int(gone or 0), int(size or 0)
+        count, *sums = self._connection.execute(query).one()
+        unseen, gone, size, gone_size = (int(one or 0) for one in sums)
+        return count, unseen, gone, size, gone_size
 
     def rows(
-        self, mailbox_id: int, box_id: int, runs: Runs, *, envelope: bool, bodystructure: bool
+        self, mailbox_id: int, box_id: int, runs: Runs, *, envelope: bool, bodystructure: bool, more: bool = False
     ) -> list[tuple[Any, ...]]:
-        """Return (uid, modseq, flags, internal_date, size, object_id, sealed envelope?, sealed bodystructure?)."""
+        """Return (uid, modseq, flags, internal_date, size, object_id, sealed envelope?, sealed bodystructure?), and
+        with `more` (saved_at, thread, sealed preview) too."""
         columns: list[Any] = [
             messages.c.uid,
             messages.c.modseq,
@@ -219,13 +301,15 @@ class Mailboxes:
             holdings.c.envelope if envelope else literal(None).label("envelope"),
             holdings.c.bodystructure if bodystructure else literal(None).label("bodystructure"),
         ]
+        if more:
+            columns += [messages.c.saved_at, holdings.c.thread_id, holdings.c.preview]
         query = select(*columns)
-        if envelope or bodystructure:
+        if envelope or bodystructure or more:
             held = and_(holdings.c.box_id == box_id, holdings.c.object_id == messages.c.object_id)
             query = query.join(holdings, held)
         found: list[tuple[Any, ...]] = []
-        for some in _slices(runs):
-            where = and_(messages.c.mailbox_id == mailbox_id, _in_runs(some))
+        for some in slices(runs):
+            where = and_(messages.c.mailbox_id == mailbox_id, in_runs(some))
             found.extend(map(tuple, self._connection.execute(query.where(where).order_by(messages.c.uid))))
         return found
 
@@ -240,8 +324,8 @@ class Mailboxes:
         """Set flags to (flags & keep) | add where that changes something; returns the UIDs changed."""
         new = messages.c.flags.bitwise_and(keep).bitwise_or(add)
         changed: list[int] = []
-        for some in _slices(runs):
-            where = and_(messages.c.mailbox_id == mailbox_id, _in_runs(some), messages.c.flags != new)
+        for some in slices(runs):
+            where = and_(messages.c.mailbox_id == mailbox_id, in_runs(some), messages.c.flags != new)
             if unchanged_since is not None:
                 where = and_(where, messages.c.modseq <= unchanged_since)
             statement = update(messages).where(where).values(flags=new, modseq=modseq).returning(messages.c.uid)
@@ -250,15 +334,15 @@ class Mailboxes:
 
     def remove(self, mailbox_id: int, runs: Runs) -> None:
         """Remove messages."""
-        for some in _slices(runs):
-            self._connection.execute(delete(messages).where(and_(messages.c.mailbox_id == mailbox_id, _in_runs(some))))
+        for some in slices(runs):
+            self._connection.execute(delete(messages).where(and_(messages.c.mailbox_id == mailbox_id, in_runs(some))))
 
     def flagged(self, mailbox_id: int, flag: int, runs: Runs | None) -> tuple[int, ...]:
         """Return the UIDs that have a flag bit, among the runs when given."""
         has = and_(messages.c.mailbox_id == mailbox_id, messages.c.flags.bitwise_and(flag) != 0)
         found: list[int] = []
-        for some in _slices(runs) if runs is not None else (None,):
-            where = has if some is None else and_(has, _in_runs(some))
+        for some in slices(runs) if runs is not None else (None,):
+            where = has if some is None else and_(has, in_runs(some))
             found.extend(self._connection.execute(select(messages.c.uid).where(where)).scalars())
         return tuple(sorted(found))
 
@@ -272,6 +356,10 @@ class Mailboxes:
             Change(row.modseq, row.uid_first, row.uid_last, ChangeKind(row.kind))
             for row in self._connection.execute(query)
         )
+
+    def removed_since(self, mailbox_id: int, since: int) -> Runs:
+        """Return the UIDs removed after a MODSEQ, as ascending runs."""
+        return merged(_REMOVED.run(self._connection, {"b_id": mailbox_id, "b_since": since}).fetchall())
 
     def flags_since(self, mailbox_id: int, since: int) -> tuple[tuple[int, int, int], ...]:
         """Return (uid, modseq, flags) of messages changed or added after a MODSEQ."""

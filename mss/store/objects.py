@@ -13,8 +13,9 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
 from mss.clock import to_us
+from mss.errors import Conflict
 from mss.store import crypto
-from mss.store.files import FileStore
+from mss.store.blobs import Blobs
 from mss.store.hot import Hot
 from mss.store.keys import KeyRing
 from mss.store.tables import holdings, objects
@@ -57,7 +58,7 @@ class Staged:
 class Aside:
     """The files below one unit: those staged for it, and the names of those that it wrote itself."""
 
-    files: FileStore
+    files: Blobs
     staged: Sequence[Staged]
     written: set[str]
 
@@ -116,6 +117,11 @@ class Objects:
             return Stored(new[0], key, is_new=True)
         return self._existing(digest, key, values)
 
+    def find(self, octets: bytes) -> int | None:
+        """Return the number of octets that are here already."""
+        found = self._connection.execute(_BY_DIGEST, {"digest": self.digest(octets)}).scalar()
+        return None if found is None else int(found)
+
     def forget(self, stored: Stored) -> None:
         """Drop an object that was put in this unit and that nobody holds after all."""
         if stored.is_new:
@@ -136,10 +142,12 @@ class Objects:
         for holder, wrapped in self._connection.execute(_ANY_HOLDING, {"object_id": object_id}):
             return Stored(object_id, self._unwrap(holder, object_id, wrapped), is_new=False)
         # Nobody holds it any more, so nobody can open it: it begins anew under a fresh key.
-        self._connection.execute(update(objects).where(objects.c.id == object_id).values(fresh_values))
+        begun = self._connection.execute(update(objects).where(objects.c.id == object_id).values(fresh_values))
+        if begun.rowcount == 0:
+            raise Conflict("the octets were collected at this moment")
         return Stored(object_id, fresh_key, is_new=False)
 
-    def hold(self, box_id: int, stored: Stored, forms: Forms | None = None) -> None:
+    def hold(self, box_id: int, stored: Stored, forms: Forms | None = None, thread_id: int | None = None) -> None:
         """Let a box hold an object: wrap its content key, seal its IMAP forms. Idempotent."""
         key = self._keys.key(box_id)
         context = b":%d:%d" % (box_id, stored.id)
@@ -149,10 +157,14 @@ class Objects:
             "content_key": crypto.seal(key, stored.content_key, _CONTENT_KEY + context),
         }
         sealed = _sealed_forms(key, forms, context) if forms else {}
-        result = _HOLD.run(self._connection, {**_NO_FORMS, **row, **sealed})
-        if forms and result.rowcount == 0:
-            where = {"b_box_id": box_id, "b_object_id": stored.id}
-            self._connection.execute(_FORMS.values({n: bindparam(n) for n in sealed}), {**where, **sealed})
+        if thread_id is not None:
+            sealed["thread_id"] = thread_id
+        where = {"b_box_id": box_id, "b_object_id": stored.id}
+        # A holding that is there is written to in any case: the collection of unused ones then sees that it is taken.
+        take = _FORMS.values({n: bindparam(n) for n in sealed} or {"content_key": holdings.c.content_key})
+        while _HOLD.run(self._connection, {**_NO_FORMS, **row, **sealed}).rowcount == 0:
+            if self._connection.execute(take, {**where, **sealed}).rowcount:
+                return
 
     def hold_too(self, box_id: int, from_box_id: int, object_id: int) -> None:
         """Let a second box hold what a first one holds, IMAP forms included."""
@@ -162,6 +174,10 @@ class Objects:
     def named(self, files: Collection[str]) -> frozenset[str]:
         """Return those of some files of octets aside that a row names."""
         return frozenset(self._connection.execute(select(objects.c.file).where(objects.c.file.in_(files))).scalars())
+
+    def email_name(self, object_id: int) -> str:
+        """Return a letter's name to the outside: the same for equal octets, and it tells no number of ours."""
+        return crypto.keyed_digest(self._keys.digest_key, b"email name", b"%d" % object_id).hex()[:24]
 
     def holds(self, box_id: int, object_id: int) -> bool:
         """Say whether a box holds an object."""
@@ -238,8 +254,12 @@ class Opener:
         """Open a sealed BODYSTRUCTURE."""
         return crypto.unseal(self.key, sealed, b"bodystructure:%d:%d" % (self.box_id, object_id))
 
+    def preview(self, object_id: int, sealed: bytes) -> str:
+        """Open a sealed preview."""
+        return crypto.unseal(self.key, sealed, b"preview:%d:%d" % (self.box_id, object_id)).decode()
 
-_NO_FORMS: dict[str, object] = {"envelope": None, "bodystructure": None, "preview": None}
+
+_NO_FORMS: dict[str, object] = {"envelope": None, "bodystructure": None, "preview": None, "thread_id": None}
 
 
 def _sealed_forms(key: bytes, forms: Forms, context: bytes) -> dict[str, object]:

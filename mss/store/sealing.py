@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from mss.store import crypto
@@ -42,6 +43,10 @@ class Sealing:
     def create_owner(self, owner_id: int, now: Any) -> None:
         """Make the key of a new owner, durable before anything is sealed under it."""
         self._keys.create(owner_id, now)
+
+    def create_owners(self, owner_ids: Sequence[int], now: Any) -> list[bytes]:
+        """Make the keys of many new owners, durable before anything is sealed under them, and return them."""
+        return self._keys.create_many(owner_ids, now)
 
     def digest(self, *values: bytes) -> bytes:
         """Return the operator's keyed digest of values."""

@@ -12,6 +12,7 @@ from mss.errors import Unavailable
 from mss.store.engine import mapped
 from mss.store.journal import Chain
 from mss.store.unit import Shared, Uow
+from mss.store.units import Units
 from mss.store.wakeup import Wakeups
 from mss.store.work import Work, answer
 
@@ -31,6 +32,12 @@ class ServerWriters:
         self._places = threading.BoundedSemaphore(waiting_max + len(chains))
         self._counting = threading.Lock()
         self.commits = 0
+        self.units = Units()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait, about."""
+        return self._pool._work_queue.qsize()
 
     def submit(self, work: Work) -> None:
         """Queue a service; Unavailable when too many wait already (back-pressure)."""
@@ -66,4 +73,5 @@ class ServerWriters:
             self._chains.put(chain)
             self._places.release()
         answer((work,))
+        self.units.ran((work,))
         self._wakeups.publish(work.wakes)

@@ -11,8 +11,9 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -26,15 +27,19 @@ from mss.config import Config
 from mss.errors import Conflict, Misconfigured, MssError, Unavailable
 from mss.model.audit import AuditEvent
 from mss.store import crypto, schema
+from mss.store.blobs import open_blobs
 from mss.store.engine import fault_of, is_sqlite, mapped, mapping, open_engine, sqlite_path
-from mss.store.files import FileStore
 from mss.store.glance import Busy, Glances
 from mss.store.journal import Chain
-from mss.store.keys import KeyRing, make_master_key, read_master_key
+from mss.store.keys import KeyRing
+from mss.store.masters import MasterFiles, make_master_key, read_master_key
+from mss.store.nodes import Nodes
+from mss.store.notices import Notices
 from mss.store.objects import Staged
 from mss.store.server_writers import ServerWriters
 from mss.store.turns import Turns
 from mss.store.unit import Shared, Uow
+from mss.store.units import Units
 from mss.store.wakeup import Subscription, Wakeups
 from mss.store.work import Work
 from mss.store.writer import GroupWriter
@@ -62,13 +67,53 @@ def create(config: Config, clock: Clock = system_clock) -> None:
     master = config.path(config.store.master_key_file)
     if not master.exists():
         make_master_key(master)
-    _bring_up(config, clock)
+    schema.upgrade(config.sqlite_url(config.store.url))
+    _prepare_keys(config, clock)
 
 
-def upgrade(config: Config, clock: Clock = system_clock) -> None:
-    """Bring tables and key database of an operator to the newest form; Misconfigured when one of them is not there."""
+def upgrade(config: Config, clock: Clock = system_clock) -> schema.Fit:
+    """Bring tables and key database of an operator to the newest form; returns how they fitted before.
+
+    Tables that are newer already stay as they are. Misconfigured: a database is not there, the tables refuse this
+    program, or the new form would refuse programs that still run elsewhere.
+    """
     _expect_databases(config)
-    _bring_up(config, clock)
+    url = config.sqlite_url(config.store.url)
+    before = fit(config)
+    if before is schema.Fit.BEYOND:
+        raise Misconfigured(before.said)
+    if before is schema.Fit.OLDER and schema.breaking(url) and (others := _others(config, clock)):
+        raise Misconfigured(
+            f"the new tables refuse the program that still runs on {', '.join(others)}: stop it there, then go on"
+        )
+    if before is not schema.Fit.NEWER:
+        schema.upgrade(url)
+    _prepare_keys(config, clock)
+    return before
+
+
+def fit(config: Config) -> schema.Fit:
+    """Say how an operator's tables and this program go together."""
+    _expect_databases(config)
+    return _asked(config, schema.fit)
+
+
+def _others(config: Config, clock: Clock) -> list[str]:
+    """Return the nodes that live."""
+
+    def living(engine: Engine) -> list[str]:
+        with mapping(), engine.connect() as connection, connection.begin():
+            return sorted({one.node for one in Nodes(connection).living(clock())}) if Nodes.there(connection) else []
+
+    return _asked(config, living)
+
+
+def _asked(config: Config, question: Callable[[Engine], T]) -> T:
+    engine = open_engine(config.sqlite_url(config.store.url), connections=1, read_only=True)
+    try:
+        return question(engine)
+    finally:
+        engine.dispose()
 
 
 def _expect_databases(config: Config) -> None:
@@ -78,14 +123,19 @@ def _expect_databases(config: Config) -> None:
             raise Misconfigured(f"{fault}: bring its backup back, or make a new operator with “mss init”")
 
 
-def _bring_up(config: Config, clock: Clock) -> None:
-    schema.upgrade(config.sqlite_url(config.store.url))
+def _prepare_keys(config: Config, clock: Clock) -> None:
     engine = open_engine(config.sqlite_url(config.store.keys_url), connections=1)
     try:
         with mapping("the database of keys"):
-            KeyRing(read_master_key(config.path(config.store.master_key_file)), engine).prepare(clock())
+            key_ring(config, engine).prepare(clock())
     finally:
         engine.dispose()
+
+
+def key_ring(config: Config, engine: Engine) -> KeyRing:
+    """Return the operator's owner keys; Misconfigured when there is no master key."""
+    path = config.path(config.store.master_key_file)
+    return KeyRing(read_master_key(path), engine, masters=MasterFiles(path).keys)
 
 
 class Store:
@@ -97,14 +147,17 @@ class Store:
         _expect_databases(config)
         self._key_engine = open_engine(config.sqlite_url(settings.keys_url), connections=4, mostly_read=True)
         self._read_engine = open_engine(self._url, connections=settings.readers, read_only=True)
-        keys = KeyRing(read_master_key(config.path(settings.master_key_file)), self._key_engine)
-        files = FileStore(config.path(settings.blobs_dir))
-        self._shared = Shared(keys, files, settings.inline_max_octets, config.limits.journal_segment_records)
-        self._wakeups = Wakeups(_wakeup_folder(config))
-        self._wakeups.call(_KEY_DROPPED, keys.forget)
+        keys = key_ring(config, self._key_engine)
+        self._shared = Shared(
+            keys, open_blobs(config), settings.inline_max_octets, config.limits.journal_segment_records
+        )
         self._readers = ThreadPoolExecutor(settings.readers, "store-reader")
         self._staging = ThreadPoolExecutor(2, "store-staging")
-        self.name = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.node = config.operator.node or socket.gethostname()
+        self.name = f"{self.node[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._notices = None if is_sqlite(self._url) else Notices(self._url, self.name)
+        self._wakeups = Wakeups(_wakeup_folder(config), self._notices)
+        self._wakeups.call(_KEY_DROPPED, keys.forget)
         self._write_engine: Engine
         self._writer: GroupWriter | ServerWriters
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -134,9 +187,26 @@ class Store:
         """
         self._tell = hear
 
+    @property
+    def units(self) -> Units:
+        """How long this process's write units lasted."""
+        return self._writer.units
+
+    @property
+    def waiting(self) -> int:
+        """How many write units wait for their turn."""
+        return self._writer.waiting
+
+    @property
+    def blobs_well(self) -> bool:
+        """Whether the place of large octets answered when it was last asked."""
+        return self._shared.files.well
+
     async def start(self) -> None:
         """Begin to hear wake-ups; call it in the loop that will use the store."""
         self._wakeups.start()
+        if self._notices is not None:
+            await asyncio.to_thread(self._notices.wait_until_listening)
 
     async def close(self) -> None:
         """Finish what waits and let go of everything; a second time does nothing."""
@@ -235,9 +305,9 @@ class Store:
         """Listen for wake-ups: channel "mailbox" with a box id, or "queue"."""
         return self._wakeups.subscribe(channel, key)
 
-    async def at_head(self) -> bool:
-        """Say whether the store answers and its tables are of this program's form."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, schema.at_head, self._read_engine)
+    async def fit(self) -> schema.Fit:
+        """Say how the tables and this program go together; Unavailable when the store does not answer."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, schema.fit, self._read_engine)
 
     async def drop_key(self, owner_id: int) -> None:
         """Erase a box's key for ever, and with it all that is sealed under it, here and in every backup.
@@ -290,6 +360,28 @@ class Store:
         while some := await self._in_staging(lambda: tuple(islice(files, _SWEPT_AT_ONCE))):
             dropped += await self._in_staging(self._drop_unnamed, some)
         return dropped
+
+    async def unnamed_files(self, age_s: float = 86_400) -> AsyncIterator[str]:
+        """Yield the files of that age that no row names."""
+        files = self._shared.files.older_than(age_s)
+        while some := await self._in_staging(lambda: tuple(islice(files, _SWEPT_AT_ONCE))):
+            for name in sorted(set(some) - await self._in_staging(self._read, partial(_named, some))):
+                yield name
+
+    async def drop_unnamed_file(self, name: str) -> bool:
+        """Remove a file that no row names; says whether it went."""
+        return bool(await self._in_staging(self._drop_unnamed, (name,)))
+
+    async def collect(self, before: datetime, limit: int) -> int:
+        """Collect octets that nobody holds since an instant, and then their files; returns how many were looked at."""
+        settled, files = await self.write(_collect, before, limit)
+        if files:
+            await self._in_staging(self._drop_unnamed, files)
+        return settled
+
+
+def _collect(uow: Uow, before: datetime, limit: int) -> tuple[int, tuple[str, ...]]:
+    return uow.collection.collect(before, limit)
 
 
 def _named(files: Collection[str], uow: Uow) -> frozenset[str]:

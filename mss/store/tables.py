@@ -39,9 +39,13 @@ boxes = Table(
     Column("red_list", Boolean, nullable=False),
     Column("ins_oid", String(64)),
     Column("traits", LargeBinary),
+    # A professional who takes no letters from patients; null, as older programs leave it, means no.
+    Column("patients_opposed", Boolean),
     # The last UIDVALIDITY given out in this box: a mailbox made again under an old name gets a greater one.
     Column("uidvalidity", Big, nullable=False),
     Column("created_at", Big, nullable=False),
+    # Each who reads the box has an own \\Seen.
+    Column("own_seen", Boolean, nullable=False, server_default=text("false")),
     sqlite_autoincrement=True,
 )  # fmt: skip
 
@@ -73,6 +77,8 @@ delegations = Table(
     Column("box_id", Id, primary_key=True, autoincrement=False),
     Column("kind", String(32), nullable=False),
     Column("ends_at", Big),
+    # Null where an older program wrote it: longer than anybody knows.
+    Column("since", Big),
     Index("ix_delegations_box_id", "box_id"),
 )  # fmt: skip
 
@@ -173,7 +179,10 @@ holdings = Table(
     Column("envelope", LargeBinary),
     Column("bodystructure", LargeBinary),
     Column("preview", LargeBinary),
+    # The letter's thread in this box (OBJECTID): the number of the first letter of it that came.
+    Column("thread_id", Id),
     Index("ix_holdings_object_id", "object_id"),
+    Index("ix_holdings_thread", "box_id", "thread_id"),
     sqlite_with_rowid=False,
 )  # fmt: skip
 
@@ -187,6 +196,9 @@ mailboxes = Table(
     Column("modseq", Big, nullable=False),
     Column("special_use", String(32), nullable=False),
     Column("subscribed", Boolean, nullable=False),
+    # How many letters it holds and of how many octets in all: kept by triggers on `messages`.
+    Column("letters", Big, nullable=False, server_default=text("0")),
+    Column("octets", Big, nullable=False, server_default=text("0")),
     Unique("box_id", "name"),
     sqlite_autoincrement=True,
 )  # fmt: skip
@@ -222,6 +234,9 @@ changes = Table(
     Column("uid_first", Big, primary_key=True, autoincrement=False),
     Column("uid_last", Big, nullable=False),
     Column("kind", Integer, nullable=False),
+    # Expunges (`ChangeKind.EXPUNGED`) alone: a client that comes back asks for them, whatever else changed.
+    Index("ix_changes_expunged", "mailbox_id", "kind", "modseq", "uid_first", "uid_last",
+          sqlite_where=text("kind = 3"), postgresql_where=text("kind = 3")),
     sqlite_with_rowid=False,
 )  # fmt: skip
 
@@ -365,10 +380,13 @@ documents = Table(
     Column("filed_by", String(16), nullable=False),
     Column("masked", Boolean, nullable=False),
     Column("replaced_by", Id),
+    # Keyed digest of the type code, so that rights on a whole dossier are decided without opening it. Null: not known.
+    Column("type_digest", LargeBinary),
     Unique("box_id", "unique_digest"),
     Index("ix_documents_box", "box_id", "filed_at"),
     Index("ix_documents_category", "box_id", "category_digest", "filed_at", "id", "hidden"),
     Index("ix_documents_letter", "box_id", "email_id"),
+    Index("ix_documents_rights", "box_id", "type_digest", "category_digest", "hidden", "masked", "filed_at", "id"),
     sqlite_autoincrement=True,
 )  # fmt: skip
 
@@ -388,6 +406,9 @@ journal = Table(
     Column("message", String(24)),
     Column("hash", LargeBinary, nullable=False),
     Index("ix_journal_subject", "subject_box_id", "at"),
+    Index("ix_journal_actor", "actor", "at"),
+    Index("ix_journal_target", "target", "at"),
+    Index("ix_journal_at", "at"),
     Index("ix_journal_message", "message", sqlite_where=text("message IS NOT NULL"),
           postgresql_where=text("message IS NOT NULL")),
     sqlite_with_rowid=False,
@@ -401,6 +422,8 @@ journal_segments = Table(
     Column("first_number", Big, nullable=False),
     Column("head", LargeBinary, nullable=False),
     Column("sealed_at", Big, nullable=False),
+    # Since when its records are gone, because their time was over.
+    Column("trimmed_at", Big),
 )  # fmt: skip
 
 trust_lists = Table(

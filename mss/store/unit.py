@@ -10,17 +10,28 @@ from sqlalchemy import Connection
 
 from mss.model.audit import AuditEvent
 from mss.store.accounts import Accounts
+from mss.store.blobs import Blobs
+from mss.store.chains import Chains
+from mss.store.collection import Collection
 from mss.store.conversations import Conversations
 from mss.store.dossiers import Dossiers
-from mss.store.files import FileStore
+from mss.store.expunged import ExpungedLetters
+from mss.store.inspection import Inspection
 from mss.store.journal import Chain, Journal
 from mss.store.keys import KeyRing
+from mss.store.lives import Lives
 from mss.store.mailboxes import Mailboxes
+from mss.store.nodes import Nodes
 from mss.store.objects import Aside, Objects, Staged
 from mss.store.parties import Parties
+from mss.store.prepared import Prepared
 from mss.store.proofs import Proofs
 from mss.store.queue import Queue
+from mss.store.quotas import Quotas
+from mss.store.rights import RightsRoom
 from mss.store.sealing import Sealing
+from mss.store.seen import Seen
+from mss.store.threads import Threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +39,7 @@ class Shared:
     """What all units of one store share."""
 
     keys: KeyRing
-    files: FileStore
+    files: Blobs
     inline_max_octets: int
     segment_records: int
 
@@ -80,6 +91,31 @@ class Uow:
         return Mailboxes(self._connection)
 
     @_Once
+    def threads(self) -> Threads:
+        """Threads of professionals' boxes."""
+        return Threads(self._connection, self.sealing)
+
+    @_Once
+    def quotas(self) -> Quotas:
+        """How much boxes hold and may hold."""
+        return Quotas(self._connection)
+
+    @_Once
+    def expunged(self) -> ExpungedLetters:
+        """Letters that can still be put back."""
+        return ExpungedLetters(self._connection)
+
+    @_Once
+    def seen(self) -> Seen:
+        """Who has seen what, where each has an own \\Seen."""
+        return Seen(self._connection)
+
+    @_Once
+    def prepared(self) -> Prepared:
+        """What is prepared of letters for searching and sorting."""
+        return Prepared(self._connection, self._shared.keys)
+
+    @_Once
     def queue(self) -> Queue:
         """Deliveries and attempts; letters recognised when they come again."""
         return Queue(self._connection)
@@ -105,11 +141,41 @@ class Uow:
         return Dossiers(self._connection, self.sealing)
 
     @_Once
+    def rights(self) -> RightsRoom:
+        """What patients set about their dossiers; notices to them; invitations."""
+        return RightsRoom(self._connection, self.sealing)
+
+    @_Once
     def parties(self) -> Parties:
         """The directory and the trust list."""
         return Parties(self._connection)
 
     @_Once
+    def nodes(self) -> Nodes:
+        """Which workers run."""
+        return Nodes(self._connection)
+
+    @_Once
     def journal(self) -> Journal:
         """Who did what."""
         return Journal(self._connection, self._chain, self._shared.segment_records, self.noted)
+
+    @_Once
+    def chains(self) -> Chains:
+        """The journal's chains: their ends, their pages, what is over."""
+        return Chains(self._connection)
+
+    @_Once
+    def lives(self) -> Lives:
+        """The life of boxes, and their erasure."""
+        return Lives(self._connection, self.sealing)
+
+    @_Once
+    def collection(self) -> Collection:
+        """Octets that nobody needs any more."""
+        return Collection(self._connection)
+
+    @_Once
+    def inspection(self) -> Inspection:
+        """What does not fit together, and its repair."""
+        return Inspection(self._connection, self.objects, self._shared.keys, self._shared.files)

@@ -1,7 +1,7 @@
 """Wake-ups: hints that something may have changed, never the truth; a slow poll is the net below them.
 
-Inside a process a hint sets an event of the loop; between the workers of one machine it is a datagram on a Unix
-socket, one per commit, holding channel names and ids only.
+Inside a process a hint sets an event of the loop. Between the workers of one machine that share a file it is a datagram
+on a Unix socket, one per commit, with channel names and ids only; on PostgreSQL, whose workers are anywhere, a notice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-Wake = tuple[str, int]
+from mss.store.notices import Notices, Wake
+
+__all__ = ["Subscription", "Wake", "Wakeups"]
+
 _DATAGRAM_WAKES_MAX = 200
 # A folder that was changed so long ago is not changed again within one tick of its clock.
 _SETTLED_S = 2.0
@@ -53,7 +56,8 @@ class Subscription:
 class Wakeups:
     """All subscriptions of one process, and its ear for those of the other workers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, notices: Notices | None = None) -> None:
+        self._notices = notices
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
         self._directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -71,6 +75,9 @@ class Wakeups:
     def start(self) -> None:
         """Begin to hear (called in the loop that will wait)."""
         self._loop = asyncio.get_running_loop()
+        if self._notices is not None:
+            self._notices.start(self._heard_afar)
+            return
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.bind(self._address(self._name))
@@ -84,6 +91,8 @@ class Wakeups:
             (self._folder / self._name).unlink(missing_ok=True)
             self._socket = None
         self._loop = None
+        if self._notices is not None:
+            self._notices.close()
         with self._sending:
             if self._directory >= 0:
                 os.close(self._directory)
@@ -116,7 +125,26 @@ class Wakeups:
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # The loop is closing: nobody waits any more.
                 loop.call_soon_threadsafe(self._ring, some)
-        self._tell_others(some)
+        if self._notices is not None:
+            self._notices.tell(some)
+        else:
+            self._tell_others(some)
+
+    def _heard_afar(self, wakes: list[Wake] | None) -> None:
+        """Another node said something, or may have said anything while nobody could hear it."""
+        loop = self._loop
+        if loop is None:
+            return
+        with contextlib.suppress(RuntimeError):  # The loop is closing.
+            if wakes is None:
+                loop.call_soon_threadsafe(self._ring_all)
+            else:
+                loop.call_soon_threadsafe(self._ring, wakes)
+
+    def _ring_all(self) -> None:
+        for subscriptions in tuple(self._listeners.values()):
+            for subscription in tuple(subscriptions):
+                subscription.ring()
 
     def _ring(self, wakes: list[Wake]) -> None:
         for wake in wakes:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from mss.errors import Unavailable
@@ -36,8 +38,16 @@ class Work:
     wakes: set[Wake] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
     noted: list[AuditEvent] = field(default_factory=list)
+    # How long the service ran, without its commit.
+    seconds: float = 0.0
     # Whoever takes it decides: the writer that begins the unit, or the caller that waited too long.
     _chance: list[None] = field(default_factory=lambda: [None])
+
+    @property
+    def name(self) -> str:
+        """The service's name: a word of our code, never a value."""
+        service = self.call.args[0] if isinstance(self.call, partial) else self.call
+        return getattr(service, "__qualname__", type(service).__name__)
 
     def take(self) -> bool:
         """Take the one chance to run this unit, from any thread; False when it is taken."""
@@ -54,11 +64,13 @@ class Work:
 
     def run(self, uow: Uow) -> None:
         """Run the service; what it gives counts only once the unit is committed."""
+        began = time.perf_counter()
         try:
             self.result = self.call(uow)
             self.wakes, self.noted = uow.hints, uow.noted
         finally:
             self.written = uow.written
+            self.seconds = time.perf_counter() - began
 
     def failed(self, error: Exception) -> None:
         """Take note that nothing of the unit is kept."""

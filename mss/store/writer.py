@@ -18,9 +18,10 @@ from sqlalchemy.exc import DBAPIError
 
 from mss.errors import MssError, Unavailable
 from mss.store.engine import mapped
-from mss.store.journal import Chain
+from mss.store.journal import Chain, ChainState
 from mss.store.turns import Turns
 from mss.store.unit import Shared, Uow
+from mss.store.units import Units
 from mss.store.wakeup import Wakeups
 from mss.store.work import Work, answer
 
@@ -43,8 +44,14 @@ class GroupWriter:
         self._closing = threading.Lock()
         self._closed = False
         self.commits = 0
+        self.units = Units()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait, about."""
+        return self._queue.qsize()
 
     def submit(self, work: Work) -> None:
         """Queue a service; Unavailable when too many wait already (the disk is slow: back-pressure)."""
@@ -144,13 +151,14 @@ class GroupWriter:
             self._chain.restore(before)
             _roll_back(raw, error)
 
-    def _lose(self, group: list[Work], before: tuple[int, bytes], error: Exception) -> None:
+    def _lose(self, group: list[Work], before: ChainState, error: Exception) -> None:
         self._chain.restore(before)
         for work in group:
             work.failed(error)
 
     def _answer(self, group: list[Work]) -> None:
         answer(group)
+        self.units.ran(group)
         self._wakeups.publish({wake for work in group for wake in work.wakes})
 
 

@@ -15,8 +15,20 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, Router
 
+from mss.screening import UNSCREENED
 from mss.web.door import Door
-from mss.webmail import account, conversations, documents, filing, letters, login, security
+from mss.webmail import (
+    account,
+    beginning,
+    conversations,
+    delegations,
+    documents,
+    filing,
+    letters,
+    login,
+    rights,
+    security,
+)
 from mss.webmail.room import Guest, Page, Room, go
 
 if TYPE_CHECKING:
@@ -24,6 +36,7 @@ if TYPE_CHECKING:
 
     from mss.clock import Clock
     from mss.config import Config
+    from mss.screening import Screen
     from mss.services.submit import Outside
     from mss.signin import SignIn
     from mss.store import Store
@@ -45,6 +58,7 @@ _STEPS: Final[tuple[tuple[str, str, Step], ...]] = (
 )
 _PAGES: Final[tuple[tuple[str, str, Page], ...]] = (
     ("/conversations", "GET", conversations.listing),
+    (beginning.PATH, "GET POST", beginning.begin),
     ("/conversations/{conversation}", "GET", conversations.one),
     ("/conversations/{conversation}", "POST", conversations.answer),
     ("/letters/{letter}/layout", "GET", letters.layout),
@@ -61,7 +75,11 @@ _PAGES: Final[tuple[tuple[str, str, Page], ...]] = (
     ("/documents/{document}/page", "GET", documents.page),
     ("/documents/{document}/content", "GET", documents.content),
     ("/documents/{document}/original", "GET", documents.original),
+    ("/documents/{document}/mask", "POST", rights.mask),
     ("/accesses", "GET", documents.accesses_page),
+    ("/rights", "GET POST", rights.rights),
+    ("/delegations", "GET POST", delegations.page),
+    ("/mailbox", "GET POST", rights.mailbox),
     ("/directory", "GET", account.directory),
     ("/sessions", "GET POST", account.sessions),
     (security.PASSWORD, "GET POST", security.change_password),
@@ -70,9 +88,16 @@ _PAGES: Final[tuple[tuple[str, str, Page], ...]] = (
 )
 
 
-def build(store: Store, config: Config, clock: Clock, sign_in: SignIn, outside: Callable[[], Outside]) -> ASGIApp:
+def build(
+    store: Store,
+    config: Config,
+    clock: Clock,
+    sign_in: SignIn,
+    outside: Callable[[], Outside],
+    screen: Screen = UNSCREENED,
+) -> ASGIApp:
     """Return the webmail; `outside` says at any moment which domains can be reached beyond our own."""
-    room = Room(store, config, clock, sign_in, outside)
+    room = Room(store, config, clock, sign_in, outside, screen)
     routes = [Route("/", _home), *(_static(name) for name in _STATIC)]
     routes += [Route(path, _step(room, step), methods=methods.split()) for path, methods, step in _STEPS]
     routes += [Route(path, _signed_in(room, page), methods=methods.split()) for path, methods, page in _PAGES]

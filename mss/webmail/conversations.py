@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mss.model.account import DelegationKind
 from mss.model.conversation import Which
 from mss.policy.decision import Decision
 from mss.services import records, submit
@@ -33,9 +32,8 @@ PER_PAGE: Final = 50
 PAGES_MAX: Final = 5000
 SKIP_MAX: Final = 1_000_000
 TEXT_MAX_CHARACTERS: Final = 20_000
-_FORM_ROOM_OCTETS: Final = 512 * 1024
 # More files than may be sent are read, so that it can be said which ones were left out.
-_FILES_READ_MAX: Final = 100
+FILES_READ_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ async def listing(room: Room, request: Request, guest: Guest) -> Response:
     found = await seen(room, guest, Look(Sight.CONVERSATIONS), asked)
     return await room.page(
         request, guest, "conversations.html", conversations=found[:PER_PAGE], number=page, more=len(found) > PER_PAGE,
-        which=which.value, veil=room.veil(guest),
+        which=which.value, veil=room.veil(guest), begins=room.config.policy.profile == "contact",
     )  # fmt: skip
 
 
@@ -111,10 +109,8 @@ def _looked_at(letters: tuple[ThreadLetter, ...], room: Room, veil: Veil) -> lis
 async def answer(room: Room, request: Request, guest: Guest) -> Response:
     """Keep, change, drop or send the draft of a conversation: the buttons of one form."""
     async with room.uploads:
-        max_octets = room.files_max_octets + _FORM_ROOM_OCTETS
-        max_octets = min(max_octets, room.limits.http_body_max_octets)
         try:
-            form = await room.form(request, guest, max_octets=max_octets, files_max=_FILES_READ_MAX)
+            form = await room.form(request, guest, max_octets=room.body_max_octets, files_max=FILES_READ_MAX)
         except TooLarge as error:
             if not any(name == "text" for name, _ in error.form.fields):
                 raise
@@ -147,7 +143,7 @@ def _draft_of(room: Room, thread: Thread, form: Form, attachments: list[Attachme
     """Return what was typed and chosen as a draft, and what is wrong with it."""
     numbers = {choice.number for choice in thread.choices}
     participants = tuple(sorted({int(n) for n in form.all("to") if n.isdecimal() and len(n) < 9} & numbers))
-    text = _clean(form.get("text"))
+    text = clean(form.get("text"))
     draft = Draft(text[:TEXT_MAX_CHARACTERS], participants, tuple(attachments), room.clock())
     if len(text) <= TEXT_MAX_CHARACTERS:
         return draft, []
@@ -161,11 +157,13 @@ async def _write(
     kept = list(thread.draft.attachments) if thread.draft else []
     if action == "remove" and number(index) < len(kept):
         del kept[number(index)]
-    attachments, problems = _attached(kept, form.uploads, room.files_max_octets)
+    attachments, problems = attached(kept, form.uploads, room.files_max_octets)
+    attachments, harmful = await screened(room, kept, attachments)
+    problems += harmful
     draft, too_long = _draft_of(room, thread, form, attachments)
     problems += too_long
     if action == "send":
-        problems += _unfit(draft)
+        problems += unfit(draft)
     if action == "send" and not problems:
         return await _send(room, request, guest, thread, draft)
     await _keep(room, guest, thread, draft)
@@ -174,7 +172,8 @@ async def _write(
     return go(_path(thread), "removed" if action == "remove" else "saved", "answer")
 
 
-def _unfit(draft: Draft) -> list[Problem]:
+def unfit(draft: Draft) -> list[Problem]:
+    """Return what is missing in a draft that is to be sent."""
     problems = []
     if not draft.participants:
         problems.append(Problem("to", mark("Choose at least one person to write to."), {}))
@@ -191,11 +190,10 @@ async def _keep(room: Room, guest: Guest, thread: Thread, draft: Draft) -> None:
 
 async def _send(room: Room, request: Request, guest: Guest, thread: Thread, draft: Draft) -> Response:
     """Send the draft once; when it is refused, keep it and show why."""
-    key = (guest.account_id, guest.box.id, thread.conversation.id, _fingerprint(draft))
+    key = (guest.account_id, guest.box.id, thread.conversation.id, fingerprint(draft))
     if not room.sent.first(*key):
         return go(_path(thread), "sent")
-    text = draft.text + _by_caregiver(guest)
-    reply = PatientReply(thread.conversation.id, text, draft.participants, draft.attachments)
+    reply = PatientReply(thread.conversation.id, draft.text, draft.participants, draft.attachments)
     try:
         decision, _ = await room.store.write(
             submit.reply, room.hosted, room.outside(), guest.account_id, guest.box.id, reply, room.clock()
@@ -211,14 +209,6 @@ async def _send(room: Room, request: Request, guest: Guest, thread: Thread, draf
     return await _page(room, request, guest, await _thread(room, request, guest), 422, problems)
 
 
-def _by_caregiver(guest: Guest) -> str:
-    """Return what is written below a caregiver's message (MSSANTE.md §4.5); professionals read it, in French."""
-    if guest.access.kind is not DelegationKind.CAREGIVER:
-        return ""
-    caregiver, helped = guest.visit.account.display_name, guest.box.display_name
-    return f"\n\nCe message a été rédigé par {caregiver}, l’aidant de {helped}."
-
-
 def _refused(thread: Thread, decision: Decision) -> tuple[Problem, ...]:
     """Say who cannot be written to, when it is one of those chosen, and why."""
     names = [choice.name for choice in thread.choices if choice.number == decision.facts.get("participant")]
@@ -230,7 +220,7 @@ def _refused(thread: Thread, decision: Decision) -> tuple[Problem, ...]:
     )
 
 
-def _attached(
+def attached(
     kept: list[Attachment], uploads: tuple[Upload, ...], total_max_octets: int
 ) -> tuple[list[Attachment], list[Problem]]:
     """Return the draft's files with the new ones that may go, and what is wrong with the others."""
@@ -247,6 +237,20 @@ def _attached(
     return attachments, problems
 
 
+async def screened(
+    room: Room, kept: list[Attachment], attachments: list[Attachment]
+) -> tuple[list[Attachment], list[Problem]]:
+    """Return the files that may be kept, and why new ones may not: the antivirus looks before anything is stored."""
+    good, problems = list(kept), []
+    for one in attachments[len(kept) :]:
+        decision = await room.screen.judge(one.octets)
+        if decision.accepted:
+            good.append(one)
+        else:
+            problems.append(Problem("files", reasons.why(decision).headline, {}))
+    return good, problems
+
+
 def _wrong_with(upload: Upload, attachments: list[Attachment], total_max_octets: int) -> str | None:
     if not upload.octets:
         return mark("“%(file)s” is empty.")
@@ -259,13 +263,14 @@ def _wrong_with(upload: Upload, attachments: list[Attachment], total_max_octets:
     return None
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Return a text as typed, with plain line ends and without control characters."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return "".join(c for c in text if c in "\n\t" or c.isprintable() or c in "\u200c\u200d\ufe0f").rstrip()
 
 
-def _fingerprint(draft: Draft) -> str:
+def fingerprint(draft: Draft) -> str:
+    """Return what makes two drafts the same."""
     digest = hashlib.sha256(draft.text.encode("utf-8", "surrogatepass"))
     for attachment in draft.attachments:
         digest.update(hashlib.sha256(attachment.octets).digest())

@@ -11,14 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mss.dossier.categories import CATEGORIES
+from mss.model.account import DelegationKind
 from mss.model.document import DocumentFormat
-from mss.services import accesses, records
+from mss.services import accesses, governing, records
 from mss.services.accesses import Access, Look, Sight
 from mss.services.records import OpenedDocument
 from mss.web.pages import mark
 from mss.webmail.categories import CATEGORY_NAMES
 from mss.webmail.letters import give, narrative_frame
 from mss.webmail.looking import seen
+from mss.webmail.rights import NOTICES
 from mss.webmail.room import Guest, Room, number
 
 PER_PAGE: Final = 50
@@ -50,7 +52,18 @@ async def one(room: Room, request: Request, guest: Guest) -> Response:
     document_id = number(request.path_params["document"])
     found = await room.store.read(records.look_up, guest.account_id, guest.box.id, document_id, room.clock())
     document = await seen(room, guest, Look(Sight.DOCUMENT, document_id), found)
-    return await room.page(request, guest, "document.html", document=document, names=CATEGORY_NAMES)
+    whose = (guest.account_id, guest.box.id, document)
+    earlier = await room.store.read(records.earlier_version, *whose, room.clock())
+    caregiver = guest.access.kind is DelegationKind.CAREGIVER
+    return await room.page(
+        request,
+        guest,
+        "document.html",
+        document=document,
+        earlier=earlier,
+        names=CATEGORY_NAMES,
+        may_mask=not caregiver,
+    )
 
 
 async def _opened(room: Room, request: Request, guest: Guest) -> OpenedDocument:
@@ -102,10 +115,39 @@ ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "documents.list": mark("List of documents looked at"),
         "document.read": mark("Document opened"),
         "accesses.read": mark("This list looked at"),
+        "rights.read": mark("Rights on the documents looked at"),
+        "delegations.read": mark("List of those who act for this mailbox looked at"),
+        "dossier.list": mark("List of documents looked at by a professional"),
+        "dossier.read": mark("Document opened by a professional"),
+        "rights.grant": mark("A professional’s right was set"),
+        "rights.withdraw": mark("A professional’s right was taken back"),
+        "rights.choose": mark("Choices about the documents changed"),
+        "document.mask": mark("Document masked from professionals"),
+        "document.unmask": mark("Document shown to professionals again"),
+        "invitation.offer": mark("Somebody was invited to act for this mailbox"),
+        "invitation.accept": mark("An invitation was accepted"),
+        "invitation.refuse": mark("An invitation was refused"),
+        "invitation.withdraw": mark("An invitation was taken back"),
+        "box.delegate-end": mark("Somebody no longer acts for this mailbox"),
         "box.create": mark("Mailbox created"),
         "box.state": mark("Mailbox opened, closed or opposed"),
         "box.delegate": mark("Somebody was allowed to act for this mailbox"),
         "report.send": mark("Report sent"),
+    }
+)
+# What decided, where it says more than that it was allowed or refused.
+RULES_TOLD: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "document.author": mark("as its author"),
+        "document.care-team": mark("as your care team"),
+        "document.consent": mark("with your consent"),
+        "document.emergency": mark("in an emergency"),
+        "document.blocked": mark("blocked by you"),
+        "document.masked": mark("masked"),
+        "document.matrix": mark("not for this profession"),
+        "document.matrix-unknown": mark("profession not known"),
+        "document.no-consent": mark("without your consent"),
+        "document.emergency-refused": mark("emergency access refused by you"),
     }
 )
 OTHER_ACTION: Final = mark("Work of the service on this mailbox")
@@ -117,6 +159,8 @@ def who(entry: Access, account_id: int) -> tuple[str, str]:
     match kind:
         case "account" if name == str(account_id):
             return mark("You"), ""
+        case "account" if entry.name and entry.professional:
+            return mark("%(name)s, professional"), entry.name
         case "account" if entry.name:
             return mark("%(name)s, for this mailbox"), entry.name
         case "account":
@@ -136,7 +180,11 @@ async def accesses_page(room: Room, request: Request, guest: Guest) -> Response:
     asked = await room.store.read(accesses.accesses, *where, others=others)
     found = await seen(room, guest, Look(Sight.ACCESSES), asked)
     rows = [(entry, who(entry, guest.account_id)) for entry in found[:PER_PAGE]]
+    notices = await room.store.read(governing.notices, guest.account_id, guest.box.id, room.clock())
+    if any(not notice.seen for notice in notices):
+        await room.store.write(governing.see_notices, guest.account_id, guest.box.id, room.clock())
     return await room.page(
         request, guest, "accesses.html", rows=rows, actions=ACTIONS, other=OTHER_ACTION, others=others, number=page,
-        more=len(found) > PER_PAGE, veil=room.veil(guest),
+        more=len(found) > PER_PAGE, veil=room.veil(guest), notices=[one for one in notices if not one.seen],
+        told=NOTICES, rules_told=RULES_TOLD,
     )  # fmt: skip

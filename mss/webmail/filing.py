@@ -67,6 +67,9 @@ async def _file_away(room: Room, request: Request, guest: Guest, source: _Source
     wish_or_problems = read_wish(typed, room.today())
     if isinstance(wish_or_problems, tuple):
         return await _filing_page(room, request, guest, source, typed, wish_or_problems)
+    screened = await room.screen.judge(source.octets)
+    if not screened.accepted:
+        return await _filing_page(room, request, guest, source, typed, _refused(screened, "title"))
     own = OwnFile(source.email_id, source.octets, source.name, wish_or_problems)
     where = (room.hosted, guest.account_id, guest.box.id)
     decision, document = await room.store.write(filing.file_attachment, *where, own, room.clock())

@@ -52,6 +52,10 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             mark("Messages cannot be sent for the moment."),
             mark("Your draft is kept. Try again later."),
         ),
+        "box.full": (
+            mark("The mailbox of your correspondent is full."),
+            mark("Your draft is kept. Try again later."),
+        ),
         "box.closed": (
             mark("The mailbox of your correspondent is closed."),
             mark("Contact this professional by other means, for instance by telephone."),
@@ -84,6 +88,22 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             mark("This document cannot be filed: it is damaged, or it does not name you alone."),
             mark("Ask the sender to send it again."),
         ),
+        "content.infected": (
+            mark("A file was not kept: the antivirus found something harmful in it."),
+            mark("Do not open this file, and ask its sender for a clean one."),
+        ),
+        "content.encrypted": (
+            mark("A file was not kept: it is protected by a password and cannot be examined."),
+            mark("Send it without a password: messages are encrypted on their way."),
+        ),
+        "content.unexamined": (
+            mark("A file was not kept: it is too complicated to be examined."),
+            mark("Send the files one by one, not packed together."),
+        ),
+        "content.not-scanned": (
+            mark("Files cannot be examined for viruses for the moment."),
+            mark("Try again later."),
+        ),
         "account.disabled": (mark("This account is disabled."), mark("Contact the operator.")),
         "account.web-only": (mark("Patient accounts are for this site only."), mark("Contact the operator.")),
         "access.no-delegation": (
@@ -98,6 +118,42 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "access.caregiver-restricted": (
             mark("Caregivers may not do this."),
             mark("Ask the person whom you help."),
+        ),
+        "access.majority": (
+            mark("This person is of age: their representatives no longer act for them."),
+            mark("They can invite you as a caregiver."),
+        ),
+        "box.opposed-to-patients": (
+            mark("Your correspondent takes no messages from patients."),
+            mark("Contact this professional by other means, for instance by telephone."),
+        ),
+        "invitation.unknown": (
+            mark("There is no such invitation, or it was answered or taken back."),
+            mark("Ask the person who invited you for another one."),
+        ),
+        "invitation.expired": (
+            mark("This invitation has expired."),
+            mark("Ask the person who invited you for another one."),
+        ),
+        "invitation.own": (
+            mark("You act for this mailbox already."),
+            mark("The invitation is for somebody else."),
+        ),
+        "invitation.caregivers-max": (
+            mark("A person can have three caregivers at most."),
+            mark("Take a right or an invitation back first."),
+        ),
+        "invitation.representatives-max": (
+            mark("A child can have two legal representatives at most."),
+            mark("Take a right or an invitation back first."),
+        ),
+        "invitation.no-child": (
+            mark("Only a child has legal representatives."),
+            mark("You can invite a caregiver instead."),
+        ),
+        "rights.too-many": (
+            mark("Too many professionals are named."),
+            mark("Take some rights back first."),
         ),
         "access.box-closed": (
             mark("This mailbox is closed: it can only be read."),

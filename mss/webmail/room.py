@@ -23,9 +23,11 @@ from starlette.responses import RedirectResponse, Response
 from mss.clock import Clock
 from mss.config import Config
 from mss.model.account import Box, DelegationKind
+from mss.screening import Screen
 from mss.services import records
 from mss.services.accounts import BoxAccess
 from mss.services.house import hosted
+from mss.services.rights import book_of
 from mss.services.submit import Outside
 from mss.signin import SignIn
 from mss.store import Store
@@ -38,6 +40,7 @@ from mss.webmail.looking import Noted
 from mss.webmail.veil import Veil, make_veil
 
 UPLOADS_AT_ONCE: Final = 8
+_FORM_ROOM_OCTETS: Final = 512 * 1024
 _SENT_TWICE_WITHIN: Final = timedelta(seconds=60)
 _SENT_REMEMBERED_MAX: Final = 1000
 
@@ -53,6 +56,16 @@ DONE: Final[Mapping[str, str]] = MappingProxyType(
         "others-closed": mark("All your other sessions have been closed."),
         "password": mark("Your password has been changed. Sign in with the new one."),
         "box": mark("You are now in another mailbox."),
+        "named": mark("It is set. You can take it back at any time."),
+        "withdrawn": mark("It has been taken back."),
+        "chosen": mark("Your choices have been kept."),
+        "masked": mark("The document is masked from professionals."),
+        "unmasked": mark("The document can be seen by professionals who may see your documents."),
+        "accepted": mark("You accepted the invitation. Choose the mailbox at the top of the page."),
+        "refused": mark("You refused the invitation."),
+        "left": mark("You no longer act for this person."),
+        "opposed": mark("You no longer receive messages."),
+        "reopened": mark("You receive messages again."),
         "out": mark("You have signed out."),
         "expired": mark("You have been signed out because nothing happened for a while. Sign in again."),
     }
@@ -90,8 +103,15 @@ class Room:
     """The webmail of one operator, in one process."""
 
     def __init__(
-        self, store: Store, config: Config, clock: Clock, sign_in: SignIn, outside: Callable[[], Outside]
+        self,
+        store: Store,
+        config: Config,
+        clock: Clock,
+        sign_in: SignIn,
+        outside: Callable[[], Outside],
+        screen: Screen,
     ) -> None:
+        self.screen = screen
         self.store, self.config, self.clock, self.sign_in, self.outside = store, config, clock, sign_in, outside
         self.limits = config.limits
         self.hosted = hosted(config)
@@ -104,9 +124,15 @@ class Room:
         self.zone = ZoneInfo(settings.time_zone)
         self.pages = pages_of(Path(__file__).parent, self.zone)
         self.files_max_octets = files.room_for_files(config.limits.message_max_octets)
+        self.book = book_of(config)
         self.uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self.sent = Recently(clock)
         self.noted = Noted(clock)
+
+    @property
+    def body_max_octets(self) -> int:
+        """How large a form with files may be."""
+        return min(self.files_max_octets + _FORM_ROOM_OCTETS, self.limits.http_body_max_octets)
 
     def veil(self, guest: Guest) -> Veil:
         """Return what keeps professional addresses off this person's screen."""

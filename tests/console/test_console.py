@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import httpx2
 import pytest
 
+from mss.clamd import Clamd
 from mss.clock import from_us
 from mss.console import app as console
 from mss.console.metrics import OTHER, ImapCounts, Metrics, SmtpCounts, word
@@ -22,8 +24,9 @@ from mss.services import operators
 from mss.signin import SignIn, SignInMetrics
 from mss.smtp.metrics import Metrics as SmtpProtocol
 from mss.store import Uow
+from mss.store.schema import Fit
 from mss.tls import TlsMaterial
-from tests.webmail.webmail_world import START, World, copy_of, make_template, open_world
+from tests.webmail.webmail_world import PAUL, START, World, copy_of, make_template, open_world
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def broken_store(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         raise Unavailable("the store is away")
 
     monkeypatch.setattr(world.store, "read", away)
-    monkeypatch.setattr(world.store, "at_head", away)
+    monkeypatch.setattr(world.store, "fit", away)
 
 
 async def test_a_process_that_answers_is_alive(port: Port) -> None:
@@ -90,10 +93,10 @@ async def test_without_its_store_a_node_lives_and_is_not_ready(port: Port) -> No
 async def test_an_older_form_of_the_store_is_not_ready(
     port: Port, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def older() -> bool:
-        return False
+    async def older() -> Fit:
+        return Fit.OLDER
 
-    monkeypatch.setattr(world.store, "at_head", older)
+    monkeypatch.setattr(world.store, "fit", older)
     assert (await port.get("/readyz")).text == "store: ok\nmigrations: not ok\n"
 
 
@@ -300,6 +303,68 @@ async def test_probes_leave_no_lines_until_something_is_wrong(
     assert "http.request" in "".join(capsys.readouterr())
 
 
+# -- the page that explains -------------------------------------------------------------------------------------------
+
+
+class Pages(Port):
+    """The operator's port with its page, on a loopback address."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        config = replace(world.config, ops=replace(world.config.ops, listen="127.0.0.1:0", pages=True))
+        self.app = console.build(world.store, config, world.hands, self.metrics, lambda: self.trust)
+
+    async def ask(self, *, host: str = "127.0.0.1", site: str = "same-origin", **fields: str) -> httpx2.Response:
+        transport = httpx2.ASGITransport(self.app)
+        async with httpx2.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
+            return await client.post("/explain", data=fields, headers={"Sec-Fetch-Site": site})
+
+
+async def test_there_is_no_page_unless_configured(port: Port) -> None:
+    assert (await port.get("/explain")).status_code == 404
+
+
+async def test_a_letter_that_might_be_is_explained_in_both_languages(world: World) -> None:
+    pages = Pages(world)
+    assert (await pages.get("/explain")).status_code == 200
+    box = await world.box(PAUL, "Paul DUPONT")
+    answer = await pages.ask(sender="dr@nowhere.example", to=box.address.spec, subject="x")
+    assert answer.status_code == 200
+    assert "peer.no-trust-list" in answer.text
+    assert "La liste blanche n’a pas encore été lue." in answer.text
+    assert "Would change with: a trust list" in answer.text
+
+
+async def test_a_letter_that_came_is_explained_by_its_receipt(world: World) -> None:
+    pages, box = Pages(world), await world.box(PAUL, "Paul DUPONT")
+    receipt = await world.receive(world.letter(box))
+    answer = await pages.ask(receipt=receipt.number)
+    assert "letter.accept: accept by box.receives" in answer.text
+    assert (await pages.ask(receipt="0")).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sender": "x", "to": "y"},
+        {"document": "1", "to": "a@b.example", "reader": "x", "purpose": "TREAT"},
+        {"document": "x", "to": "a@b.example", "purpose": "TREAT"},
+        {"document": "1", "to": "a@b.example", "purpose": "no"},
+    ],
+)
+async def test_what_cannot_be_asked_is_said(world: World, fields: dict[str, str]) -> None:
+    answer = await Pages(world).ask(**fields)
+    assert answer.status_code == 422
+    assert "This cannot be asked" in answer.text
+
+
+async def test_no_other_site_and_no_other_name_reaches_the_page(world: World) -> None:
+    pages = Pages(world)
+    assert (await pages.ask(site="cross-site")).status_code == 403
+    assert (await pages.ask(host="evil.example")).status_code == 421
+    assert (await pages.get("/explain")).headers["content-security-policy"].startswith("default-src 'none'")
+
+
 # -- what comes into the journal ---------------------------------------------------------------------------------------
 
 
@@ -349,3 +414,45 @@ async def test_the_age_of_the_directory(port: Port, world: World) -> None:
     await world.store.write(operators.publish_directory, generation, START)
     world.hands.move(minutes=2)
     assert "mss_directory_sync_age_seconds 120.0" in (await port.get("/metrics")).text
+
+
+class Asked(Clamd):
+    """An antivirus that says when its signatures were made, or nothing."""
+
+    def __init__(self, answer: datetime | Exception | None) -> None:
+        self.answer = answer
+
+    async def database_at(self) -> datetime | None:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "well", "said", "age"),
+    [
+        (START - timedelta(hours=5), True, "signatures 5 h old", "18000.0"),
+        (START - timedelta(days=4), False, "signatures 96 h old", "345600.0"),
+        (None, True, "signatures of unknown age", "NaN"),
+        (Unavailable("away"), False, "no answer", "NaN"),
+    ],
+)
+async def test_the_antivirus_is_looked_at(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: datetime | Exception | None,
+    well: bool,
+    said: str,
+    age: str,
+) -> None:
+    monkeypatch.setattr(console, "certificate_expiry", lambda _path: START + timedelta(days=100))
+    port = Port(world)
+    port.app = console.build(
+        world.store, world.config, world.hands, port.metrics, lambda: port.trust, clamd=Asked(answer)
+    )
+    found = (await port.get("/healthz")).json()["checks"]["antivirus"]
+    assert found == {"ok": well, "value": said}
+    port.metrics.scanned("clean")
+    figures = (await port.get("/metrics")).text
+    assert 'mss_av_scans_total{verdict="clean"} 1.0' in figures
+    assert f"mss_av_database_age_seconds {age}" in figures

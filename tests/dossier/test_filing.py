@@ -176,7 +176,7 @@ def structured(document: AttachedDocument) -> AttachedDocument:
     """Return the document as a level 3 one, which embeds no PDF."""
     start, end = document.octets.index(b"<nonXMLBody>"), document.octets.index(b"</nonXMLBody>") + 13
     octets = document.octets[:start] + b"<structuredBody/>" + document.octets[end:]
-    return AttachedDocument(replace(document.entry, has_body_pdf=False), octets)
+    return AttachedDocument(replace(document.entry, has_body_pdf=False, format_code=""), octets)
 
 
 def test_the_only_pdf_of_the_letter_is_the_twin(

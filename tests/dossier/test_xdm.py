@@ -384,3 +384,48 @@ def one() -> bytes:
 
 
 ONE = one()
+
+
+def test_class_and_format_travel_in_the_metadata(make_document: MakeDocument, limits: Limits) -> None:
+    first = make_document()
+    first = replace(first, entry=replace(first.entry, class_code="10", format_code="urn:ihe:iti:xds-sd:text:2008"))
+    assert xdm.read(build(first), limits).documents == (first,)
+
+
+def relate(kind: str, target: str) -> Callable[[bytes], bytes]:
+    """Return what adds an association to the metadata: Document00001 replaces or appends the target."""
+    line = (
+        f'<rim:Association associationType="urn:ihe:iti:2007:AssociationType:{kind}" sourceObject="Document00001" '
+        f'targetObject="{target}"/></rim:RegistryObjectList>'
+    )
+    return lambda octets: octets.replace(b"</rim:RegistryObjectList>", line.encode())
+
+
+def test_relations_inside_a_set_are_written_and_read(make_document: MakeDocument, limits: Limits) -> None:
+    old, newer, more = (
+        make_document("1.2.1"),
+        make_document("1.2.2", replaces="1.2.1"),
+        make_document("1.2.3", appends="1.2.1"),
+    )
+    archive = build(old, newer, more)
+    text = files(archive)[SUBSET + "METADATA.XML"].decode()
+    assert text.count("AssociationType:RPLC") == text.count("AssociationType:APND") == 1
+    found = {one.entry.unique_id: one.entry for one in xdm.read(archive, limits).documents}
+    assert (found["1.2.2"].replaces, found["1.2.3"].appends) == ("1.2.1", "1.2.1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "replaces", "appends"),
+    [
+        ("RPLC", "urn:oid:1.2.9", "1.2.9", ""),
+        ("APND", "urn:oid:1.2.9", "", "1.2.9"),
+        ("RPLC", "urn:uuid:0a1b", "", ""),
+        ("XFRM", "urn:oid:1.2.9", "", ""),
+    ],
+)
+def test_relations_of_the_metadata_count_where_the_document_says_nothing(
+    kind: str, target: str, replaces: str, appends: str, make_document: MakeDocument, limits: Limits
+) -> None:
+    archive = changed(build(make_document()), SUBSET + "METADATA.XML", relate(kind, target))
+    (document,) = xdm.read(archive, limits).documents
+    assert (document.entry.replaces, document.entry.appends) == (replaces, appends)

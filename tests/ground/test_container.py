@@ -1,4 +1,4 @@
-"""What the Dockerfile and docker-compose.yml promise: pinned, not root, read-only, no secret in an environment."""
+"""What Dockerfile and docker-compose.small.yml promise: pinned, not root, read-only, no secret in an environment."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _values(word: str) -> list[str]:
 
 
 def _compose() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.small.yml").read_text(encoding="utf-8"))
     return loaded
 
 

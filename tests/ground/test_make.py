@@ -43,7 +43,7 @@ def _run(*command: str | Path, path: str | None = None) -> subprocess.CompletedP
 
 
 def test_bare_make_lists_every_target_with_a_line() -> None:
-    listed = dict(re.findall(r"^  make (\w+) +(\S.*)$", _run("make").stdout, re.MULTILINE))
+    listed = dict(re.findall(r"^  make ([\w-]+) +(\S.*)$", _run("make").stdout, re.MULTILINE))
     assert set(listed) >= PROMISED
     phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert phony

@@ -21,7 +21,7 @@ from mss.imap.server import Server, serve
 from mss.model.account import Account, AccountKind, Box, Delegation, DelegationKind
 from mss.model.address import Address
 from mss.model.party import BoxKind
-from mss.services import accounts, mailbox
+from mss.services import accounts, appending, mailbox
 from mss.services.accounts import NewBox
 from mss.services.reading import read_letter
 from mss.signin import SignIn
@@ -211,7 +211,7 @@ class World:
         """Put a letter into a mailbox; returns its UID."""
         found = await self.store.read(mailbox.find, box.id, name, NOW)
         reading = read_letter(octets, self.config.limits, documents=False)
-        placed = await self.store.write(mailbox.append, found.id, reading, flags, NOW, "test", NOW)
+        placed = await self.store.write(appending.append, found.id, reading, flags, NOW, "test", NOW)
         return placed.target[0][0]
 
     async def connect(self, *, implicit_tls: bool = True) -> Client:

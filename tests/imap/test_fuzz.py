@@ -12,7 +12,11 @@ from tests.imap.imap_world import NESTED, World
 WORDS = [
     b"FETCH", b"UID", b"STORE", b"SEARCH", b"COPY", b"MOVE", b"EXPUNGE", b"LIST", b"LSUB", b"STATUS", b"CREATE",
     b"DELETE", b"RENAME", b"SUBSCRIBE", b"SELECT", b"EXAMINE", b"CLOSE", b"UNSELECT", b"NOOP", b"CHECK", b"ENABLE",
-    b"NAMESPACE", b"ID", b"CAPABILITY",
+    b"NAMESPACE", b"ID", b"CAPABILITY", b"APPEND", b"REPLACE", b"GETQUOTA", b"GETQUOTAROOT", b"GETACL", b"MYRIGHTS",
+    b"LISTRIGHTS",
+    b"SETACL", b"DELETEACL",
+    b"NAMESPACE", b"ID", b"CAPABILITY", b"SORT", b"THREAD", b"SEARCH RETURN", b"UID FETCH 1:* FLAGS",
+    b"SELECT INBOX", b"UID SORT",
 ]  # fmt: skip
 ARGUMENTS = [
     b"1", b"1:*", b"*", b"2,1", b"99", b"4294967295", b"0", b"(FLAGS UID)", b"FULL", b"BODY[]", b"BODY.PEEK[1.1.MIME]",
@@ -21,6 +25,14 @@ ARGUMENTS = [
     b"SUBJECT", b"caf\xc3\xa9", b'"caf\xc3\xa9"', b"SINCE", b"1-Jan-2026", b"MODSEQ", b"7", b"INBOX", b"Trash", b"x/y",
     b'""', b'"%"', b"*", b"&AOk-", b"&bad", b"(MESSAGES UNSEEN)", b"(CONDSTORE)", b"CONDSTORE", b"NIL", b"(", b")",
     b"{3+}\r\nabc", b"HEADER", b"LARGER", b'"\xff"', b"\x01", b"~", b"RETURN", b"Shared/x/INBOX",
+    b"(PREVIEW SAVEDATE EMAILID THREADID)",
+    b"(BINARY[1] BINARY.SIZE[2.1])", b"BINARY.PEEK[3]<1.2>", b"~{3+}\r\na\0b", b"UTF8 (~{1+}\r\nx)",
+    b"EMAILID", b"THREADID",
+    b"SAVEDSINCE", b"(SUBSCRIBED RECURSIVEMATCH)", b"RETURN (STATUS (SIZE MAILBOXID) SUBSCRIBED)",
+    b"(USE (\\Sent))",
+    b"UTF8=ACCEPT", b"IMAP4rev2", b"(SIZE DELETED-STORAGE APPENDLIMIT)", b"(\"%\" *)", b"docteur@pro.example", b"lrs",
+    b"$", b"(QRESYNC (1 1))", b"(CHANGEDSINCE 1 VANISHED)", b"(PARTIAL -1:-9)", b"(MIN SAVE)", b"(SAVE)", b"(COUNT)",
+    b"(SUBJECT REVERSE FROM)", b"UTF-8", b"REFERENCES", b"ORDEREDSUBJECT", b"OLDER", b"YOUNGER", b"QRESYNC",
 ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mss.imap.places import arrange
+from mss.imap.places import Place, arrange
 from mss.model.account import Box, BoxState
 from mss.model.address import Address
 from mss.model.party import BoxKind
@@ -18,7 +18,7 @@ def box(number: int, spec: str) -> Box:
 OWN, SERVICE, SLASHED, UNDERSCORED = (
     box(1, "own@a.b"), box(2, "Service@a.b"), box(3, "x/y@a.b"), box(4, "x_y@a.b"),
 )  # fmt: skip
-ALL = [(OWN, True), (SERVICE, True), (SLASHED, True), (UNDERSCORED, False)]
+ALL = [Place(OWN), Place(SERVICE), Place(SLASHED), Place(UNDERSCORED, writable=False)]
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,9 @@ def test_list_and_status() -> None:
     )
     assert responses.listing("LIST", ("\\Noselect",), None) == b'* LIST (\\Noselect) "/" ""\r\n'
     found = MailboxStatus(BOX, messages=3, unseen=2, deleted=1, size_octets=99)
-    assert responses.status("a b", tuple(StatusItem), found) == (
-        b'* STATUS "a b" (MESSAGES 3 RECENT 0 UIDNEXT 9 UIDVALIDITY 7 UNSEEN 2 HIGHESTMODSEQ 1)\r\n'
+    assert responses.status("a b", tuple(StatusItem), found, 9) == (
+        b'* STATUS "a b" (MESSAGES 3 RECENT 0 UIDNEXT 9 UIDVALIDITY 7 UNSEEN 2 HIGHESTMODSEQ 1 '
+        b"SIZE 99 DELETED 1 DELETED-STORAGE 0 MAILBOXID (F1) APPENDLIMIT 9)\r\n"
     )
 
 

@@ -10,7 +10,7 @@ from mss.config import Limits
 from mss.imap import commands as c
 from mss.imap import search
 from mss.imap.view import View
-from mss.mail import mime
+from mss.mail import mime, searchtext
 from mss.model.mailbox import Mailbox
 from mss.services.mailbox import Row
 from tests.imap.imap_world import LETTER
@@ -68,7 +68,8 @@ KEY = st.recursive(
 def test_what_rows_decide_octets_would_decide_the_same(key: c.Key) -> None:
     plan = search.plan(key, VIEW)
     assert plan is not None
-    whole = search.decide(plan, ROW, mime.index(LETTER, Limits()))
+    message = mime.index(LETTER, Limits())
+    whole = search.decide(plan, ROW, searchtext.prepare(message), message)
     assert plan.test(ROW) in (None, whole)
 
 

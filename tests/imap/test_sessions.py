@@ -33,6 +33,7 @@ async def test_select_tells_the_mailbox(world: World, inbox: Box) -> None:
         b"* OK [UNSEEN 2] First unseen",
         b"* OK [UIDVALIDITY V] UIDs valid",
         b"* OK [UIDNEXT 3] Next UID",
+        b"* OK [MAILBOXID (F1)] Its name",
         b"* OK [HIGHESTMODSEQ 3] Highest",
         b"OK [READ-WRITE] Selected",
     ]
@@ -58,7 +59,7 @@ async def test_default_mailboxes_are_listed_with_their_use(world: World, inbox: 
 
 async def test_mailboxes_are_made_renamed_and_deleted(world: World, inbox: Box) -> None:
     client = await world.session()
-    assert await client.ask("CREATE Envoy&AOk-s/2026/") == [b"OK Done"]
+    assert (await client.ask("CREATE Envoy&AOk-s/2026/"))[-1].startswith(b"OK [MAILBOXID (F")
     assert await client.ask('LIST "" Envoy*') == [
         b'* LIST (\\HasChildren) "/" Envoy&AOk-s',
         b'* LIST (\\HasNoChildren) "/" Envoy&AOk-s/2026',

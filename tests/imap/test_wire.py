@@ -49,10 +49,24 @@ TABLE: list[tuple[bytes, list[Event]]] = [
         [Refused("a", Reason.SYNTAX, "Lines end with CR LF and hold neither CR, LF nor NUL"), Frame(b"b NOOP")],
     ),
     (b"a X {101}\r\nb NOOP\r\n", [Refused("a", Reason.TOO_BIG, "Literal too large"), Frame(b"b NOOP")]),
+    # LITERAL+ after login: of any size that fits, and a large one is told before it is read.
     (
-        b"a APPEND x {4097+}\r\n" + BIG + b"y {1+}\r\nz\r\nb NOOP\r\n",
-        [Refused("a", Reason.TOO_BIG, "Use a synchronising literal above 4096 octets"), Frame(b"b NOOP")],
+        b"a APPEND x {4096+}\r\n" + BIG + b"\r\nb NOOP\r\n",
+        [Frame(b"a APPEND x {4096+}\r\n", (BIG,)), Frame(b"b NOOP")],
     ),
+    (
+        b"a APPEND x {4097+}\r\n" + BIG + b"y\r\nb NOOP\r\n",
+        [GoAhead(4097, waits=False), Frame(b"a APPEND x {4097+}\r\n", (BIG + b"y",)), Frame(b"b NOOP")],
+    ),
+    (
+        b"a X {101+}\r\n" + b"x" * 101 + b" {1+}\r\nz\r\nb NOOP\r\n",
+        [Refused("a", Reason.TOO_BIG, "Literal too large"), Frame(b"b NOOP")],
+    ),
+    # A literal8 may hold NUL, in REPLACE it may be as large as in APPEND.
+    (b"a APPEND x ~{3+}\r\na\0c\r\n", [Frame(b"a APPEND x ~{3+}\r\n", (b"a\0c",))]),
+    (b"a APPEND x ~{3}\r\na\0c\r\n", [GoAhead(3), Frame(b"a APPEND x ~{3}\r\n", (b"a\0c",))]),
+    (b"a UID REPLACE 1 x {4999}\r\n", [GoAhead(4999)]),
+    (b"a REPLACE 1 x {5001}\r\n", [Refused("a", Reason.TOO_BIG, "Literal too large")]),
     # Octets of which we cannot know the end close the connection.
     (b"a X {5001+}\r\nb NOOP\r\n", [Refused("a", Reason.TOO_BIG, "Literal too large", fatal=True)]),
     (b"a X {" + b"9" * 40 + b"+}\r\nb N\r\n", [Refused("a", Reason.TOO_BIG, "Literal too large", fatal=True)]),
@@ -89,6 +103,9 @@ PIECE = st.sampled_from(
         b"(",
         b'"q"',
         b"a APPEND i {4000}\r\n",
+        b"a APPEND i {4500+}\r\n",
+        b"a APPEND i ~{2+}\r\n\0\0",
+        b"~{1}",
         b"z" * 1000,
         b"{99999999999999999999+}\r\n",
     ]
@@ -162,11 +179,33 @@ def test_after_a_fatal_refusal_nothing_is_kept() -> None:
 
 
 def test_oversized_literal_octets_are_never_read_as_commands() -> None:
-    """A large non-synchronising literal is swallowed whole (the attack of stalwart #2768)."""
+    """A large non-synchronising literal is swallowed whole, or the connection ends (the attack of stalwart #2768)."""
     letter = b"a1 LOGOUT\r\n" * 400
-    found = events(b"a APPEND INBOX {%d+}\r\n" % len(letter) + letter + b"\r\nb NOOP\r\n")
+    found = events(b"a SEARCH TEXT {%d+}\r\n" % len(letter) + letter + b"\r\nb NOOP\r\n")
     assert [type(event) for event in found] == [Refused, Frame]
     assert found[1] == Frame(b"b NOOP")
+    letter *= 2
+    found = events(b"a APPEND INBOX {%d+}\r\n" % len(letter) + letter + b"\r\nb NOOP\r\n")
+    assert found == [Refused("a", Reason.TOO_BIG, "Literal too large", fatal=True)]
+
+
+@pytest.mark.parametrize("tail", [b"", b" {5+}\r\nabcde", b" (x {300+}\r\n" + b"y" * 300 + b")"])
+def test_what_comes_after_a_declined_literal_is_swallowed_with_it(tail: bytes) -> None:
+    wire = Wire(AFTER)
+    wire.feed(b"a APPEND INBOX {4097+}\r\n" + BIG + b"y" + tail + b"\r\nb NOOP\r\n")
+    assert wire.next() == GoAhead(4097, waits=False)
+    assert wire.decline() == "a"
+    assert (wire.next(), wire.next(), wire.pending) == (Frame(b"b NOOP"), None, 0)
+
+
+def test_a_declined_command_without_end_ends_the_connection() -> None:
+    wire = Wire(AFTER)
+    wire.feed(b"a APPEND INBOX {4097+}\r\n" + BIG + b"y {4000+}\r\n")
+    assert wire.next() == GoAhead(4097, waits=False)
+    wire.decline()
+    assert wire.next() is None
+    wire.feed(b"b NOOP\r\n")
+    assert (wire.next(), wire.pending) == (None, 0)
 
 
 def test_endless_line_before_login_ends_the_connection() -> None:

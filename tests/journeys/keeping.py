@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from mss.commands import journal
 from tests.journeys import traces
@@ -14,9 +15,9 @@ from tests.journeys.sites import Site, make_site
 
 
 @contextmanager
-def kept(folder: Path, store_url: str = "") -> Iterator[Site]:
+def kept(folder: Path, store_url: str = "", changes: Mapping[str, str] = MappingProxyType({})) -> Iterator[Site]:
     """Make a hospital, not started; at the end stop it and look at what it leaves behind."""
-    site = make_site(folder, store_url)
+    site = make_site(folder, store_url, changes)
     try:
         yield site
     finally:

@@ -32,6 +32,7 @@ class Call:
     arguments: str
     ended: float = float("inf")
     result: int = -1
+    thread: str = ""
 
     def on(self, what: str) -> bool:
         """Whether its first argument is a descriptor of that file or socket."""
@@ -65,6 +66,7 @@ def calls(lines: Iterable[str]) -> list[Call]:
                 _end(call, at, rest)
         elif begun := _BEGUN.match(rest):
             call = Call(at, begun["name"], begun["arguments"].removesuffix(_UNFINISHED))
+            call.thread = parts["thread"]
             found.append(call)
             if rest.endswith(_UNFINISHED):
                 open_calls[parts["thread"]] = call
@@ -102,6 +104,26 @@ def exchange(all_calls: list[Call], client_port: int, since: float, until: float
     answered = next(call for call in spoken[last_read:] if call.name in WRITES)
     first, last = all_calls.index(asked), all_calls.index(answered)
     return Exchange(asked, all_calls[first + 1 : last], answered)
+
+
+def committed_before(server: list[Call], since: float, until: float, wal: str) -> list[Call]:
+    """Return the database's flushes of its log, checked: one came after a COMMIT was heard and before it was answered.
+
+    Both ends of that stand in a span of time: what a client of ours asked, and what we answered.
+    """
+    within = [call for call in server if since <= call.began and call.ended <= until]
+    heard = [call for call in within if call.name in READS and "COMMIT" in call.arguments and call.result > 0]
+    assert heard, "the database heard no COMMIT before the answer"
+    flushes = [call for call in within if call.name in FLUSHES and call.on(wal) and call.result == 0]
+    assert flushes, "the database's log was not flushed before the answer"
+    kept = []
+    for commit in heard:
+        said = (call for call in within if call.thread == commit.thread and call.name in WRITES and not call.on(wal))
+        answered = next((call for call in said if call.began >= commit.ended), None)
+        if answered is not None:
+            kept += [one for one in flushes if commit.ended <= one.began and one.ended <= answered.began]
+    assert kept, "the database answered COMMIT before its log was on disk"
+    return kept
 
 
 def flushed_before_the_answer(found: Exchange, file: str) -> list[Call]:

@@ -9,11 +9,12 @@ import signal
 import smtplib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from demo.clients import Login, context
@@ -226,10 +227,11 @@ def letter(
 # -- making one ------------------------------------------------------------------------------------------------------
 
 
-def make_site(folder: Path, store_url: str = "") -> Site:
+def make_site(folder: Path, store_url: str = "", changes: Mapping[str, str] = MappingProxyType({})) -> Site:
     """Make a hospital that also keeps two patients, and two listed peers; nothing runs yet.
 
-    `store_url` names an empty database; without one the site has a file of its own.
+    `store_url` names an empty database; without one the site has a file of its own. `changes` are lines of the settings
+    and what stands in their places.
     """
     now = system_clock()
     authority = pki.make_authority(folder / "authority", now=now, name="ESSAI")
@@ -251,6 +253,9 @@ def make_site(folder: Path, store_url: str = "") -> Site:
     PASSWORDS.update((site.login.password, site.patient.password))
     if store_url:
         site.set('url = "sqlite:///data/store.sqlite"', f'url = "{store_url}"')
+    for line, other in changes.items():
+        site.set(line, other)
+    if store_url:
         upgrade(operator.config)
     site.list_peers()
     operator.with_store(lambda store: _populate(store, site))

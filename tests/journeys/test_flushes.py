@@ -21,6 +21,7 @@ from tests.support import postgres
 pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 WAL = "store.sqlite-wal>"
+PG_WAL = "/pg_wal/"
 LARGE_OCTETS = 400_000
 
 
@@ -163,6 +164,24 @@ def test_the_answer_goes_out_after_the_server_has_committed(traced_on_postgres: 
     assert done[-1].ended <= found.answered.began
 
 
+@pytest.fixture(scope="module")
+def both_traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Traced, list[Call]]]:
+    """Our server and the database under it, both as the kernel saw them, by one clock."""
+    with postgres.running(durable=True, under=lambda folder: kernel.under_strace(folder / "trace")) as server:
+        with kept(tmp_path_factory.mktemp("traced"), server.url(server.create())) as site:
+            ours = _trace(site, site.folder)
+        server.stop()
+        yield ours, kernel.calls(_written(server.folder / "trace").splitlines())
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("name", ["DATA", "large DATA", "APPEND", "STORE", "silent STORE", "MOVE", "EXPUNGE", "CREATE"])
+def test_the_answer_goes_out_after_the_database_has_flushed(both_traced: tuple[Traced, list[Call]], name: str) -> None:
+    ours, database = both_traced
+    found = ours.exchange(name)
+    kernel.committed_before(database, found.asked.began, found.answered.began, PG_WAL)
+
+
 # -- the check can fail ----------------------------------------------------------------------------------------------
 
 _SOCKET = "<TCP:[127.0.0.1:25->127.0.0.1:999]>"
@@ -195,3 +214,29 @@ def test_a_flush_before_the_answer_passes() -> None:
 def test_an_answer_before_the_flush_is_seen(lines: tuple[str, ...], problem: str) -> None:
     with pytest.raises(AssertionError, match=problem):
         kernel.flushed_before_the_answer(_found(*lines), WAL)
+
+
+_HEARD = '3 11.0 recvfrom(8<UNIX-STREAM:[1]>, "Q\\0\\0\\0\\vCOMMIT\\0", 8192, 0, NULL, NULL) = 12'
+_LOGGED = '3 11.1 pwrite64(5</data/pg_wal/000000010000000000000001>, "x", 8192, 0) = 8192'
+_FLUSHED = "3 11.2 fdatasync(5</data/pg_wal/000000010000000000000001>) = 0"
+_SAID = '3 11.3 sendto(8<UNIX-STREAM:[1]>, "C\\0", 18, 0, NULL, 0) = 18'
+
+
+def test_a_flush_before_the_commit_is_answered_passes() -> None:
+    calls = kernel.calls((_HEARD, _LOGGED, _FLUSHED, _SAID))
+    assert len(kernel.committed_before(calls, 10, 12, PG_WAL)) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ((_LOGGED, _FLUSHED, _SAID), "heard no COMMIT"),
+        ((_HEARD, _LOGGED, _SAID), "not flushed"),
+        ((_HEARD, _LOGGED, _FLUSHED.replace("= 0", "= -1 EIO"), _SAID), "not flushed"),
+        ((_HEARD, _LOGGED, _SAID.replace("11.3", "11.15"), _FLUSHED), "answered COMMIT before"),
+        ((_FLUSHED.replace("11.2", "10.5"), _HEARD, _LOGGED, _SAID), "answered COMMIT before"),
+    ],
+)
+def test_a_commit_answered_before_its_flush_is_seen(lines: tuple[str, ...], problem: str) -> None:
+    with pytest.raises(AssertionError, match=problem):
+        kernel.committed_before(kernel.calls(lines), 10, 12, PG_WAL)

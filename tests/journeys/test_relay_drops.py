@@ -17,7 +17,7 @@ import pytest
 from demo.clients import context
 from demo.house import HOSPITAL, REGION
 from tests.journeys.conftest import MakeSite
-from tests.journeys.relaying import chapters, entries, submit
+from tests.journeys.relaying import chapters, entries, report_about, submit
 from tests.journeys.sites import BOX, DOCTOR, PATIENCE_S, Site, letter, new_id, route_port
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow]
@@ -90,7 +90,7 @@ def dropping(site: Site) -> Iterator[Peer]:
 
 def test_a_peer_that_accepts_and_then_drops(new_hospital: MakeSite) -> None:
     site, message_id = new_hospital(), new_id(HOSPITAL)
-    site.set("backoff_first_s = 1\n", "backoff_first_s = 1\nretry_s = [1]\n")
+    site.set("backoff_first_s = 1\n", "backoff_first_s = 1\nretry_s = [1]\ndelay_notice_s = 0\n")
     with dropping(site) as peer:
         site.start()
         submit(site, letter(message_id, sender=BOX, to=DOCTOR))
@@ -101,7 +101,12 @@ def test_a_peer_that_accepts_and_then_drops(new_hospital: MakeSite) -> None:
     assert {one["enhanced"] for one in tried[:-1]} <= {"4.4.1", "4.4.2"}
     assert len(peer.letters) == 2, "the letter that was dropped at its end, and the one that was answered"
     assert peer.letters[0] == peer.letters[1], "the receiver can recognise the copy"
-    assert chapters(site, message_id) == ["received", "queued", *["tried"] * 4, "ended"]
+    told = chapters(site, message_id)
+    assert [one for one in told if one != "reported"] == ["received", "queued", *["tried"] * 4, "ended"]
+    assert told.count("reported") == 1, "the sender is told once that the letter is late"
+    report = report_about(site, message_id).as_string()
+    assert "Action: delayed" in report
+    assert "Will-Retry-Until: " in report
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -29,6 +29,8 @@ from mss.model.mailbox import (
     KEYWORDS_MAX,
     SEEN,
     SYSTEM_FLAGS,
+    Quota,
+    Usage,
 )
 from mss.model.message import HeaderField, Message, Part, Span, Structure
 from mss.model.party import BoxKind, Party
@@ -188,3 +190,19 @@ def test_an_event_has_facts_of_its_own() -> None:
     one, other = AuditEvent("system:x", "a.b", "letter:1"), AuditEvent("system:x", "a.b", "letter:1")
     assert one == other
     assert one.facts is not other.facts
+
+
+@pytest.mark.parametrize(
+    ("quota", "fits"),
+    [
+        (Quota(), True),
+        (Quota(octets_max=30), True),
+        (Quota(octets_max=29), False),
+        (Quota(letters_max=3), True),
+        (Quota(letters_max=2), False),
+        (Quota(30, 3), True),
+        (Quota(0, 0), False),
+    ],
+)
+def test_a_quota_has_room_up_to_its_limit(quota: Quota, fits: bool) -> None:
+    assert quota.has_room(Usage(letters=2, octets=20), letters=1, octets=10) is fits

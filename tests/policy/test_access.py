@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from mss.model.account import Account, AccountKind, BoxState, Delegation, DelegationKind
 from mss.model.document import Confidentiality
+from mss.model.ins import Traits
 from mss.model.party import BoxKind
+from mss.model.rights import Grant, Grantee, GrantKind, Professional, Purpose, Rights, Switch
 from mss.policy.access import (
     MAY_USE,
+    OPENS,
     Action,
     Door,
-    Emergency,
     Reader,
     ReadingFacts,
     allowed_actions,
+    ends_at,
     may_act,
     may_read_document,
+    of_age_at,
+    standing,
 )
 from mss.policy.decision import Verdict
 from tests.policy.facts import NOW, box
@@ -76,7 +82,7 @@ def test_only_a_delegation_in_force_lets_act(delegations: list[Delegation], acti
 
 def test_the_delegation_that_grants_is_told() -> None:
     decision = may_act(_account(), [_CAREGIVER, _OWNER], box(), Action.CLOSE_BOX, NOW)
-    assert decision.facts["kind"] == "owner"
+    assert decision.facts == {"account": 7, "box": 4, "action": "close-box", "kind": "owner"}
 
 
 _CAREGIVER_MAY = {
@@ -105,6 +111,9 @@ def test_a_closed_box_is_an_archive(action: Action) -> None:
         Action.READ_JOURNAL,
         Action.EXPORT_DATA,
         Action.ERASE_DATA,
+        Action.MANAGE_RIGHTS,
+        Action.CHANGE_CONFIDENTIALITY,
+        Action.REOPEN_BOX,
     }
     decision = may_act(_account(), [_OWNER], box(state=BoxState.CLOSED), action, NOW)
     assert decision.rule.name == ("access.granted" if action in archive else "access.box-closed")
@@ -137,7 +146,8 @@ def test_every_kind_of_delegation_may_at_least_read_letters() -> None:
 
 
 def _reading(reader: Reader = Reader.PROFESSIONAL, *marks: Confidentiality, **more: Any) -> ReadingFacts:
-    return ReadingFacts(reader, 3, frozenset(marks), **more)
+    more.setdefault("document_id", 3)
+    return ReadingFacts(reader, confidentiality=frozenset(marks), **more)
 
 
 def _doctor(*marks: Confidentiality, **more: Any) -> ReadingFacts:
@@ -148,16 +158,12 @@ def _doctor(*marks: Confidentiality, **more: Any) -> ReadingFacts:
 
 _INVISIBLE, _REPS = Confidentiality.INVISIBLE_PATIENT, Confidentiality.INVISIBLE_REPRESENTATIVES
 _MASKED = Confidentiality.MASKED_FOR_PROFESSIONALS
-_URGENT = {
-    "emergency": Emergency.BREAK_GLASS,
-    "emergency_permits": frozenset({Emergency.BREAK_GLASS}),
-    "consent": False,
-}
-_NO_SWITCH = {
-    "emergency": Emergency.BREAK_GLASS,
-    "emergency_permits": frozenset({Emergency.REGULATION}),
-    "consent": False,
-}
+_BTG, _ETREAT, _UNMASK = Switch.BREAK_GLASS, Switch.REGULATION, Switch.MASKED
+
+
+def _urgent(*permits: Switch, **more: Any) -> ReadingFacts:
+    more.setdefault("consent", False)
+    return _doctor(purpose=Purpose.BREAK_GLASS, permits=frozenset(permits), **more)
 
 
 @pytest.mark.parametrize(
@@ -173,41 +179,206 @@ _NO_SWITCH = {
         (_reading(Reader.REPRESENTATIVE), "document.own"),
         (_reading(Reader.REPRESENTATIVE, _REPS), "document.invisible-to-representatives"),
         (_reading(Reader.REPRESENTATIVE, _INVISIBLE), "document.invisible-to-patient"),
-        # Professionals: block, masking, matrix, consent, emergency, in this order.
+        # Professionals: block, author, masking, matrix, consent, emergency, in this order.
         (_doctor(), "document.consent"),
         (_doctor(_INVISIBLE), "document.consent"),
         (_doctor(blocked=True), "document.blocked"),
         (_doctor(blocked=True, is_author=True), "document.blocked"),
         (_doctor(blocked=True, masked=True, matrix_allows=False), "document.blocked"),
-        (_doctor(blocked=True, masked_in_emergency=True, **_URGENT), "document.blocked"),
+        (_urgent(_BTG, _UNMASK, blocked=True), "document.blocked"),
         (_doctor(is_author=True, masked=True), "document.author"),
         (_doctor(_MASKED, is_author=True, consent=False, matrix_allows=None), "document.author"),
         (_doctor(masked=True), "document.masked"),
         (_doctor(_MASKED), "document.masked"),
         (_doctor(masked=True, matrix_allows=False, consent=False), "document.masked"),
+        (_doctor(masked=True, care_team=True), "document.masked"),
         (_doctor(matrix_allows=False), "document.matrix"),
-        (_doctor(matrix_allows=False, consent=False), "document.matrix"),
-        (_doctor(matrix_allows=False, **_URGENT), "document.matrix"),
+        (_doctor(matrix_allows=False, consent=False, care_team=True), "document.matrix"),
+        (_urgent(_BTG, matrix_allows=False), "document.matrix"),
         (_doctor(matrix_allows=None), "document.matrix-unknown"),
         (_doctor(consent=False), "document.no-consent"),
-        (_doctor(**_URGENT), "document.emergency"),
-        (_doctor(**_NO_SWITCH), "document.emergency-refused"),
-        (_doctor(**{**_URGENT, "consent": True}), "document.consent"),
-        (_doctor(masked=True, **_URGENT), "document.masked"),
-        (_doctor(masked=True, masked_in_emergency=True, **_URGENT), "document.emergency"),
-        (_doctor(masked=True, masked_in_emergency=True, **_NO_SWITCH), "document.masked"),
-        (_doctor(masked=True, masked_in_emergency=True), "document.masked"),
+        (_doctor(consent=False, care_team=True), "document.care-team"),
+        (_doctor(care_team=True), "document.care-team"),
+        # The three switches: each purpose its own, and that of masked documents beside it.
+        (_urgent(_BTG), "document.emergency"),
+        (_urgent(_ETREAT), "document.emergency-refused"),
+        (_urgent(), "document.emergency-refused"),
+        (_urgent(_UNMASK), "document.emergency-refused"),
+        (_urgent(_BTG, consent=True), "document.consent"),
+        (_urgent(consent=True), "document.consent"),
+        (_urgent(_BTG, care_team=True), "document.care-team"),
+        (_urgent(_BTG, masked=True), "document.masked"),
+        (_urgent(_BTG, _UNMASK, masked=True), "document.emergency"),
+        # What unmasks in an emergency is the emergency, and the patient is told so: not the consent.
+        (_urgent(_BTG, _UNMASK, masked=True, consent=True), "document.emergency"),
+        (_urgent(_BTG, _UNMASK, masked=True, care_team=True), "document.emergency"),
+        (_urgent(_ETREAT, _UNMASK, masked=True), "document.masked"),
+        (_doctor(masked=True, permits=frozenset(Switch)), "document.masked"),
     ],
 )
 def test_a_document_is_judged_in_order(facts: ReadingFacts, rule: str) -> None:
     decision = may_read_document(facts)
-    accepting = ("document.own", "document.author", "document.consent", "document.emergency")
+    accepting = ("document.own", *(one.name for one in OPENS))
     expected = Verdict.ACCEPT if rule in accepting else Verdict.REJECT
     assert decision.rule.name == rule
     assert decision.verdict is (Verdict.DEFER if rule == "document.matrix-unknown" else expected)
     assert decision.facts["document"] == 3
 
 
-def test_the_purpose_of_an_emergency_is_among_the_facts() -> None:
-    assert may_read_document(_doctor(**_URGENT)).facts["emergency"] == "BTG"
-    assert "emergency" not in may_read_document(_doctor()).facts
+def test_what_decided_is_among_the_facts() -> None:
+    facts = may_read_document(_urgent(_UNMASK, _BTG, masked=True, document_id=0)).facts
+    assert facts == {
+        "reader": "professional", "purpose": "BTG", "blocked": False, "author": False, "masked": True, "matrix": "yes",
+        "care_team": False, "consent": False, "switches": "BTG MASKED",
+    }  # fmt: skip
+    assert may_read_document(_doctor(matrix_allows=None)).facts["matrix"] == "unknown"
+    assert may_read_document(_doctor(matrix_allows=False)).facts["matrix"] == "no"
+    assert "purpose" not in may_read_document(_reading(Reader.PATIENT)).facts
+
+
+# -- what a patient set, for one professional ------------------------------------------------------------------------
+
+_MARTIN = Professional(7, "Dr Martin", "899700000001", "10", "1630013605", "martin@chu")
+_BY_ID, _BY_STRUCTURE = Grantee("", 0, "899700000001"), Grantee("", 0, "", "1630013605")
+
+
+@pytest.mark.parametrize(
+    ("grantee", "named"),
+    [
+        (Grantee("", 7), True),
+        (Grantee("", 8), False),
+        (Grantee("", 8, "899700000001"), True),
+        (_BY_ID, True),
+        (Grantee("", 0, "899700000002"), False),
+        # Another person of the same structure, or at the same address, is another person.
+        (Grantee("", 0, "899700000002", "1630013605", "martin@chu"), False),
+        (Grantee("", 0, "", "1630013605", "martin@chu"), True),
+        (Grantee("", 0, "", "1630013605", "other@chu"), False),
+        (_BY_STRUCTURE, True),
+        (Grantee("", 0, "", "1630013606"), False),
+        (Grantee(""), False),
+        (Grantee("", 8, "", "1630013605"), False),
+    ],
+)
+def test_whom_a_patient_named(grantee: Grantee, named: bool) -> None:
+    assert grantee.names(_MARTIN) is named
+
+
+def test_nobody_is_named_by_what_is_not_known() -> None:
+    bare = Professional(9, "Somebody")
+    assert not any(one.names(bare) for one in (_BY_ID, _BY_STRUCTURE, Grantee("", 0, "", "", "a@b"), Grantee("")))
+
+
+def _grant(kind: GrantKind, grantee: Grantee = _BY_ID, ends_at: datetime | None = None, *categories: str) -> Grant:
+    return Grant(1, kind, grantee, NOW, ends_at, frozenset(categories))
+
+
+_TEAM, _EACH, _BLOCK = GrantKind.CARE_TEAM, GrantKind.EACH_TIME, GrantKind.BLOCK
+
+
+@pytest.mark.parametrize(
+    ("grants", "blocked", "care_team", "consent"),
+    [
+        ([], False, None, None),
+        ([_grant(_BLOCK)], True, None, None),
+        ([_grant(_BLOCK, ends_at=NOW)], False, None, None),
+        ([_grant(_BLOCK, Grantee("", 8))], False, None, None),
+        ([_grant(_TEAM)], False, set(), None),
+        ([_grant(_TEAM, _BY_STRUCTURE)], False, set(), None),
+        ([_grant(_EACH, ends_at=_AFTER)], False, None, set()),
+        ([_grant(_EACH, ends_at=NOW)], False, None, None),
+        ([_grant(_EACH, _BY_ID, _AFTER, "BIOLOGIE")], False, None, {"BIOLOGIE"}),
+        ([_grant(_EACH, _BY_ID, _AFTER, "A"), _grant(_EACH, _BY_ID, None, "B")], False, None, {"A", "B"}),
+        ([_grant(_EACH, _BY_ID, _AFTER, "A"), _grant(_EACH, _BY_ID)], False, None, set()),
+        ([_grant(_BLOCK), _grant(_TEAM), _grant(_EACH)], True, set(), set()),
+    ],
+)
+def test_where_a_professional_stands(
+    grants: list[Grant], blocked: bool, care_team: set[str] | None, consent: set[str] | None
+) -> None:
+    rights = Rights(tuple(grants), frozenset({_BTG}))
+    found = standing(rights, _MARTIN, Purpose.REGULATION, NOW)
+    assert (found.blocked, found.care_team, found.consent) == (blocked, care_team, consent)
+    assert (found.permits, found.purpose) == (frozenset({_BTG}), Purpose.REGULATION)
+
+
+@pytest.mark.parametrize(("category", "covered"), [("BIOLOGIE", True), ("RADIO_SC", False)])
+def test_a_consent_covers_its_categories(category: str, covered: bool) -> None:
+    grants = (_grant(_EACH, _BY_ID, None, "BIOLOGIE"), _grant(_TEAM, _BY_ID, None, "BIOLOGIE"))
+    found = standing(Rights(grants), _MARTIN, Purpose.TREATMENT, NOW)
+    facts = found.facts(3, category, masked=True, is_author=True, matrix_allows=None)
+    assert facts == _reading(masked=True, is_author=True, consent=covered, care_team=covered)
+
+
+def test_the_facts_of_a_document_hold_all_that_is_known_of_it_and_its_reader() -> None:
+    found = standing(Rights((_grant(_BLOCK),), frozenset({_BTG})), _MARTIN, Purpose.BREAK_GLASS, NOW)
+    facts = found.facts(9, "X", masked=False, is_author=False, matrix_allows=True)
+    assert facts == ReadingFacts(
+        Reader.PROFESSIONAL, 9, blocked=True, matrix_allows=True, purpose=Purpose.BREAK_GLASS, permits=frozenset({_BTG})
+    )
+
+
+# -- majority --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("born", "of_age"),
+    [
+        ("20081122", "2026-11-22"),
+        ("20080229", "2026-03-01"),
+        ("20120229", "2030-03-01"),
+        ("2008-11-22", "2026-11-22"),
+        ("", None),
+        ("20081322", None),
+        ("2008", None),
+    ],
+)
+def test_of_age_at_midnight_in_france(born: str, of_age: str | None) -> None:
+    at = of_age_at(Traits("X", "Y", born, "F"))
+    assert (None if at is None else f"{at:%Y-%m-%d %H:%M}") == (None if of_age is None else f"{of_age} 00:00")
+    assert at is None or str(at.tzinfo) == "Europe/Paris"
+
+
+def test_of_age_without_traits_is_not_known() -> None:
+    assert of_age_at(None) is None
+
+
+_CHILD = Traits("X", "Y", "20081123", "F")
+_OF_AGE = datetime(2026, 11, 22, 23, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "expected"),
+    [
+        (DelegationKind.LEGAL_REPRESENTATIVE, None, _OF_AGE),
+        (DelegationKind.LEGAL_REPRESENTATIVE, _AFTER, _AFTER),
+        (DelegationKind.LEGAL_REPRESENTATIVE, NOW + timedelta(days=900), _OF_AGE),
+        (DelegationKind.CAREGIVER, None, None),
+        (DelegationKind.CAREGIVER, _AFTER, _AFTER),
+        (DelegationKind.OWNER, None, None),
+    ],
+)
+def test_a_representative_acts_until_the_child_is_of_age(
+    kind: DelegationKind, written: datetime | None, expected: datetime | None
+) -> None:
+    delegation = _delegation(kind, written)
+    assert ends_at(delegation, _CHILD) == expected
+    for at, held in ((_OF_AGE - timedelta(seconds=1), True), (_OF_AGE, False)):
+        if expected == _OF_AGE:
+            decision = may_act(_account(), [delegation], box(traits=_CHILD), Action.READ_LETTERS, at)
+            assert decision.accepted is held
+            # A right that was written down for longer ended because of the majority, and that is what is said.
+            assert held or decision.rule.name == "access.majority"
+
+
+def test_whoever_was_named_later_represents_a_protected_adult() -> None:
+    parent = replace(_delegation(DelegationKind.LEGAL_REPRESENTATIVE), since=_OF_AGE - timedelta(seconds=1))
+    assert ends_at(parent, _CHILD) == _OF_AGE
+    assert ends_at(replace(parent, since=_OF_AGE), _CHILD) is None
+    assert ends_at(replace(parent, since=_OF_AGE, ends_at=_AFTER), _CHILD) == _AFTER
+
+
+def test_a_right_that_ended_by_itself_is_told_as_such() -> None:
+    parent = _delegation(DelegationKind.LEGAL_REPRESENTATIVE, _BEFORE)
+    decision = may_act(_account(), [parent], box(traits=_CHILD), Action.READ_LETTERS, NOW)
+    assert decision.rule.name == "access.expired"

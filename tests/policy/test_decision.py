@@ -55,6 +55,7 @@ def test_explain_shows_verdict_reply_and_facts() -> None:
         "no: reject by conversation.ended",
         "  told outside: 550 5.7.1 The professional ended this exchange. You can write again when they write to you "
         "again.",
+        "  would change with: a new letter of the professional, without [FIN] and without X-MSS-MES: FIN",
         "    domain: chu.mssante.test",
         "    letters: 2",
         "    local: yes",
@@ -78,8 +79,9 @@ def test_explain_steps_ends_at_the_first_refusal() -> None:
     yes, no = accept(rules.ROUTE_RELAY, domain="a.test"), reject(rules.ROUTE_OUTSIDE)
     lines = explain_steps([("route", yes), ("box", no), ("letter", yes)])
     assert lines[0] == "route: yes: accept by route.relay"
-    assert lines[1] == "    domain: a.test"
-    assert lines[2] == "box: no: reject by route.outside"
+    assert lines[1] == "  The trust list or a configured route names the domain."
+    assert lines[2] == "    domain: a.test"
+    assert lines[3] == "box: no: reject by route.outside"
     assert not any("letter" in line.split(":")[0] for line in lines)
     assert explain_steps([]) == []
 

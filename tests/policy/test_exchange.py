@@ -59,7 +59,7 @@ def _for_doctor(**more: Any) -> RecipientFacts:
     ("facts", "rule"),
     [
         (_facts(), "box.receives"),
-        (_facts(box=box(state=BoxState.UNOPENED)), "box.receives"),
+        (_facts(box=box(state=BoxState.UNOPENED)), "box.unopened"),
         (_facts(sender=None), "box.receives"),
         (_facts(box=box(red_list=True)), "box.receives"),
         (_facts(address(f"{CORSICAN}@patient")), "box.receives"),
@@ -82,6 +82,11 @@ def _for_doctor(**more: Any) -> RecipientFacts:
         (_facts(sender=OTHER_PATIENT, box=box(state=BoxState.OPPOSED)), "patient.to-patient"),
         (_facts(sender=address("someone@patient")), "patient.to-patient"),
         (_facts(sender=address("postmaster@patient")), "box.receives"),
+        # A full box makes the sender wait; what is refused anyway is refused.
+        (_facts(has_room=False), "box.full"),
+        (_for_doctor(has_room=False), "box.full"),
+        (_facts(has_room=False, box=box(state=BoxState.CLOSED)), "patient.closed"),
+        (_facts(has_room=False, box=None, hosted=False), "recipient.relayed"),
         # Test identities live where they are configured.
         (_facts(box=box(ins=INS(MATRICULE, OID_NIR_TEST))), "ins.test-identity"),
         (_facts(box=box(ins=INS(MATRICULE, OID_NIR_DEMO))), "ins.test-identity"),
@@ -104,6 +109,9 @@ def _for_doctor(**more: Any) -> RecipientFacts:
         # Professional boxes.
         (_for_doctor(), "box.receives"),
         (_for_doctor(sender=PATIENT), "box.receives"),
+        (_for_doctor(sender=PATIENT, box=box(BoxKind.PER, patients_opposed=True)), "box.opposed-to-patients"),
+        (_for_doctor(box=box(BoxKind.PER, patients_opposed=True)), "box.receives"),
+        (_for_doctor(sender=None, box=box(BoxKind.PER, patients_opposed=True)), "box.receives"),
         (_for_doctor(sender=None), "box.receives"),
         (_for_doctor(box=box(BoxKind.ORG)), "box.receives"),
         (_for_doctor(box=box(BoxKind.PER, red_list=True)), "box.receives"),
@@ -122,7 +130,10 @@ def _for_doctor(**more: Any) -> RecipientFacts:
 def test_a_box_takes_a_letter_or_says_why_not(facts: RecipientFacts, rule: str) -> None:
     decision = may_deliver(facts)
     assert decision.rule.name == rule
-    assert decision.verdict is (Verdict.ACCEPT if rule in ("box.receives", "recipient.relayed") else Verdict.REJECT)
+    taken = dict.fromkeys(("box.receives", "box.unopened", "recipient.relayed"), Verdict.ACCEPT) | {
+        "box.full": Verdict.DEFER
+    }
+    assert decision.verdict is taken.get(rule, Verdict.REJECT)
     assert names_nobody(decision)
 
 

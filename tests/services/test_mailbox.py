@@ -8,14 +8,16 @@ from datetime import timedelta
 
 import pytest
 
+from mss.config import Config
 from mss.errors import Malformed
 from mss.model.account import Box
 from mss.model.mailbox import DEFAULT_MAILBOXES, FIRST_KEYWORD_BIT, INBOX, KEYWORDS_MAX, ChangeKind, Mailbox
-from mss.services import mailbox
+from mss.services import appending, mailbox, opening
 from mss.services.mailbox import Columns, FlagAction, LimitReached, MailboxExists, NoSuchMailbox, NotPermitted
+from mss.services.opening import Missed, Opened, Since
 from mss.store.store import Store
-from tests.services.services_world import letter
-from tests.store.store_world import NOW, clinic_box, later
+from tests.services.services_world import DESK, letter
+from tests.store.store_world import NOW, clinic_box, driver, later
 
 ACTOR = "account:1"
 ALL = ((1, 1_000_000),)
@@ -45,7 +47,7 @@ class Owner:
 
     async def append(self, name: str = INBOX, *flags: str, subject: str = "a letter") -> int:
         where = await self.find(name)
-        placed = await self.store.write(mailbox.append, where.id, letter(subject), flags, None, ACTOR, NOW)
+        placed = await self.store.write(appending.append, where.id, letter(subject, to=[DESK]), flags, None, ACTOR, NOW)
         assert placed.uidvalidity == where.uidvalidity
         return placed.target[0][0]
 
@@ -58,7 +60,7 @@ class Owner:
     async def flags(self, name: str = INBOX) -> dict[int, set[str]]:
         where = await self.find(name)
         rows = await self.store.read(mailbox.rows, where.id, ALL, Columns.PLAIN, NOW)
-        return {row.uid: set(mailbox._names(where, row.flags)) for row in rows}
+        return {row.uid: set(mailbox.flag_names(where.keywords, row.flags)) for row in rows}
 
     async def changes(self, since: int, name: str = INBOX) -> mailbox.Changes:
         return await self.store.read(mailbox.changes, (await self.find(name)).id, since, NOW)
@@ -206,8 +208,8 @@ async def test_subscriptions(owner: Owner) -> None:
 async def test_append_gives_uid_and_keeps_flags_and_date(owner: Owner) -> None:
     where = await owner.find()
     when = NOW - timedelta(days=400)
-    reading = letter("Résultats")
-    placed = await owner.store.write(mailbox.append, where.id, reading, ("\\Seen", "$Lu"), when, ACTOR, NOW)
+    reading = letter("Résultats", to=[DESK])
+    placed = await owner.store.write(appending.append, where.id, reading, ("\\Seen", "$Lu"), when, ACTOR, NOW)
     assert (placed.source, placed.target) == ((), ((1, 1),))
     [row] = await owner.store.read(mailbox.rows, where.id, ALL, Columns.ENVELOPE | Columns.BODYSTRUCTURE, NOW)
     assert (row.uid, row.modseq, row.size_octets) == (1, 2, len(reading.octets))
@@ -228,10 +230,40 @@ async def test_status_and_opening(owner: Owner) -> None:
     status = await owner.store.read(mailbox.status, where.id, NOW)
     assert (status.messages, status.unseen, status.deleted) == (4, 2, 2)
     assert status.size_octets > 400
-    opened = await owner.store.read(mailbox.open_mailbox, where.id, NOW)
-    assert (opened.uids, opened.first_unseen_uid) == ([1, 2, 3, 4], 2)
-    empty = await owner.store.read(mailbox.open_mailbox, (await owner.find("Sent")).id, NOW)
-    assert (empty.uids, empty.first_unseen_uid) == ([], None)
+    opened = await owner.store.read(opening.open_mailbox, where, None, NOW)
+    assert (opened.runs, opened.first_unseen_uid) == (((1, 4),), 2)
+    empty = await owner.store.read(opening.open_mailbox, await owner.find("Sent"), None, NOW)
+    assert (empty.runs, empty.first_unseen_uid) == ((), None)
+
+
+async def test_opening_tells_runs_and_what_was_missed(owner: Owner) -> None:
+    for _ in range(6):
+        await owner.append(INBOX)
+    where = await owner.find()
+    await owner.store.write(
+        mailbox.store_flags, where.id, ((2, 3), (6, 6)), FlagAction.ADD, ("\\Deleted",), None, ACTOR, NOW
+    )
+    await owner.store.write(mailbox.store_flags, where.id, ((5, 5),), FlagAction.ADD, ("\\Seen",), None, ACTOR, NOW)
+    await owner.store.write(mailbox.expunge, where.id, None, ACTOR, NOW)
+    now = await owner.find()
+
+    async def opened(since: Since | None) -> Opened:
+        return await owner.store.read(opening.open_mailbox, now, since, NOW)
+
+    assert (await opened(None)).runs == ((1, 1), (4, 5))
+    assert (await opened(None)).missed is None
+    assert (await opened(Since(now.uidvalidity + 1, 1))).missed is None
+    assert (await opened(Since(now.uidvalidity, 7))).missed == Missed(((2, 3), (6, 6)), ((5, 9, 1),))
+    assert (await opened(Since(now.uidvalidity, 9))).missed == Missed(((2, 3), (6, 6)), ())
+    assert (await opened(Since(now.uidvalidity, 10))).missed == Missed((), ())
+
+
+async def test_where_the_log_does_not_tell_all_the_rows_are_right(owner: Owner) -> None:
+    for _ in range(4):
+        await owner.append(INBOX)
+    where = await owner.find()
+    await owner.store.write(lambda uow: uow.mailboxes.remove(where.id, ((2, 2),)))
+    assert (await owner.store.read(opening.open_mailbox, where, None, NOW)).runs == ((1, 1), (3, 4))
 
 
 async def test_concurrent_appends_leave_no_gap(owner: Owner) -> None:
@@ -467,7 +499,7 @@ async def test_a_mailbox_that_is_gone(owner: Owner) -> None:
         owner.store.read(mailbox.status, made.id, NOW),
         owner.store.read(mailbox.changes, made.id, 0, NOW),
         owner.store.read(mailbox.rows, made.id, ALL, Columns.PLAIN, NOW),
-        owner.store.write(mailbox.append, made.id, letter(), (), None, ACTOR, NOW),
+        owner.store.write(appending.append, made.id, letter(to=[DESK]), (), None, ACTOR, NOW),
         owner.store.write(mailbox.copy, target.id, ALL, made.id, ACTOR, NOW),
         owner.store.write(mailbox.expunge, made.id, None, ACTOR, NOW),
     ):
@@ -495,3 +527,15 @@ async def test_what_was_done_stands_in_the_journal(owner: Owner) -> None:
         "letter.flags",
         "letter.append",
     ]
+
+
+async def test_removed_letters_are_found_by_their_own_index(sqlite_config: Config) -> None:
+    """A mailbox with years of flags behind it opens as fast as a new one."""
+    store = Store(sqlite_config)
+    said: list[str] = []
+    await store.write(lambda uow: driver(uow).set_trace_callback(said.append))
+    await store.write(lambda uow: uow.mailboxes.removed_since(1, 0))
+    asked = next(one for one in said if one.startswith("SELECT changes"))
+    plan = await store.write(lambda uow: driver(uow).execute(f"EXPLAIN QUERY PLAN {asked}").fetchall())
+    assert "COVERING INDEX ix_changes_expunged" in str(plan)
+    await store.close()

@@ -19,17 +19,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from mss.config import Config
 from mss.model.mailbox import INBOX, ChangeKind
-from mss.services import mailbox
+from mss.services import appending, mailbox
 from mss.services.mailbox import Columns, FlagAction
 from mss.store.mailboxes import runs_of
 from mss.store.store import Store
-from tests.services.services_world import letter
+from tests.services.services_world import DESK, letter
 from tests.store.store_world import NOW, clinic_box
 
 FLAGS = ("\\Seen", "\\Deleted", "\\Flagged", "$One", "$Two")
 NAMES = (INBOX, "Archive", "Trash")
 SESSIONS = 10
-LETTERS = [letter(f"letter {n}") for n in range(4)]
+LETTERS = [letter(f"letter {n}", to=[DESK]) for n in range(4)]
 _boxes = itertools.count(1)
 _flags = st.sets(st.sampled_from(FLAGS), max_size=3)
 _names = st.sampled_from(NAMES)
@@ -84,7 +84,7 @@ class Box(RuleBasedStateMachine):
     @rule(name=_names, which=st.integers(0, 3), flags=_flags)
     def append(self, name: str, which: int, flags: set[str]) -> None:
         folder = self.folders[name]
-        placed = self._write(mailbox.append, folder.id, LETTERS[which], tuple(flags), None)
+        placed = self._write(appending.append, folder.id, LETTERS[which], tuple(flags), None)
         folder.modseq += 1
         uid = folder.add(which, frozenset(flags))
         assert placed.target == ((uid, uid),)
@@ -165,7 +165,7 @@ class Box(RuleBasedStateMachine):
                         del session.seen[uid]
         for uid, modseq, bits in told.flags:
             assert modseq == folder.modseqs[uid]
-            session.seen[uid] = frozenset(mailbox._names(told.mailbox, bits))
+            session.seen[uid] = frozenset(mailbox.flag_names(told.mailbox.keywords, bits))
         session.modseq = told.mailbox.modseq
         assert session.seen == {uid: flags for uid, (_, flags) in folder.letters.items()}
 

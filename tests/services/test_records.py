@@ -108,7 +108,7 @@ async def test_reading_sets_seen_once_and_is_written_down(patient: Patient) -> N
     assert await patient.store.write(records.mark_read, *args) == 2
     where = await patient.store.read(mailbox.find, patient.box.id, INBOX, NOW)
     rows = await patient.store.read(mailbox.rows, where.id, ((1, 9),), Columns.PLAIN, NOW)
-    assert [mailbox._names(where, row.flags) for row in rows] == [("\\Seen",)] * 2
+    assert [mailbox.flag_names(where.keywords, row.flags) for row in rows] == [("\\Seen",)] * 2
     assert await patient.store.read(records.unread, patient.account.id, patient.box.id, NOW) == 0
     thread = await open_thread(patient.store, patient.account, patient.box)
     assert [one.unread for one in thread.letters] == [False, False]

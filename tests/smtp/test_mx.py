@@ -19,6 +19,7 @@ from mss.model.envelope import Recipient
 from mss.model.peer import TrustList
 from mss.policy import rules
 from mss.policy.decision import Decision, accept, defer, reject
+from mss.screening import UNSCREENED, Screen
 from mss.services import receive
 from mss.services.receive import Hosted, Receipt, RecipientOutcome
 from mss.smtp import reply
@@ -70,6 +71,7 @@ async def mx(
     limits: Limits | None = None,
     seen_by: TlsMaterial | None = None,
     verifier: Verifier | None = None,
+    screen: Screen = UNSCREENED,
 ) -> AsyncIterator[Mx]:
     limits = limits or Limits()
     scripted = Scripted({receive.judge: judge, receive.accept: answer or receipt(YES), receive.note_refusal: None})
@@ -84,6 +86,7 @@ async def mx(
         clock=now,
         readers=Readers(limits),
         verifier=verifier,
+        screen=screen,
     )
     async with serving(MxDoor(made), material, limits=limits) as (_, port):
         yield Mx(scripted, made, port, listed)
@@ -439,3 +442,34 @@ async def test_nobody_signs_in(material: TlsMaterial, pki_world: Pki) -> None:
     async with mx(material) as door, peer(door, pki_world) as talk:
         assert (await talk.say(b"AUTH PLAIN AGEAYg==")).startswith("502")
         assert "AUTH" not in await talk.say(b"EHLO client.example")
+
+
+class Finding(Screen):
+    """An antivirus that always says the same, and keeps what it was shown."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__()
+        self.decision, self.shown = decision, list[bytes]()
+
+    async def judge(self, octets: bytes) -> Decision:
+        self.shown.append(octets)
+        return self.decision
+
+
+@pytest.mark.parametrize(
+    ("decision", "answer"),
+    [
+        (reject(rules.CONTENT_INFECTED, signature="Eicar"), "550 5.7.1 Our antivirus found something harmful."),
+        (defer(rules.CONTENT_NOT_SCANNED), "451 4.7.1 Our antivirus does not answer now."),
+    ],
+)
+async def test_what_the_antivirus_refuses_is_never_stored(
+    material: TlsMaterial, pki_world: Pki, decision: Decision, answer: str
+) -> None:
+    screen = Finding(decision)
+    async with mx(material, screen=screen) as door, peer(door, pki_world) as talk:
+        assert (await talk.letter(LETTER)).startswith(answer)
+    assert screen.shown == [LETTER]
+    assert door.letters == []
+    [(actor, stage, noted, _)] = door.scripted.called("note_refusal")
+    assert (actor, stage, noted) == ("peer:mx.chu.example", "data", decision)

@@ -18,6 +18,7 @@ from mss.model.account import Account, AccountKind
 from mss.model.address import Address, Domain
 from mss.policy import rules
 from mss.policy.decision import Decision, accept, defer, reject
+from mss.screening import UNSCREENED, Screen
 from mss.services import accounts, submit
 from mss.services.accounts import Credentials
 from mss.services.receive import Hosted, Receipt, RecipientOutcome
@@ -80,7 +81,11 @@ def taken(
 
 @asynccontextmanager
 async def submission(
-    material: TlsMaterial, *, listener: Listener = Listener.SUBMISSION, answer: Any = taken
+    material: TlsMaterial,
+    *,
+    listener: Listener = Listener.SUBMISSION,
+    answer: Any = taken,
+    screen: Screen = UNSCREENED,
 ) -> AsyncIterator[Submission]:
     limits = Limits()
     scripted = Scripted()
@@ -104,6 +109,7 @@ async def submission(
         clock=now,
         readers=Readers(limits),
         metrics=made,
+        screen=screen,
     )
     door = SubmissionDoor(house, listener)
     async with serving(door, material, limits=limits, implicit_tls=listener is Listener.SUBMISSIONS) as (_, port):
@@ -341,3 +347,16 @@ async def test_what_is_there_stays(material: TlsMaterial, pki_world: Pki) -> Non
 async def test_a_store_that_fails_is_temporary(material: TlsMaterial, pki_world: Pki, failure: Exception) -> None:
     async with submission(material, answer=failure) as door, signed_in(door, pki_world) as talk:
         assert (await send(talk, LETTER)).startswith("451 4.3.0")
+
+
+class Infected(Screen):
+    """An antivirus that finds something in everything."""
+
+    async def judge(self, octets: bytes) -> Decision:
+        return reject(rules.CONTENT_INFECTED, signature="Eicar")
+
+
+async def test_what_the_antivirus_refuses_is_not_sent(material: TlsMaterial, pki_world: Pki) -> None:
+    async with submission(material, screen=Infected()) as door, signed_in(door, pki_world) as talk:
+        assert (await send(talk, LETTER)).startswith("550 5.7.1 Our antivirus found something harmful.")
+    assert not door.letters

@@ -10,11 +10,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
+import mss.store.rights_tables  # noqa: F401  # It adds its tables to `metadata`.
 from mss.config import Config
 from mss.errors import Misconfigured
 from mss.store import schema
 from mss.store import store as stores
 from mss.store.engine import open_engine
+from mss.store.schema import Fit
 from mss.store.store import Store
 from mss.store.tables import metadata
 from tests.store.store_fixtures import ENGINES
@@ -81,11 +83,11 @@ def test_the_program_knows_the_newest_migration() -> None:
 
 async def test_a_store_says_whether_its_tables_are_of_this_program(config: Config) -> None:
     store = Store(config)
-    assert await store.at_head()
+    assert await store.fit() is Fit.CURRENT
     await store.close()
     schema.downgrade(config.sqlite_url(config.store.url), "base")
     older = Store(config)
-    assert not await older.at_head()
+    assert await older.fit() is Fit.NONE
     await older.close()
 
 

@@ -8,12 +8,14 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from mss.config import Config
 from mss.store.store import Store, Uow
 from mss.store.wakeup import Wakeups
 from tests.store.store_world import config_in, copy_template
+from tests.support import postgres
 
 
 def ring(uow: Uow, channel: str, *keys: int) -> None:
@@ -81,8 +83,10 @@ async def test_a_store_that_was_never_started_still_tells_the_others(sqlite_conf
     await server.close()
 
 
-async def test_a_worker_that_died_is_forgotten(store: Store, config: Config) -> None:
-    folder = config.path(config.store.blobs_dir).parent / "wakeup"
+async def test_a_worker_that_died_is_forgotten(sqlite_config: Config) -> None:
+    store = Store(sqlite_config)
+    await store.start()
+    folder = sqlite_config.path(sqlite_config.store.blobs_dir).parent / "wakeup"
     dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     dead.bind(str(folder / "1-dead.wake"))
     dead.close()
@@ -96,6 +100,7 @@ async def test_a_worker_that_died_is_forgotten(store: Store, config: Config) -> 
         await ear.wait(0.02)
     assert not (folder / "1-dead.wake").exists()
     assert (folder / "note.txt").exists()
+    await store.close()
 
 
 async def test_a_folder_that_vanished_costs_nobody_a_commit(sqlite_config: Config) -> None:
@@ -111,11 +116,15 @@ async def test_a_folder_that_vanished_costs_nobody_a_commit(sqlite_config: Confi
     await store.close()
 
 
-async def test_more_wakes_than_a_datagram_holds_are_left_to_the_poll(store: Store, neighbour: Store) -> None:
+async def test_more_wakes_than_a_datagram_holds_are_left_to_the_poll(sqlite_config: Config) -> None:
+    store, neighbour = Store(sqlite_config), Store(sqlite_config)
+    await neighbour.start()
     ears = [neighbour.subscribe("mailbox", key) for key in range(300)]
     await store.write(ring, "mailbox", *range(300))
     heard = await asyncio.gather(*(ear.wait(0.3) for ear in ears))
     assert sum(heard) == 200
+    await store.close()
+    await neighbour.close()
 
 
 @pytest.mark.parametrize(
@@ -156,3 +165,73 @@ async def test_publishing_after_the_end_is_quiet(tmp_path: Path) -> None:
     wakeups.close()
     wakeups.publish([("queue", 0)])
     assert list(tmp_path.iterdir()) == []
+
+
+# -- between nodes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def far_apart(store_template: Path, tmp_path: Path, postgres_database: str) -> AsyncIterator[tuple[Store, Store]]:
+    """The stores of two nodes: one database, no folder in common."""
+    stores = []
+    for name in ("one", "two"):
+        config = config_in(copy_template(store_template, tmp_path / name), postgres_database)
+        stores.append(Store(config))
+        await stores[-1].start()
+    yield stores[0], stores[1]
+    for opened in stores:
+        await opened.close()
+
+
+@pytest.mark.postgres
+async def test_a_commit_wakes_other_nodes(far_apart: tuple[Store, Store]) -> None:
+    one, two = far_apart
+    ears = [two.subscribe("mailbox", key) for key in range(500)]
+    await one.write(ring, "mailbox", *range(500))
+    assert all(await asyncio.gather(*(ear.wait(30) for ear in ears)))
+    assert not await two.subscribe("queue").wait(0)
+
+
+@pytest.mark.postgres
+async def test_a_node_whose_ear_was_cut_off_hears_again_and_wakes_everybody(
+    far_apart: tuple[Store, Store], postgres_server: postgres.Server
+) -> None:
+    one, two = far_apart
+    ear = two.subscribe("queue")
+    await one.write(ring, "queue", 0)
+    assert await ear.wait(30)
+    cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'"
+    while not postgres_server.admin.execute(cut).fetchone()[0]:  # type: ignore[index]
+        continue
+    assert await ear.wait(30), "hints may have been missed: everybody is to look"
+    await one.write(ring, "queue", 0)
+    assert await ear.wait(30)
+
+
+@pytest.mark.postgres
+async def test_a_command_that_never_listened_tells_the_nodes(
+    far_apart: tuple[Store, Store], store_template: Path, tmp_path: Path, postgres_database: str
+) -> None:
+    ear = far_apart[0].subscribe("trust-list")
+    command = Store(config_in(copy_template(store_template, tmp_path / "command"), postgres_database))
+    await command.write(ring, "trust-list", 0)
+    await command.close()
+    assert await ear.wait(30)
+
+
+@pytest.mark.postgres
+async def test_a_notice_that_is_none_is_passed_over(
+    far_apart: tuple[Store, Store], postgres_database: str, postgres_server: postgres.Server
+) -> None:
+    ear = far_apart[0].subscribe("queue")
+    stranger = psycopg.connect(
+        host=str(postgres_server.folder), user="postgres", dbname=database_of(postgres_database), autocommit=True
+    )
+    with stranger:
+        for payload in ("", "{", "[1]", '["x"]', '["x",[["queue","y"]]]', '["x",null]', '["x",[["queue",0]]]'):
+            stranger.execute("SELECT pg_notify('mss', %s)", (payload,))
+    assert await ear.wait(30)
+
+
+def database_of(url: str) -> str:
+    return url.partition("@/")[2].partition("?")[0]

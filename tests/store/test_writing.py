@@ -277,11 +277,11 @@ async def test_a_store_that_is_locked_when_it_is_opened_is_written_to_later(
         stranger.execute("COMMIT")
         store = Store(sqlite_config)
         await store.start()
-        for attempt in (store.write(note, 1), store.read(notes), store.at_head()):
+        for attempt in (store.write(note, 1), store.read(notes), store.fit()):
             with pytest.raises(Unavailable, match="holds its file locked"):
                 await attempt
     assert await store.write(note, 1) == 1
-    assert await store.at_head()
+    assert (await store.fit()).may_run
     await store.close()
 
 
@@ -338,7 +338,7 @@ async def test_a_unit_that_waited_too_long_is_unavailable_and_never_begins(
     assert await store.read(notes) == ["note:3"]
     if not engines.is_sqlite(store._url):
         await store.sweep_files(-1)  # A server may commit what nobody heard of: its files wait for the sweep.
-    assert [path for path in store._shared.files._root.rglob("*") if path.is_file()] == []
+    assert [path for path in config.path(config.store.blobs_dir).rglob("*") if path.is_file()] == []
     await store.close()
 
 

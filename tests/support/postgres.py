@@ -17,7 +17,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,13 +45,14 @@ class PostgresMissingError(Exception):
     """No server can be started here; the text holds the line to type."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Server:
     """A running server; databases are made and dropped through one connection of its own."""
 
     folder: Path
     process: subprocess.Popen[bytes]
-    admin: psycopg.Connection[Any]
+    again: Callable[[], subprocess.Popen[bytes]]
+    admin: psycopg.Connection[Any] = field(init=False)
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def url(self, database: str) -> str:
@@ -66,22 +67,53 @@ class Server:
         )
         return name
 
+    def stop(self) -> None:
+        """End the server in good order, before its time."""
+        self.admin.close()
+        _stop(self.process)
+
+    def crash(self) -> None:
+        """End the server at once, as a crash would; `restart` brings it back."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(STOP_TIMEOUT_S)
+
+    def restart(self) -> None:
+        """Start the server again after a crash, over the same data."""
+        self.process = self.again()
+        with _connected(self.folder, self.process) as admin:
+            admin.execute("SELECT 1")
+        self.admin = _connect(self.folder)
+
     def drop(self, database: str) -> None:
         """Drop a database and end whoever is still connected to it."""
         self.admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
 
 
 @contextmanager
-def running(*, durable: bool = False) -> Iterator[Server]:
-    """Start a new, empty server and stop it at the end; `durable` keeps and flushes like one in production."""
+def running(*, durable: bool = False, under: Callable[[Path], Sequence[str]] | None = None) -> Iterator[Server]:
+    """Start a new, empty server and stop it at the end; `durable` keeps and flushes like one in production.
+
+    `under` gives the words of a program before it that becomes it, and that may write into the folder that it is given.
+    """
     user = _user()
     disk = _short_temporary_folder()
     settings = _SETTINGS if durable else _SETTINGS + _FAST
     with _folder(disk, user) as folder, _folder(disk if durable else memory.roomy() or disk, user) as data:
         programs = _reachable(_programs(), folder, user)
         _initialise(programs, folder, data, user)
-        with _process(programs, folder, data, user, settings) as process, _connected(folder, process) as admin:
-            yield Server(folder, process, admin)
+
+        def start() -> subprocess.Popen[bytes]:
+            before = under(folder) if under is not None else ()
+            return _process([*before, programs / "postgres", "-D", data], folder, user, settings)
+
+        server = Server(folder, start(), start)
+        try:
+            with _connected(folder, server.process) as admin:
+                server.admin = admin
+                yield server
+                server.admin.close()
+        finally:
+            _stop(server.process)
 
 
 def _short_temporary_folder() -> Path:
@@ -181,26 +213,19 @@ def _end_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
-@contextmanager
 def _process(
-    programs: Path, folder: Path, data: Path, user: pwd.struct_passwd | None, settings: tuple[str, ...]
-) -> Iterator[subprocess.Popen[bytes]]:
+    command: list[str | Path], folder: Path, user: pwd.struct_passwd | None, settings: tuple[str, ...]
+) -> subprocess.Popen[bytes]:
     options = [option for setting in (*settings, f"unix_socket_directories={folder}") for option in ("-c", setting)]
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(
-            [programs / "postgres", "-D", data, *options],
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            [*command, *options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             preexec_fn=_end_with_parent,
             **_identity(user, folder),
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            _stop(process)
+        )
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -209,6 +234,11 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGQUIT)
+        process.wait()
+
+
+def _connect(folder: Path) -> psycopg.Connection[Any]:
+    return psycopg.connect(host=str(folder), user="postgres", dbname="postgres", autocommit=True)
 
 
 @contextmanager
@@ -216,7 +246,7 @@ def _connected(folder: Path, process: subprocess.Popen[bytes]) -> Iterator[psyco
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
-            connection = psycopg.connect(host=str(folder), user="postgres", dbname="postgres", autocommit=True)
+            connection = _connect(folder)
             break
         except psycopg.OperationalError as error:
             if process.poll() is not None or time.monotonic() > deadline:

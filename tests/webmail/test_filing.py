@@ -282,3 +282,22 @@ async def test_a_representative_sees_no_link_to_what_is_hidden_from_them(
         assert "Voir dans mes documents Bilan" in page.text
         assert ("Caché" in page.text) is shows
         assert ((await mine.get("/documents/2")).status == 200) is shows
+
+
+async def test_both_versions_of_a_document_are_kept_and_lead_to_one_another(
+    world: World, paul: Box, browser: Browser
+) -> None:
+    author = Author("Dr Claire MARTIN", organisation="CHU de Test")
+    second = make_cda(
+        patient=PatientIdentity(OWN, TRAITS), unique_id="1.2.250.1.999.2", title="Bilan corrigé", created_at=START,
+        author=author, replaces="1.2.250.1.999.1", version=2,
+    )  # fmt: skip
+    await world.receive(world.letter(paul, attachments=(archive(document()),)))
+    await world.receive(world.letter(paul, attachments=(archive(second),)))
+    page = await browser.get("/documents")
+    assert "Bilan corrigé" in page.text
+    assert "Remplacé par une version plus récente" in page.text
+    await browser.follow("Bilan corrigé")
+    page = await browser.follow("Version précédente, que celle-ci a remplacée")
+    assert page.path == "/documents/1"
+    assert (await browser.follow("Il existe une version plus récente de ce document.")).path == "/documents/2"

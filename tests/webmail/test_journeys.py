@@ -44,6 +44,11 @@ PAGES = (
     "/directory?name=martin",
     "/accesses",
     "/accesses?by=others",
+    "/rights",
+    "/rights?name=martin",
+    "/delegations",
+    "/mailbox",
+    "/conversations/new",
     "/sessions",
     "/sessions/password",
     "/sessions/application",
@@ -204,6 +209,35 @@ async def test_draft_files_and_filing_by_keyboard_alone(site: Site, browser: Chr
     await _tab_to(page, "Se déconnecter")
     await _enter(page)
     await expect(page.get_by_role("status")).to_have_text("Vous êtes déconnecté.")
+
+
+async def test_rights_and_an_invitation_by_keyboard_alone(site: Site, browser: Chromium) -> None:
+    _, page = await window(browser, DESKTOP, scripts=True)
+    await _signed_in_by_keyboard(site, page)
+    await _tab_to(page, "Droits")
+    await _enter(page)
+    await _tab_to(page, "Professionnel")
+    await page.keyboard.type("Dr Claire")
+    await _tab_to(page, "Ce que ce professionnel peut faire")
+    await page.keyboard.type("Bloquer")
+    await _tab_to(page, "Définir")
+    await _enter(page)
+    await expect(page.get_by_role("status")).to_have_text("C’est fait. Vous pouvez le retirer à tout moment.")
+    await _tab_to(page, "En cas d’urgence, les documents masqués")
+    await page.keyboard.press("Space")
+    await _tab_to(page, "Enregistrer ces choix")
+    await _enter(page)
+    await expect(page.get_by_role("status")).to_have_text("Vos choix sont enregistrés.")
+    await expect(page.get_by_label("En cas d’urgence, les documents masqués")).to_be_checked()
+    await _tab_to(page, "Retirer Dr Claire")
+    await _enter(page)
+    await expect(page.get_by_role("main")).to_contain_text("Vous n’avez encore nommé personne.")
+    await _tab_to(page, "Aidants")
+    await _enter(page)
+    await _tab_to(page, "Nom de la personne")
+    await page.keyboard.type("Aline")
+    await _enter(page)
+    await expect(page.get_by_role("status")).to_contain_text("Donnez ce code à Aline")
 
 
 async def _enter(page: Page) -> None:

@@ -15,7 +15,7 @@ from mss.webmail.looking import Noted
 from tests.webmail.webmail_world import PDF, PNG, Browser, Hands, World, archive, file, level_1, level_3, section
 
 # Pages that show nothing of a patient but the frame, or what the account has of its own.
-OWN = {"/directory", "/sessions", "/sessions/password", "/sessions/application", "/box"}
+OWN = {"/directory", "/sessions", "/sessions/password", "/sessions/application", "/box", "/mailbox"}
 VALUES = {"conversation": "1", "letter": "1", "part": "2", "index": "0", "document": "1"}
 # Of each page that shows something, the journal's word and target.
 TRACES = {
@@ -36,6 +36,9 @@ TRACES = {
     "/documents/{document}/content": ("document.read", "document:1"),
     "/documents/{document}/original": ("document.read", "document:1"),
     "/accesses": ("accesses.read", "box:1"),
+    "/conversations/new": ("conversations.list", "box:1"),
+    "/rights": ("rights.read", "box:1"),
+    "/delegations": ("delegations.read", "box:1"),
 }
 GETS = sorted({path for path, methods, _ in app._PAGES if "GET" in methods} - OWN)
 

@@ -1,0 +1,1 @@
+"""The door for hospital software that speaks HL7 version 2."""
