@@ -1,7 +1,8 @@
 """IMAP over TLS: mss with two workers against Debian's Dovecot (maildir and sdbox), in turn, in one run.
 
-`python -m bench imap [ROW …]`. Each row prints what each side did and the ratio of mss to the faster Dovecot, above 1
-where mss is faster. Everything that is stored is durable on all sides; mss also encrypts it and keeps its journal.
+`python -m bench imap [ROW …]`, or `idle` for `bench.imap_idle`. Each row prints what each side did and the ratio of mss to
+the faster Dovecot, above 1 where mss is faster. Everything that is stored is durable on all sides; mss also encrypts it
+and keeps its journal.
 `MSS_BENCH_LETTERS` makes the mailboxes smaller than 10,000 letters (SELECT: ten times as many).
 """
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bench import imap_idle
 from bench.imap_client import PASSWORD, Client, letter
 from demo.house import Operator
 from mss import instance, pki
@@ -260,6 +262,8 @@ NEEDS_BIG: Final = frozenset({"listing", "store", "single-stores", "text", "sort
 
 def main(names: list[str]) -> int:
     """Measure and print; 0 when every row could be measured."""
+    if names == ["idle"]:
+        return imap_idle.main()
     unknown = [name for name in names if name not in ROWS]
     if unknown:
         print(f"unknown: {', '.join(unknown)}; there are {', '.join(ROWS)}", file=sys.stderr)
