@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Final
 
 import uvloop
-from argon2 import PasswordHasher
 
 from bench.imap_client import PASSWORD, Client, letter
 from demo.house import Operator
@@ -31,6 +30,7 @@ from mss.clock import system_clock
 from mss.model.account import AccountKind, Delegation, DelegationKind
 from mss.model.address import Address, parse_domain
 from mss.model.party import BoxKind
+from mss.passwords import Hasher
 from mss.services import accounts
 from mss.store import Store
 
@@ -121,7 +121,7 @@ def _operator(folder: Path) -> Operator:
 
 async def _make_users(operator: Operator) -> None:
     store, now = Store(operator.config), system_clock()
-    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    cheap = Hasher(passes=1, memory_kib=8).hash(PASSWORD.encode())
 
     async def one(number: int) -> None:
         address = Address(f"user{number}", parse_domain(DOMAIN))
