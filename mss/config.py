@@ -284,7 +284,7 @@ class Hl7Config:
 
 @dataclass(frozen=True, slots=True)
 class FhirConfig:
-    """The interface for software (FHIR R4 over https). `base_url`: how clients reach it, when a balancer stands before."""
+    """The interface for software (FHIR R4 over https). `base_url`: how clients reach it behind a balancer."""
 
     listen: tuple[str, ...] = ()
     base_url: str = ""

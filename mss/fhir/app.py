@@ -1,4 +1,4 @@
-"""The interface for software as one application: the table of `routes` on paths, and every error as OperationOutcome."""
+"""The interface for software as one application: the table of `routes` on paths, every error an OperationOutcome."""
 
 from __future__ import annotations
 

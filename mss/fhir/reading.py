@@ -110,7 +110,7 @@ def octets_of(value: object) -> bytes:
 
 
 def moment(written: str) -> datetime | None:
-    """Return the instant of a dateTime (a day is its midnight in UTC); None when it is empty. Refusal when it is none."""
+    """Return the instant of a dateTime (a day: its midnight in UTC); None when it is empty. Refusal when it is none."""
     if not written:
         return None
     day = _DATE.match(written)

@@ -88,7 +88,7 @@ def _categories(document: Document) -> list[Json]:
     entry = document.entry
     found = [{"coding": [_coding(codes.CLASSES, entry.class_code)]}] if entry.class_code else []
     shelf = document.category or category_of(entry.type_code)
-    return found + [{"coding": [_coding(codes.SHELVES, shelf)]}]
+    return [*found, {"coding": [_coding(codes.SHELVES, shelf)]}]
 
 
 def _labels(document: Document) -> list[Json]:

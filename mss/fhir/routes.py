@@ -18,7 +18,7 @@ Handler = Callable[[Room, Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """What may be done: FHIR's name of it, on which resource (empty: the whole system), how, and by which parameters."""
+    """What may be done: FHIR's name of it, on which resource (empty: the system), how, and by which parameters."""
 
     code: str
     resource: str
