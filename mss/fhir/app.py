@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
+from mss import __version__
 from mss.fhir.outcome import Refusal
 from mss.fhir.room import Room, answer, refusal
 from mss.fhir.routes import INTERACTIONS, Handler, capability_statement, openapi
@@ -38,7 +38,7 @@ def build(
 ) -> ASGIApp:
     """Return the interface for software; `shown` reads the certificate that a connection came with."""
     room = Room(store, config, clock, sign_in, screen, shown)
-    since, program = clock().date().isoformat(), version("mss")
+    since, program = clock().date().isoformat(), __version__
 
     async def metadata(request: Request) -> Response:
         return answer(capability_statement(room.base(request), program, since))

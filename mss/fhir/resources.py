@@ -155,10 +155,11 @@ def list_of(name: str, patient: str, documents: Sequence[tuple[Document, str]]) 
     return resource
 
 
-def audit_event(access: Access, patient: str) -> Json:
-    """Return an entry of the journal as its patient reads it."""
+def audit_event(access: Access, patient: str, own: tuple[str, str]) -> Json:
+    """Return an entry of the journal as its patient reads it; `own` is the reader's own actor and name."""
     record, event = access.record, access.record.event
-    agent: Json = {"requestor": True, "who": {"display": access.name or event.actor.partition(":")[0]}}
+    name = own[1] if event.actor == own[0] else access.name or event.actor.partition(":")[0]
+    agent: Json = {"requestor": True, "who": {"display": name}}
     resource: Json = {
         "resourceType": "AuditEvent",
         "id": record.hash[:32],

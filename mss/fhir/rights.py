@@ -51,7 +51,8 @@ async def search_traces(room: Room, request: Request) -> Response:
 def _traces(uow: Uow, caller: Caller, box_id: int, query: Query, now: datetime) -> Hits:
     found = accesses.accesses(uow, caller.account.id, box_id, query.offset, query.count + 1, now)
     patient = software.patient_id(uow, box_id)
-    shown = tuple(resources.audit_event(one, patient) for one in found[: query.count])
+    own = (caller.actor, caller.account.display_name)
+    shown = tuple(resources.audit_event(one, patient, own) for one in found[: query.count])
     return Hits(shown, query.offset + query.count if len(found) > query.count else None, box_id, patient)
 
 
