@@ -54,7 +54,7 @@ async def test_professionals_neither_read_nor_write_what_a_patient_set(open_ward
     assert issue(await open_ward.post("/Consent", consent(open_ward.patient, "each-time"))) == (403, "forbidden")
     for resource in ("Consent", "AuditEvent"):
         response = await open_ward.search(resource)
-        assert (matches(response), told(response)) == ([], "access.no-delegation")
+        assert (matches(response), told(response)) == ([], "access.wrong-kind")
     name = f"{open_ward.patient}.choices"
     for method in ("GET", "PUT", "DELETE"):
         asked = await open_ward.ask(method, f"/Consent/{name}", content=b"{}", headers=FHIR)
