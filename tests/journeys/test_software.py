@@ -82,7 +82,7 @@ def test_a_robot_provides_and_the_patient_s_software_reads(new_hospital: MakeSit
     robots = f'client_ca_file = "{site.ca_file}"\nclient_crl_files = ["{site.authority.crl_file}"]'
     site.set('ca_file = "certs/ca.pem"', f'ca_file = "certs/ca.pem"\n{robots}')
     site.operator.with_store(lambda store: bind(store, str(instance.subject_of(chain[0]))))
-    with web() as issuer:
+    with web(host="127.0.0.1") as issuer:
         url = issuer.url("")
         issuer.pages["/.well-known/openid-configuration"] = json.dumps({"issuer": url, "jwks_uri": url + "/k"}).encode()
         issuer.pages["/k"] = published(rsa())
