@@ -127,10 +127,10 @@ def _box_of_list(uow: Uow, name: str) -> int | None:
 async def transaction(room: Room, request: Request) -> Response:
     """File the documents of a transaction, all of them or none."""
     caller = await _provider(room, request)
+    bundle = await room.resource(request)
+    if bundle.get("resourceType") != "Bundle":
+        raise Refusal(400, "invalid", "What is posted here is a Bundle.")
     async with room.transfers:
-        bundle = await room.resource(request)
-        if bundle.get("resourceType") != "Bundle":
-            raise Refusal(400, "invalid", "What is posted here is a Bundle.")
         provision = await asyncio.to_thread(providing.read_bundle, bundle, room.limits)
         provided = await _provide(room, caller, provision)
     return answer(_transaction_response(bundle, provided))
@@ -139,8 +139,8 @@ async def transaction(room: Room, request: Request) -> Response:
 async def create_record(room: Room, request: Request) -> Response:
     """File one document whose octets stand in its record."""
     caller = await _provider(room, request)
+    record = await room.resource(request)
     async with room.transfers:
-        record = await room.resource(request)
         provision = await asyncio.to_thread(providing.read_record, record, room.limits)
         [(document, new)] = (await _provide(room, caller, provision)).documents
     place = f"{room.base(request)}/DocumentReference/{software.document_id(document)}"

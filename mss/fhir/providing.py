@@ -18,7 +18,7 @@ from mss.dossier.filing import Unfileable, fileable_by_patient
 from mss.errors import Malformed
 from mss.fhir import codes
 from mss.fhir.outcome import Json, Refusal, invalid
-from mss.fhir.reading import at, each, moment, octets_of, text
+from mss.fhir.reading import at, each, few, moment, octets_of, text
 from mss.model.document import AttachedDocument, Author, Confidentiality, DocumentEntry, PatientIdentity
 from mss.model.ins import INS, INS_OIDS, Traits
 
@@ -174,7 +174,7 @@ def _entry(record: Json, unique_id: str, kind: object, mime_type: str, known: Ma
         created_at=moment(created),
         confidentiality=_confidentiality(record),
         patient=_patient(_resolved(record, text(record, "subject", "reference"), known), record),
-        authors=tuple(_author(one, record, known) for one in each(record, "author")),
+        authors=tuple(_author(one, record, known) for one in few(record, "author")),
         replaces=_replaces(record),
         mime_type=mime_type,
         language=text(record, "content", 0, "attachment", "language"),
@@ -199,7 +199,7 @@ def _resolved(record: Json, reference: str, known: Mapping[str, Json]) -> Json:
 
 
 def _patient(patient: Json, record: Json) -> PatientIdentity:
-    given = [*each(patient, "identifier")]
+    given = few(patient, "identifier")
     direct = at(record, "subject", "identifier")
     given += [direct] if isinstance(direct, dict) else []
     identifiers = tuple((text(one, "value"), codes.oid_of(text(one, "system"))) for one in given)
@@ -211,7 +211,7 @@ def _patient(patient: Json, record: Json) -> PatientIdentity:
 
 def _author(reference: Json, record: Json, known: Mapping[str, Json]) -> Author:
     found = _resolved(record, text(reference, "reference"), known)
-    given = [*each(found, "identifier")]
+    given = few(found, "identifier")
     person = next((text(one, "value") for one in given if text(one, "system") == codes.PERSON), "")
     if found.get("resourceType") == "Organization":
         return Author(organisation=text(found, "name"), organisation_id=text(found, "identifier", 0, "value"))

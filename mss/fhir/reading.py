@@ -17,8 +17,10 @@ from mss.config import Limits
 from mss.fhir.outcome import Json, Refusal, invalid
 
 _TEXT_MAX_CHARACTERS: Final = 1000
-# What is between the quotes of a text is no bracket.
-_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+_FEW_MAX: Final = 50
+# What is between the quotes of a text is no bracket. One that never ends is taken to the end at once: to begin again
+# behind each of its quotes would cost the square of its length.
+_TOKENS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _DATE: Final = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?\Z", re.ASCII)
 _NUMBER_MAX_DIGITS: Final = 30
 
@@ -88,15 +90,26 @@ def text(value: object, *path: str | int) -> str:
     found = at(value, *path)
     if found is None:
         return ""
-    if not isinstance(found, str) or len(found) > _TEXT_MAX_CHARACTERS or not found.isprintable():
+    if not isinstance(found, str) or len(found) > _TEXT_MAX_CHARACTERS:
         raise invalid("an element is no text, or too long")
-    return found.strip()
+    line = " ".join(found.split())
+    if any(character < " " or character == "\x7f" for character in line):
+        raise invalid("a text holds control characters")
+    return line
 
 
 def each(value: object, *path: str | int) -> Iterator[Json]:
     """Yield the objects of the list at a path."""
     found = at(value, *path)
     yield from (one for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
+
+
+def few(value: object, *path: str | int) -> list[Json]:
+    """Return the objects of a list that is short in any honest resource; Refusal when it is long."""
+    found = list(each(value, *path))
+    if len(found) > _FEW_MAX:
+        raise Refusal(413, "too-long", "A list of a resource is too long.")
+    return found
 
 
 def octets_of(value: object) -> bytes:

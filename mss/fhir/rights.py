@@ -15,7 +15,7 @@ from mss.dossier.categories import CATEGORIES
 from mss.fhir import codes, resources, searching
 from mss.fhir.outcome import Json, Refusal, invalid, not_found, outcome, refused
 from mss.fhir.parameters import Query
-from mss.fhir.reading import at, each, moment, text
+from mss.fhir.reading import at, each, few, moment, text
 from mss.fhir.room import Room, answer
 from mss.fhir.searching import Hits
 from mss.model.rights import Grantee, GrantKind, Switch
@@ -190,7 +190,7 @@ def wish_of(consent: Json) -> Wish:
     actors = list(each(provision, "actor"))
     if len(actors) != 1:
         raise invalid("a Consent names one actor", 422)
-    categories = frozenset(text(one, "code") for one in each(provision, "class"))
+    categories = frozenset(text(one, "code") for one in few(provision, "class"))
     if categories - set(CATEGORIES):
         raise Refusal(422, "code-invalid", f"provision.class holds categories of the dossier ({codes.SHELVES}).")
     return Wish(kind, _grantee(at(actors[0], "reference")), categories, moment(text(provision, "period", "end")))

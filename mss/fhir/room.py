@@ -40,6 +40,7 @@ _FORM: Final = "application/x-www-form-urlencoded"
 _JSONS: Final = frozenset({codes.JSON, "application/json"})
 _KINDS: Final = MAY_USE[Door.FHIR]
 _SCHEME: Final = "bearer "
+_DIGITS_MAX: Final = 15
 
 
 class Room:
@@ -90,7 +91,9 @@ class Room:
         if _kind(request) not in _JSONS:
             raise Refusal(415, "not-supported", f"The body must be {codes.JSON}.")
         octets = await self._body(request, self.limits.fhir_body_max_octets)
-        return await asyncio.to_thread(reading.parse, octets, self.limits)
+        # Taken only now: somebody who sends slowly keeps nobody else waiting.
+        async with self.transfers:
+            return await asyncio.to_thread(reading.parse, octets, self.limits)
 
     async def form(self, request: Request) -> str:
         """Return the form in the body of a search."""
@@ -104,7 +107,7 @@ class Room:
 
     async def _body(self, request: Request, limit: int) -> bytes:
         announced = request.headers.get("content-length", "0")
-        if announced.isdigit() and int(announced) > limit:
+        if announced.isascii() and announced.isdigit() and (len(announced) > _DIGITS_MAX or int(announced) > limit):
             raise _too_large()
         octets = bytearray()
         async for piece in request.stream():

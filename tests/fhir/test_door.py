@@ -342,7 +342,7 @@ async def test_the_antivirus_looks_at_all_octets_first(open_ward: Ward) -> None:
         (b"{", 400), (b"[]", 400), (b'{"a":1,"a":2}', 400), (b'{"resourceType":"Bundle","x":NaN}', 400), (b"\xff", 400),
         (b'{"x":"\\ud800"}', 400), (b'{"resourceType":"Patient"}', 400), (b'{"x":' + b"9" * 40 + b"}", 400),
         (b'{"resourceType":"Bundle","type":"batch"}', 400), (b'{"resourceType":"Bundle","type":"transaction"}', 422),
-        (b'{"x":' + b"[" * 41 + b"]" * 41 + b"}", 400),
+        (b'{"x":' + b"[" * 41 + b"]" * 41 + b"}", 400), (b'{"x":"' + b'\\"' * 500_000, 400), (b'{"x":"\\', 400),
     ],
 )  # fmt: skip
 async def test_bodies_that_cannot_be_read(open_ward: Ward, body: bytes, status: int) -> None:
@@ -374,6 +374,38 @@ async def test_the_limit_of_nesting(open_ward: Ward, deepest: int, status: int) 
 async def test_the_limit_of_parameters(open_ward: Ward, most: int, status: int) -> None:
     open_ward.opens(fhir_parameters_max=most)
     assert (await open_ward.search("DocumentReference", "patient", "&_count=1")).status_code == status
+
+
+@pytest.mark.parametrize(("authors", "status"), [(49, 201), (50, 201), (51, 413)])
+async def test_the_limit_of_authors(open_ward: Ward, authors: int, status: int) -> None:
+    one = document("1.2.6")
+    sent = inside(one, one.companion_pdf, author=[{"reference": "#a"}] * authors)
+    assert (await open_ward.post("/DocumentReference", sent)).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"type": {}}, "required"),
+        ({"masterIdentifier": {}}, "invalid"),
+        ({"status": "entered-in-error"}, "invalid"),
+        ({"securityLabel": [{"coding": [{"code": "SECRET"}]}]}, "code-invalid"),
+        ({"relatesTo": [{"code": "appends"}]}, "not-supported"),
+        ({"subject": {}}, "not-found"),
+    ],
+)
+async def test_records_that_cannot_be_filed(open_ward: Ward, changes: dict[str, Any], code: str) -> None:
+    one = document("1.2.6")
+    assert issue(await open_ward.post("/DocumentReference", inside(one, one.companion_pdf, **changes))) == (422, code)
+
+
+async def test_a_title_may_hold_any_space(open_ward: Ward) -> None:
+    one = document("1.2.6")
+    sent = inside(one, one.companion_pdf)
+    sent["content"][0]["attachment"]["title"] = "Analyses\u00a0:\u202fsang"
+    place = (await open_ward.post("/DocumentReference", sent)).headers["location"].removeprefix(BASE)
+    found = (await open_ward.get(place, "patient")).json()
+    assert found["content"][0]["attachment"]["title"] == "Analyses : sang"
 
 
 async def test_what_is_not_offered_is_an_outcome_too(open_ward: Ward) -> None:
