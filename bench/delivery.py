@@ -1,206 +1,171 @@
-"""Durable delivery of 50 KiB letters over mutual TLS: mss against Postfix in front of Dovecot, in turn, in one run.
+"""Durable delivery over mutual TLS: mss against Postfix in front of Dovecot, in turn, in one run.
 
-Both answer 250 only when the letter is on disk. Each round runs every side once, in rotating order; the ratio is the
-median over the rounds of (mss / Postfix) within one round, which is what survives a noisy machine.
+A row is one kind of load. Each of its rounds runs every side once, in rotating order; a ratio is the median over the
+rounds of (mss / Postfix) within one round, which is what survives a noisy machine. Where others work meanwhile, wall
+clocks favour whoever has more processes, and the ratio of processor time for a letter is the one to look at.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from demo.house import Operator
-from mss import instance, pki
-from mss.clock import system_clock
-from mss.directory import trustlist
-from mss.model.address import Address, parse_domain
-from mss.model.party import BoxKind
-from mss.model.peer import TrustList
-from mss.services import accounts
-from mss.store import Store
+from bench import sides
+from bench.machine import wait_until_quiet
+from bench.sides import Side
 
-ROOT = Path(__file__).parent
-USERS = 10
-SIZE_OCTETS = 50 * 1024
-LETTERS = 1500
-CONNECTIONS = 8
-ROUNDS = 3
-WANTED_RATIO = 1.0
-MSS_PORT, POSTFIX_PORT = 13500, 13600
-QUIET_PATIENCE_S = 30.0
+_KIB, _MIB = 1024, 1024 * 1024
+_MSS_PORT = 13500
 
 
-def main() -> int:
-    """Measure and print; 0 when mss accepts at least as many letters a second as Postfix does."""
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One kind of load, and what mss promises of it: ratios to Postfix, of letters accepted and readable a second."""
+
+    title: str
+    octets: int
+    letters: int
+    connections: int = 8
+    letters_per_connection: int = 0
+    pipelined: bool = False
+    wanted_accepted: float = 0.0
+    wanted_readable: float = 0.0
+    faster_at_the_end: bool = True
+
+
+LOADS = {
+    "2k": Load("2 KiB, 8 reused connections", 2 * _KIB, 1500, wanted_accepted=1.3, wanted_readable=2.5),
+    "50k": Load("50 KiB, 8 reused connections", 50 * _KIB, 1500, wanted_accepted=1.3, wanted_readable=2.5),
+    "1m": Load("1 MiB, 8 reused connections", _MIB, 200, wanted_accepted=1.2, wanted_readable=2.5),
+    "32": Load("50 KiB, 32 reused connections", 50 * _KIB, 1500, connections=32),
+    "new": Load("50 KiB, a new connection for each letter", 50 * _KIB, 500, letters_per_connection=1,
+                wanted_accepted=1.1, faster_at_the_end=False),
+    "pipelined": Load("50 KiB, 8 reused connections, commands pipelined as relays do", 50 * _KIB, 1500, pipelined=True),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one side did in one round: letters a second; milliseconds from the end of data to 250, and of CPU."""
+
+    accepted_s: float
+    readable_s: float
+    end_p50_ms: float
+    end_p99_ms: float
+    cpu_ms: float
+    failed: int
+
+
+Runs = dict[str, list[Run]]
+
+
+def main(names: list[str], rounds: int) -> int:
+    """Measure and print the named rows, all when none is named; 0 when every promise holds."""
     with tempfile.TemporaryDirectory(prefix="mss-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)
-        files = _certificates(folder)
-        load = _build(folder)
-        stack.enter_context(_postfix(folder, files))
-        sides = {"Postfix + Dovecot (accepted)": _command(load, files, POSTFIX_PORT, "example.test")}
+        files = sides.certificates(folder)
+        generator = sides.build_load(folder)
+        there = [stack.enter_context(sides.postfix_dovecot(folder, files))]
         for workers in (1, 2):
-            port = MSS_PORT + 20 * workers
-            stack.enter_context(_mss(folder / f"mss{workers}", files, port, workers))
-            sides[f"mss, {workers} worker{'s' if workers > 1 else ''}"] = _command(load, files, port, "hospital.test")
-        return _report(_rounds(sides))
+            one = sides.mss(folder / f"mss{workers}", files, _MSS_PORT + 20 * workers, workers)
+            there.append(stack.enter_context(one))
+        bench = _Bench(generator, files, there)
+        return max([bench.row(LOADS[name], rounds) for name in names or LOADS])
 
 
-def _rounds(sides: dict[str, list[str]]) -> dict[str, list[dict[str, Any]]]:
-    results: dict[str, list[dict[str, Any]]] = {label: [] for label in sides}
-    order = list(sides)
-    for number in range(ROUNDS):
-        for label in order[number % len(order) :] + order[: number % len(order)]:
-            _wait_until_quiet()
-            result = _run(sides[label])
-            print(f"  round {number + 1}: {label}: {result['msgs_s']:.0f} letters/s", file=sys.stderr)
-            results[label].append(result)
-    return results
+class _Bench:
+    """All rows of one run; letters that were accepted are counted, and looked for over IMAP after each row."""
+
+    def __init__(self, generator: Path, files: dict[str, Path], there: list[Side]) -> None:
+        self._generator = generator
+        self._files = files
+        self._sides = there
+        self._accepted = dict.fromkeys((side.label for side in there), 0)
+
+    def row(self, load: Load, rounds: int) -> int:
+        runs: Runs = {side.label: [] for side in self._sides}
+        quiet = True
+        for number in range(rounds):
+            first = number % len(self._sides)
+            for side in self._sides[first:] + self._sides[:first]:
+                quiet = wait_until_quiet() and quiet
+                runs[side.label].append(self._run(side, load))
+                _progress(f"{load.title}: round {number + 1} of {rounds}, {side.label}")
+        _progress("")
+        faults = _report(load, runs, quiet=quiet) + self._missing()
+        for fault in faults:
+            print(f"- {fault}")
+        return 1 if faults else 0
+
+    def _run(self, side: Side, load: Load) -> Run:
+        command = sides.load_command(
+            self._generator, self._files, side.port, side.domain, msgs=load.letters, size=load.octets,
+            conns=load.connections, per_conn=load.letters_per_connection, pipeline=load.pipelined,
+        )  # fmt: skip
+        cpu_s, begun = side.cpu_s(), time.monotonic()
+        said = sides.run_load(command)
+        side.drain()
+        spent_s, cpu_s, letters = time.monotonic() - begun, side.cpu_s() - cpu_s, max(1, said["ok"])
+        self._accepted[side.label] += said["ok"]
+        return Run(
+            said["msgs_s"], letters / max(spent_s, said["secs"]), said["end_p50_ms"], said["end_p99_ms"],
+            1000 * cpu_s / letters, said["bad"],
+        )  # fmt: skip
+
+    def _missing(self) -> list[str]:
+        """Return where IMAP shows other letters than were answered with 250."""
+        counts = [(side.label, self._accepted[side.label], side.readable(self._files["ca"])) for side in self._sides]
+        return [f"{label}: {sent} letters accepted, {there} readable" for label, sent, there in counts if sent != there]
 
 
-def _report(results: dict[str, list[dict[str, Any]]]) -> int:
-    base_label, *others = results
-    print(f"\n### Durable delivery, {SIZE_OCTETS // 1024} KiB, {CONNECTIONS} reused connections, mutual TLS")
-    print("| side | letters/s | p50 ms | p99 ms | ratio to Postfix's accepted rate (range) |\n|---|---|---|---|---|")
-    best = 0.0
-    for label, runs in results.items():
-        ratios = [run["msgs_s"] / base["msgs_s"] for run, base in zip(runs, results[base_label], strict=True)]
-        middle = statistics.median(ratios)
-        best = max(best, middle) if label in others else best
-        values = [statistics.median(run[key] for run in runs) for key in ("msgs_s", "p50_ms", "p99_ms")]
-        row = f"| {label} | {values[0]:.0f} | {values[1]:.1f} | {values[2]:.1f} |"
-        print(f"{row} {middle:.2f} ({min(ratios):.2f}–{max(ratios):.2f}) |")
-    bad = sum(run.get("bad", 0) for runs in results.values() for run in runs)
-    print(f"\nbest ratio {best:.2f}, wanted at least {WANTED_RATIO:.2f}; letters that failed: {bad}")
-    return 0 if best >= WANTED_RATIO and not bad else 1
-
-
-def _run(command: list[str]) -> dict[str, Any]:
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=300)
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
-
-
-def _busy() -> tuple[int, int]:
-    fields = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    return sum(fields) - fields[3] - fields[4], sum(fields)
-
-
-def _wait_until_quiet() -> None:
-    """Wait for a half second in which the machine is less than 15 % busy: the peer's queue drains after a run."""
-    end = time.monotonic() + QUIET_PATIENCE_S
-    while time.monotonic() < end:
-        busy, total = _busy()
-        time.sleep(0.5)
-        busy_after, total_after = _busy()
-        if busy_after - busy < 0.15 * (total_after - total):
-            return
-
-
-# -- the sides -------------------------------------------------------------------------------------------------------
-
-
-def _certificates(folder: Path) -> dict[str, Path]:
-    """Make one authority, a server certificate for Postfix and the sender's client certificate."""
-    now = system_clock()
-    authority = pki.make_authority(folder / "authority", now=now, name="BENCH")
-    files = {"authority": authority.directory, "ca": authority.ca_file}
-    for name in ("server", "sender"):
-        subject = {"CN": f"{name}.example.test", "O": "Bench", "C": "FR"}
-        chain, key = pki.issue(folder / name, authority, subject, [f"{name}.example.test", "localhost"], now=now)
-        files |= {name: chain, f"{name}_key": key}
-    peer = folder / "postfix-pki"
-    peer.mkdir(mode=0o755)
-    for target, source in (
-        ("server.pem", files["server"]),
-        ("server.key", files["server_key"]),
-        ("ca.pem", files["ca"]),
+def _report(load: Load, runs: Runs, *, quiet: bool) -> list[str]:
+    """Print a row's table; returns what mss promises and did not keep, by the better of its sides."""
+    print(f"\n### {load.title}, mutual TLS, durable{'' if quiet else ' (others used the machine meanwhile)'}")
+    print(
+        "| side | accepted/s | ratio (range) | readable/s | ratio | end of data → 250, p50 / p99 ms | CPU ms a letter |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    base, *others = runs
+    for label in runs:
+        accepted, readable = _ratios(runs, base, label, "accepted_s"), _ratios(runs, base, label, "readable_s")
+        print(
+            f"| {label} | {_middle(runs[label], 'accepted_s'):.0f} | {statistics.median(accepted):.2f} "
+            f"({min(accepted):.2f}–{max(accepted):.2f}) | {_middle(runs[label], 'readable_s'):.0f} "
+            f"| {statistics.median(readable):.2f} | {_middle(runs[label], 'end_p50_ms'):.1f} / "
+            f"{_middle(runs[label], 'end_p99_ms'):.1f} | {_middle(runs[label], 'cpu_ms'):.2f} |"
+        )
+    faults = []
+    for what, name, wanted in (
+        ("accepted", "accepted_s", load.wanted_accepted),
+        ("readable", "readable_s", load.wanted_readable),
     ):
-        (peer / target).write_bytes(source.read_bytes())
-        (peer / target).chmod(0o644)
-    return files | {"postfix": peer}
+        best = max(statistics.median(_ratios(runs, base, label, name)) for label in others)
+        if best < wanted:
+            faults.append(f"{what}: {best:.2f} times Postfix's, wanted at least {wanted:.2f}")
+    p99_ms = min(_middle(runs[label], "end_p99_ms") for label in others)
+    if load.faster_at_the_end and p99_ms > _middle(runs[base], "end_p99_ms"):
+        faults.append(
+            f"p99 from the end of data to 250: {p99_ms:.1f} ms, Postfix {_middle(runs[base], 'end_p99_ms'):.1f}"
+        )
+    failed = sum(run.failed for some in runs.values() for run in some)
+    return [*faults, *([f"{failed} letters failed"] if failed else [])]
 
 
-def _build(folder: Path) -> Path:
-    program = folder / "smtp_load"
-    source = str(ROOT / "smtp_load.c")
-    subprocess.run(["cc", "-O2", "-pthread", "-o", str(program), source, "-lssl", "-lcrypto"], check=True)
-    return program
+def _ratios(runs: Runs, base: str, label: str, name: str) -> list[float]:
+    return [getattr(run, name) / getattr(against, name) for run, against in zip(runs[label], runs[base], strict=True)]
 
 
-def _command(load: Path, files: dict[str, Path], port: int, domain: str) -> list[str]:
-    return [
-        str(load), "--port", str(port), "--servername", "localhost", "--cafile", str(files["ca"]),
-        "--cert", str(files["sender"]), "--key", str(files["sender_key"]), "--starttls",
-        "--conns", str(CONNECTIONS), "--msgs", str(LETTERS), "--size", str(SIZE_OCTETS),
-        "--from", "bench@example.test", "--rcpt", f"user%d@{domain}", "--users", str(USERS),
-    ]  # fmt: skip
+def _middle(runs: list[Run], name: str) -> float:
+    return float(statistics.median(getattr(run, name) for run in runs))
 
 
-@contextmanager
-def _postfix(folder: Path, files: dict[str, Path]) -> Iterator[None]:
-    script = str(ROOT / "peers" / "postfix_dovecot.sh")
-    environment = {
-        "SMTP_PORT": str(POSTFIX_PORT),
-        "IMAP_PORT": "13643",
-        "IMAPS_PORT": "13693",
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-    }
-    where = str(folder / "postfix")
-    quiet: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "env": environment}
-    subprocess.run([script, "start", where, str(files["postfix"]), "maildir"], check=True, **quiet)
-    try:
-        yield
-    finally:
-        subprocess.run([script, "stop", where], check=False, **quiet)
-
-
-@contextmanager
-def _mss(folder: Path, files: dict[str, Path], port: int, workers: int) -> Iterator[None]:
-    plan = instance.Plan(
-        name="Bench", hostname="mx.hospital.test", domains=(("hospital.test", "professional"),), base_port=port,
-        authority=files["authority"],
-    )  # fmt: skip
-    operator = Operator("bench", "mss", "hospital.test", "professional", port, folder)
-    operator.config_file = instance.make(folder, plan, system_clock)
-    _list_the_sender(operator, files["sender"])
-    asyncio.run(_make_boxes(operator))
-    operator.start(workers=workers)
-    try:
-        operator.wait_until_ready()
-        yield
-    finally:
-        operator.stop()
-
-
-def _list_the_sender(operator: Operator, certificate: Path) -> None:
-    now = system_clock()
-    subjects = {
-        parse_domain("example.test"): frozenset({instance.subject_of(certificate)}),
-        parse_domain("hospital.test"): frozenset({operator.subject}),
-    }
-    file = operator.config.trust_list.file
-    assert file is not None
-    octets = trustlist.render(TrustList(now - timedelta(minutes=1), subjects, now))
-    operator.config.path(file).write_bytes(octets)
-
-
-async def _make_boxes(operator: Operator) -> None:
-    store = Store(operator.config)
-    try:
-        for number in range(USERS):
-            address = Address(f"user{number}", parse_domain("hospital.test"))
-            new = accounts.NewBox(address, BoxKind.PER, f"User {number}")
-            await store.write(accounts.create_box, new, "system:bench", system_clock())
-    finally:
-        await store.close()
+def _progress(text: str) -> None:
+    """Show on a terminal what is being done; elsewhere nobody wants to read it."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

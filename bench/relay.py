@@ -14,7 +14,6 @@ import shutil
 import sqlite3
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bench.delivery import ROOT, _build, _certificates, _run, _wait_until_quiet
+from bench.machine import tree_cpu_s, wait_until_quiet
+from bench.sides import ROOT, build_load, certificates, load_command, run_load
 from demo.house import Operator
 from mss import instance
 from mss.clock import system_clock
@@ -42,9 +42,8 @@ from mss.services.reading import read_letter
 from mss.services.submit import Outside
 from mss.store import Store, Uow
 
-LETTERS = int(os.environ.get("BENCH_RELAY_LETTERS", "1000"))
+LETTERS = 1000
 SIZE_OCTETS = 50 * 1024
-ROUNDS = int(os.environ.get("BENCH_RELAY_ROUNDS", "3"))
 WANTED_RATIO = 1.0
 RECEIVER_PORT, SENDER_PORT, MSS_PORT = 13725, 13726, 13740
 PATIENCE_S = 120.0
@@ -72,13 +71,13 @@ class Result:
 Side = Callable[[], Result]
 
 
-def main() -> int:
+def main(rounds: int) -> int:
     """Measure and print; 0 when mss relays at least as fast as Postfix does."""
     with tempfile.TemporaryDirectory(prefix="mss-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)
-        files = _certificates(folder)
-        load = _build(folder)
+        files = certificates(folder)
+        load = build_load(folder)
         stack.enter_context(_postfix(folder / "receiving", files["postfix"], RECEIVER_PORT))
         operator = _operator(folder / "mss", files)
         asyncio.run(_fill(operator))
@@ -87,18 +86,16 @@ def main() -> int:
             "mss, 1 worker": lambda: _mss_round(operator, folder / "round", 1),
             "mss, 2 workers": lambda: _mss_round(operator, folder / "round", 2),
         }
-        return _report(_rounds(sides))
+        return _report(_rounds(sides, rounds))
 
 
-def _rounds(sides: dict[str, Side]) -> dict[str, list[Result]]:
+def _rounds(sides: dict[str, Side], rounds: int) -> dict[str, list[Result]]:
     results: dict[str, list[Result]] = {label: [] for label in sides}
     order = list(sides)
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for label in order[number % len(order) :] + order[: number % len(order)]:
-            _wait_until_quiet()
-            one = sides[label]()
-            print(f"  round {number + 1}: {label}: {one.letters_s:.0f} letters/s, {one.cpu_ms:.2f} ms", file=sys.stderr)
-            results[label].append(one)
+            wait_until_quiet()
+            results[label].append(sides[label]())
     return results
 
 
@@ -123,38 +120,15 @@ def _report(results: dict[str, list[Result]]) -> int:
     return 0 if best >= WANTED_RATIO else 1
 
 
-# -- CPU of a tree of processes ----------------------------------------------------------------------------------------
-
-
-def _tree_cpu_s(root: int) -> float:
-    """Return the CPU of a process, of those it waited for, and of all that live below it."""
-    children: dict[int, list[int]] = {}
-    ticks: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        number = int(stat.parent.name)
-        children.setdefault(int(fields[1]), []).append(number)
-        ticks[number] = sum(map(int, fields[11:15]))
-    waiting, total = [root], 0
-    while waiting:
-        one = waiting.pop()
-        total += ticks.get(one, 0)
-        waiting += children.get(one, [])
-    return total / os.sysconf("SC_CLK_TCK")
-
-
 def _timed(root: int, free: Callable[[], None], left: Callable[[], int]) -> Result:
     """Let the letters go and wait until none is left."""
-    cpu_s, begun = _tree_cpu_s(root), time.monotonic()
+    cpu_s, begun = tree_cpu_s(root), time.monotonic()
     free()
     while left():
         if time.monotonic() - begun > PATIENCE_S:
             raise SystemExit(f"{left()} letters were not relayed within {PATIENCE_S:.0f} s")
         time.sleep(0.02)
-    return Result(time.monotonic() - begun, _tree_cpu_s(root) - cpu_s)
+    return Result(time.monotonic() - begun, tree_cpu_s(root) - cpu_s)
 
 
 # -- Postfix -----------------------------------------------------------------------------------------------------------
@@ -180,22 +154,17 @@ def _postfix(where: Path, pki: Path, port: int, next_port: int | None = None) ->
 
 
 def _postfix_round(where: Path, files: dict[str, Path], load: Path) -> Result:
-    command = [
-        str(load), "--port", str(SENDER_PORT), "--servername", "localhost", "--cafile", str(files["ca"]),
-        "--cert", str(files["sender"]), "--key", str(files["sender_key"]), "--starttls",
-        "--conns", "8", "--msgs", str(LETTERS), "--size", str(SIZE_OCTETS),
-        "--from", f"bench@{OURS}", "--rcpt", f"user%d@{PEER}", "--users", "10",
-    ]  # fmt: skip
+    command = load_command(load, files, SENDER_PORT, PEER, msgs=LETTERS, size=SIZE_OCTETS, conns=8)
 
     def left() -> int:
         queues = (where / "spool" / name for name in ("incoming", "active", "deferred"))
         return sum(len(files) for queue in queues for _, _, files in os.walk(queue))
 
     with _postfix(where, files["postfix"], SENDER_PORT, RECEIVER_PORT) as master:
-        taken: dict[str, Any] = _run(command)
+        taken: dict[str, Any] = run_load(command)
         if taken.get("bad") or len(os.listdir(where / "spool" / "hold")) != LETTERS:
             raise SystemExit(f"Postfix did not take all letters: {taken}")
-        _wait_until_quiet()
+        wait_until_quiet()
         return _timed(master, lambda: _script("free", str(where)), left)
 
 
@@ -275,7 +244,7 @@ def _mss_round(made: Operator, folder: Path, workers: int) -> Result:
     operator.start(workers=workers)
     try:
         operator.wait_until_ready()
-        _wait_until_quiet()
+        wait_until_quiet()
         assert operator.process is not None
         with closing(sqlite3.connect(folder / "data" / "store.sqlite", timeout=10)) as reader:
 
@@ -297,7 +266,3 @@ async def _free(operator: Operator) -> None:
         await store.write(_let_go)
     finally:
         await store.close()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,6 +7,7 @@ caller forget. It is a net, not a licence: callers log identifiers only.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import re
 import sys
@@ -21,7 +22,8 @@ _WORD = re.compile(r"""[^\s<>"',;:()\[\]]+""")
 _AT = re.compile("@|%40")
 _QUOTED_LOCAL_PART = re.compile(r'"(?:[^"\\]|\\.){0,64}"(?=@|%40)')
 _MATRICULE = re.compile(r"(?<![0-9A-Za-z])[1-8]\d{4}(?:\d{2}|2[ABab])\d{6}(?:\d{2})?(?![0-9A-Za-z])")
-_MATRICULE_NUMBER = re.compile(r"[1-8]\d{14}")
+# Fifteen digits, the first from 1 to 8.
+_MATRICULE_MIN, _MATRICULE_MAX = 10**14, 9 * 10**14 - 1
 _BEARER = re.compile(r"(?i:bearer)\s+[\w.~+/=-]+")
 _DOTTED = re.compile(r"[\w.-]+")
 _MASK = "«masked»"
@@ -47,15 +49,17 @@ def _is_jwt(word: str) -> bool:
 
 
 def _redacted(value: object) -> object:
-    if isinstance(value, int) and _MATRICULE_NUMBER.fullmatch(str(value)):
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, int) and _MATRICULE_MIN <= value <= _MATRICULE_MAX:
         return _MASK
-    if isinstance(value, bool | int | float) or value is None:
+    if isinstance(value, int | float) or value is None:
         return value
     if isinstance(value, dict):
         return {redact(str(key)): _redacted(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted(item) for item in value]
-    return redact(value if isinstance(value, str) else repr(value))
+    return redact(repr(value))
 
 
 def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -63,6 +67,10 @@ def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]
         if key != "timestamp":
             event[key] = _redacted(value)
     return event
+
+
+# Made once: each line would make its own otherwise. After the masks only plain values are left.
+_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class _Out(structlog.WriteLogger):
@@ -85,7 +93,7 @@ def configure(*, level: str = "INFO", json: bool | None = None) -> None:
     as_json = not sys.stderr.isatty() if json is None else json
     # Plain tracebacks: the pretty ones show local variables, and those hold what must not be shown.
     columns = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    last = structlog.processors.JSONRenderer(ensure_ascii=False) if as_json else columns
+    last = _as_json if as_json else columns
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -102,6 +110,10 @@ def configure(*, level: str = "INFO", json: bool | None = None) -> None:
     )
     for noisy in ("mail.log", "mail.debug", "uvicorn.access", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+
+
+def _as_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    return _json(event)
 
 
 def get_logger(room: str) -> structlog.typing.FilteringBoundLogger:

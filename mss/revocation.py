@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -32,6 +32,9 @@ _NO_CHECK_TIME = 0x200000
 # X509_V_ERR_* of the same file.
 _NOT_YET_VALID, _HAS_EXPIRED, _REVOKED = 9, 10, 23
 _CRL_BLOCK = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 Verdict = Literal["good", "revoked", "unknown", "stale", "expired"]
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
@@ -61,6 +64,7 @@ class Revocation:
     grace: timedelta
     _store: crypto.X509Store = field(repr=False, compare=False)
     _found: dict[bytes, _Found] = field(default_factory=dict, repr=False, compare=False)
+    _fresh: dict[bytes, tuple[datetime, datetime]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -168,12 +172,26 @@ class Revocation:
 
     def _freshness(self, issuers: tuple[bytes, ...], now: datetime) -> Verdict:
         for issuer in issuers:
-            crls = [crl for (key, _), crl in self.crls.items() if key == issuer]
-            if not crls or any(crl.last_update_utc > now for crl in crls):
+            begins, ends = self._fresh_between(issuer)
+            if now < begins:
                 return "unknown"
-            if any(crl.next_update_utc is None or crl.next_update_utc + self.grace < now for crl in crls):
+            if now > ends:
                 return "stale"
         return "good"
+
+    def _fresh_between(self, issuer: bytes) -> tuple[datetime, datetime]:
+        """Return from when to when an authority's lists count, the grace included; without lists, never."""
+        known = self._fresh.get(issuer)
+        if known is None:
+            crls = [crl for (key, _), crl in self.crls.items() if key == issuer]
+            begins = max((crl.last_update_utc for crl in crls), default=_NEVER)
+            ends = min((self._end_of(crl) for crl in crls), default=_NEVER)
+            known = self._fresh[issuer] = (begins, ends)
+        return known
+
+    def _end_of(self, crl: x509.CertificateRevocationList) -> datetime:
+        end = crl.next_update_utc
+        return _LONG_AGO if end is None else end + self.grace
 
 
 def signed_lists(

@@ -19,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -255,15 +256,23 @@ def peer_of(
     der = end if isinstance(end, bytes) or end is None else end.getpeercert(binary_form=True)
     if not der:
         raise Malformed("the peer shows no certificate")
+    peer = _holder_of(der)
+    verdict = revocation.judge_known(peer.fingerprint, now)
+    verdict = verdict or revocation.judge(x509.load_der_x509_certificate(der), now)
+    return replace(peer, ip=ip, revocation=verdict)
+
+
+@lru_cache(maxsize=_SESSIONS_MAX)
+def _holder_of(der: bytes) -> Peer:
+    """Return what stands in a certificate, and so never changes; whether it still counts is judged each time."""
     try:
         leaf = x509.load_der_x509_certificate(der)
         subject = dn_of(leaf)
     except (ValueError, x509.InvalidVersion) as error:
         raise Malformed("the peer's certificate cannot be read") from error
-    verdict = revocation.judge(leaf, now)
     common_name = next((value for kind, value in subject.attributes if kind == "CN"), "")
     serial, responder = format(leaf.serial_number, "x"), ocsp.responder_of(leaf) or ""
-    return Peer(subject, common_name, serial, ip, verdict, der, hashlib.sha256(der).digest(), responder)
+    return Peer(subject, common_name, serial, "", "unknown", der, hashlib.sha256(der).digest(), responder)
 
 
 def pin(peer: Peer, domain: Domain, trust_list: TrustList) -> str | None:

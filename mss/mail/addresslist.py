@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
+from mss.mail.remembered import remembered
+
 # A hostile field of nothing but separators costs no more than so many steps per address allowed.
 _TOKENS_PER_ADDRESS: Final = 50
 _TOKEN = re.compile(
@@ -73,10 +75,11 @@ _END: Final = _Token("end", b"", False)
 _SILENT: Final = frozenset({"comment", "<", ">"})
 
 
-def parse(raw: bytes, addresses_max: int) -> list[Entry]:
+@remembered
+def parse(raw: bytes, addresses_max: int) -> tuple[Entry, ...]:
     """Return the entries of an address list; reading stops after `addresses_max` mailboxes."""
     common = _common(raw, addresses_max)
-    return _any(raw, addresses_max) if common is None else common
+    return tuple(_any(raw, addresses_max) if common is None else common)
 
 
 def _common(raw: bytes, addresses_max: int) -> list[Entry] | None:

@@ -15,6 +15,7 @@ from mss.config import Limits
 from mss.mail import addresslist, charsets
 from mss.mail.fields import encode_parameter as encode_parameter
 from mss.mail.fields import encode_text as encode_text
+from mss.mail.remembered import remembered
 
 MESSAGE_IDS_MAX: Final = 1000
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
@@ -88,10 +89,15 @@ def addresses(raw: bytes, limits: Limits) -> list[tuple[str, str]]:
 
     What has no domain is returned too, so that a caller that checks every sender misses none.
     """
-    entries = addresslist.parse(raw, limits.addresses_max)
-    return [
+    return list(_addresses(raw, limits.addresses_max))
+
+
+@remembered
+def _addresses(raw: bytes, addresses_max: int) -> tuple[tuple[str, str], ...]:
+    entries = addresslist.parse(raw, addresses_max)
+    return tuple(
         (decode_text(entry.name or b""), _spec(entry)) for entry in entries if entry.kind is addresslist.Kind.MAILBOX
-    ]
+    )
 
 
 _PLAIN_LOCAL = re.compile(r"[^\s\x00-\x1f\x7f\"(),:;<>@\[\\\]]+\Z")

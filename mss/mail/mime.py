@@ -111,16 +111,17 @@ class _Indexer:
         self.header_left -= min(len(header), self.header_left)
         found: list[HeaderField] = []
         mime: dict[str, bytes] = {}
+        fields_max = self.limits.header_fields_max
         for match in _FIELD.finditer(octets, header.start, header.end):
-            if match.end() > end or len(found) >= self.limits.header_fields_max:
+            whole, _, (start, stop) = match.regs
+            if whole[1] > end or len(found) >= fields_max:
                 self.truncated = True
                 self.header_cut = self.header_cut or header.start == 0
                 break
             name = match[1].decode("ascii").lower()
-            start, stop = match.span(2)
             if octets[stop - 1] == _CR:
                 stop -= 1
-            found.append(HeaderField(name, match.start(), match.end(), start, stop))
+            found.append(HeaderField(name, *whole, start, stop))
             if name in _MIME_FIELDS and name not in mime:
                 mime[name] = octets[start:stop]
         return tuple(found), mime
@@ -163,9 +164,9 @@ class _Indexer:
     def _parameters(self, value: bytes) -> tuple[tuple[str, str], ...]:
         if b";" not in value:
             return ()
-        raw, cut = parameters.read_raw(value, self.limits.mime_parameters_max)
+        pairs, cut = parameters.read(value, self.limits.mime_parameters_max)
         self.truncated |= cut
-        return parameters.decode(raw)
+        return pairs
 
     def _lines(self, content_type: str, body: Span) -> int:
         if content_type.startswith("text/") or content_type in _EMBEDDED:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from mss.config import KIB
 from mss.mail import charsets
 from mss.mail.headers import decode_text, printable, unfold
+from mss.mail.remembered import remembered
 
 _PARAMETER = re.compile(rb';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)"?|([^;]*+))', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
@@ -26,7 +26,6 @@ _FREE_TEXT: Final = frozenset({b"name", b"filename"})
 
 
 VALUE_MAX_OCTETS: Final = 64 * KIB
-_REMEMBERED_MAX_OCTETS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +37,10 @@ class RawParameter:
     extended: bool = False
 
 
+# A letter's index, its boundary and its BODYSTRUCTURE ask for the same values, and most letters write the same ones.
+@remembered
 def read_raw(value: bytes, parameters_max: int) -> tuple[tuple[RawParameter, ...], bool]:
     """Return the parameters of a field's value, and whether a limit cut some off."""
-    if len(value) > _REMEMBERED_MAX_OCTETS:
-        return _read_raw(value, parameters_max)
-    return _remembered(value, parameters_max)
-
-
-def _read_raw(value: bytes, parameters_max: int) -> tuple[tuple[RawParameter, ...], bool]:
     segments: dict[bytes, _Continuation] = {}
     order: list[RawParameter | _Continuation] = []
     for count, match in enumerate(_PARAMETER.finditer(unfold(value[:VALUE_MAX_OCTETS]))):
@@ -63,10 +58,6 @@ def _read_raw(value: bytes, parameters_max: int) -> tuple[tuple[RawParameter, ..
             order.append(continuation)
         continuation.pieces.setdefault(int(suffix[1] or 0), (octets, suffix[2] != b""))
     return _joined(order), len(value) > VALUE_MAX_OCTETS
-
-
-# A letter's index, its boundary and its BODYSTRUCTURE ask for the same values, and most letters write the same ones.
-_remembered = lru_cache(maxsize=512)(_read_raw)
 
 
 def _value_of(match: re.Match[bytes]) -> bytes:
@@ -103,6 +94,13 @@ class _Continuation:
 
 def _joined(order: list[RawParameter | _Continuation]) -> tuple[RawParameter, ...]:
     return tuple(item.joined() if isinstance(item, _Continuation) else item for item in order)
+
+
+@remembered
+def read(value: bytes, parameters_max: int) -> tuple[tuple[tuple[str, str], ...], bool]:
+    """Return the parameters of a field's value as `decode` gives them, and whether a limit cut some off."""
+    raw, cut = read_raw(value, parameters_max)
+    return decode(raw), cut
 
 
 def decode(raw: tuple[RawParameter, ...]) -> tuple[tuple[str, str], ...]:

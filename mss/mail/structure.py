@@ -13,7 +13,8 @@ from mss.config import Limits
 from mss.mail import addresslist, parameters
 from mss.mail.addresslist import Entry, Kind
 from mss.mail.headers import unfold
-from mss.mail.mime import is_multipart, read_parameters
+from mss.mail.mime import is_multipart
+from mss.mail.remembered import remembered
 from mss.model.message import Message, Part
 
 _DEFAULTS: Final = Limits()
@@ -66,19 +67,26 @@ def _values(message: Message, part: Part, name: str) -> list[bytes]:
     return [octets[field.value_start : field.value_end] for field in part.fields if field.name == name]
 
 
-def _first(message: Message, part: Part, name: str) -> bytes | None:
-    """Return the first value of a field on one line; None without."""
-    for field in part.fields:
-        if field.name == name:
-            return unfold(message.octets[field.value_start : field.value_end]).strip(b" \t\r\n")
-    return None
+def _firsts(message: Message, part: Part) -> dict[str, bytes]:
+    """Return the first value of each field as it is written."""
+    octets = message.octets
+    return {field.name: octets[field.value_start : field.value_end] for field in reversed(part.fields)}
+
+
+def _on_one_line(value: bytes | None) -> bytes:
+    """Return a field's value as an IMAP string without its folds; NIL without."""
+    return NIL if value is None else string(unfold(value).strip(b" \t\r\n"))
 
 
 def _envelope(message: Message, letter: Part, limits: Limits) -> bytes:
+    first = _firsts(message, letter)
+
     def one(name: str) -> bytes:
-        return nstring(_first(message, letter, name))
+        return _on_one_line(first.get(name))
 
     def people(name: str) -> bytes | None:
+        if name not in first:
+            return None
         # Several fields of one name are read as one list (RFC 5322 §3.6 allows one only).
         return address_list(b", ".join(_values(message, letter, name)), limits.addresses_max)
 
@@ -95,6 +103,7 @@ def _envelope(message: Message, letter: Part, limits: Limits) -> bytes:
     return b"(" + b" ".join(items) + b")"
 
 
+@remembered
 def address_list(raw: bytes, addresses_max: int) -> bytes | None:
     """Return `((name adl mailbox host)…)`, None when the field holds no address."""
     entries = addresslist.parse(raw, addresses_max)
@@ -133,17 +142,19 @@ class _Renderer:
         basic = children + b" " + string(part.type_written[1].encode())
         if not self.extensible:
             return basic
-        return b" ".join((basic, self._content_parameters(part), *self._last_fields(part)))
+        first = _firsts(self.message, part)
+        return b" ".join((basic, self._content_parameters(part, first), *self._last_fields(part, first)))
 
     def _placeholder(self) -> bytes:
         return b"(" + _EMPTY + (b" NIL NIL NIL NIL)" if self.extensible else b")")
 
     def _single(self, part: Part) -> bytes:
+        first = _firsts(self.message, part)
         items = [
             *(string(word.encode()) for word in part.type_written),
-            self._content_parameters(part),
-            self._field(part, "content-id"),
-            self._field(part, "content-description"),
+            self._content_parameters(part, first),
+            _on_one_line(first.get("content-id")),
+            _on_one_line(first.get("content-description")),
             string(part.encoding.encode()),
             b"%d" % len(part.body),
         ]
@@ -152,37 +163,40 @@ class _Renderer:
         if part.embedded is not None or part.content_type.startswith("text/"):
             items.append(b"%d" % part.lines)
         if self.extensible:
-            items += [self._field(part, "content-md5"), *self._last_fields(part)]
+            items += [_on_one_line(first.get("content-md5")), *self._last_fields(part, first)]
         return b" ".join(items)
 
-    def _field(self, part: Part, name: str) -> bytes:
-        return nstring(_first(self.message, part, name))
-
-    def _content_parameters(self, part: Part) -> bytes:
+    def _content_parameters(self, part: Part, first: dict[str, bytes]) -> bytes:
         """Return the Content-Type's parameters; text without a charset is given its default."""
-        pairs = self._pairs(part, "content-type") if part.parameters else b""
+        pairs = self._pairs(first["content-type"]) if part.parameters else b""
         if part.content_type.startswith("text/") and part.parameter("charset") is None:
             pairs = pairs + b" " + _US_ASCII if pairs else _US_ASCII
         return b"(" + pairs + b")" if pairs else NIL
 
-    def _pairs(self, part: Part, name: str) -> bytes:
-        raw = read_parameters(_values(self.message, part, name)[0], self.limits)
-        return b" ".join(map(_pair, raw))
+    def _pairs(self, value: bytes) -> bytes:
+        return _pairs(value, self.limits.mime_parameters_max)
 
-    def _last_fields(self, part: Part) -> tuple[bytes, bytes, bytes]:
+    def _last_fields(self, part: Part, first: dict[str, bytes]) -> tuple[bytes, bytes, bytes]:
         """Return disposition, language and location."""
-        return self._disposition(part), self._language(part), self._field(part, "content-location")
+        location = _on_one_line(first.get("content-location"))
+        return self._disposition(part, first), _language(first.get("content-language")), location
 
-    def _disposition(self, part: Part) -> bytes:
+    def _disposition(self, part: Part, first: dict[str, bytes]) -> bytes:
         if part.disposition is None:
             return NIL
-        pairs = self._pairs(part, "content-disposition") if part.disposition_parameters else b""
+        pairs = self._pairs(first["content-disposition"]) if part.disposition_parameters else b""
         return b"(" + string(part.disposition.encode()) + b" " + (b"(" + pairs + b")" if pairs else NIL) + b")"
 
-    def _language(self, part: Part) -> bytes:
-        value = _first(self.message, part, "content-language")
-        tags = _LANGUAGE.findall(value or b"")[:100]
-        return b"(" + b" ".join(map(string, tags)) + b")" if tags else NIL
+
+def _language(value: bytes | None) -> bytes:
+    tags = _LANGUAGE.findall(unfold(value))[:100] if value else ()
+    return b"(" + b" ".join(map(string, tags)) + b")" if tags else NIL
+
+
+@remembered
+def _pairs(value: bytes, parameters_max: int) -> bytes:
+    """Return the parameters of a field's value as IMAP writes them."""
+    return b" ".join(map(_pair, parameters.read_raw(value, parameters_max)[0]))
 
 
 def _pair(parameter: parameters.RawParameter) -> bytes:

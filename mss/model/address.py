@@ -20,6 +20,7 @@ Domain = NewType("Domain", str)
 
 LOCAL_MAX_OCTETS = 64
 DOMAIN_MAX_OCTETS = 255
+_SPEC_MAX: Final = LOCAL_MAX_OCTETS + 1 + DOMAIN_MAX_OCTETS
 # IDNA 2003 maps these to something else, IDNA 2008 keeps them: the same text would name two domains.
 _DEVIATIONS: Final = frozenset("ßς\u200c\u200d")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
@@ -94,10 +95,7 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """Return the address that a peer wrote; Malformed when it is none (empty local parts too)."""
-        local, at, domain = text.strip().rpartition("@")
-        if not at:
-            raise Malformed("an address needs an @")
-        return cls(_parse_local(local), parse_domain(domain))
+        return _known_address(text) if len(text) <= _SPEC_MAX else _parse_address(text)
 
     @classmethod
     def own(cls, text: str) -> Address:
@@ -107,6 +105,17 @@ class Address:
         except EmailNotValidError as error:
             raise Malformed("not a valid address") from error
         return cls(_parse_local(valid.local_part), parse_domain(valid.ascii_domain))
+
+
+def _parse_address(text: str) -> Address:
+    local, at, domain = text.strip().rpartition("@")
+    if not at:
+        raise Malformed("an address needs an @")
+    return Address(_parse_local(local), parse_domain(domain))
+
+
+# A letter names its sender and its recipients twice, and most letters the same ones.
+_known_address = lru_cache(maxsize=4096)(_parse_address)
 
 
 def _parse_local(local: str) -> str:

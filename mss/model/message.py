@@ -6,8 +6,9 @@ RFC 2045–2047, read tolerantly: no letter is refused for its form. `mail.mime`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,10 @@ class Span:
         return self.end - self.start
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderField:
+class HeaderField(NamedTuple):
     """One header field: name in lower case, where the whole field lies with its line end, and its value.
 
-    Four numbers rather than two spans: a letter has dozens of fields, and few are ever asked for.
+    A tuple, and four numbers rather than two spans: a letter has dozens of fields, and few are ever asked for.
     """
 
     name: str
@@ -104,6 +104,8 @@ class Message:
 
     octets: bytes
     structure: Structure
+    # Made when it is first asked for: a reader asks for a score of names.
+    _named: dict[str, list[HeaderField]] = field(default_factory=dict, init=False, compare=False)
 
     def __repr__(self) -> str:
         return f"Message({len(self.octets)} octets)"
@@ -114,13 +116,18 @@ class Message:
 
     def header(self, name: str) -> bytes | None:
         """Return the raw value of the first header field of that name, still folded; None without."""
-        wanted = name.lower()
-        for field in self.structure.root.fields:
-            if field.name == wanted:
-                return self.octets[field.value_start : field.value_end]
+        for one in self._fields(name):
+            return self.octets[one.value_start : one.value_end]
         return None
 
     def headers(self, name: str) -> list[bytes]:
         """Return the raw values of all top-level header fields of that name, in order."""
-        wanted = name.lower()
-        return [self.octets[f.value_start : f.value_end] for f in self.structure.root.fields if f.name == wanted]
+        return [self.octets[one.value_start : one.value_end] for one in self._fields(name)]
+
+    def _fields(self, name: str) -> Sequence[HeaderField]:
+        if not self._named:
+            named: dict[str, list[HeaderField]] = {}
+            for one in self.structure.root.fields:
+                named.setdefault(one.name, []).append(one)
+            self._named.update(named)  # At once: other threads may ask meanwhile.
+        return self._named.get(name.lower(), ())

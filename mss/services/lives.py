@@ -145,7 +145,8 @@ def over(uow: Uow, mailbox: str, before: datetime, after: int, limit: int) -> tu
 
 
 def expire(uow: Uow, mailbox_id: int, uids: tuple[int, ...], before: datetime, now: datetime) -> int:
-    """Remove those of some letters of a folder that were put there up to an instant; returns how many."""
+    """Remove those of some letters of a folder that were put there up to an instant; returns how many. They cannot be
+    put back as expunged ones can: the end that a rule sets is an end."""
     folder = uow.mailboxes.by_id(mailbox_id, lock=True)
     gone = () if folder is None else uow.lives.still_over(mailbox_id, uids, before)
     if folder is None or not gone:
@@ -228,5 +229,6 @@ def erase_some(uow: Uow, box_id: int, limit: int, now: datetime) -> int:
 def end_erasure(uow: Uow, box_id: int, actor: str, now: datetime) -> int:
     """Drop the box itself and the accounts that act for nothing else; returns how many accounts went."""
     gone = uow.lives.erase_rest(box_id)
+    uow.quotas.set_for_box(box_id, None)
     uow.journal.write(AuditEvent(actor, "box.erased", f"box:{box_id}", facts={"accounts": gone}), now)
     return gone

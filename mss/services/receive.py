@@ -164,7 +164,11 @@ def each_once(envelope: Envelope, send: Callable[[Recipient], RecipientOutcome])
     for recipient in sorted(envelope.recipients, key=lambda recipient: recipient.address.key):
         if recipient.address.key not in done:
             done[recipient.address.key] = send(recipient)
-    return tuple(replace(done[recipient.address.key], recipient=recipient) for recipient in envelope.recipients)
+    return tuple(_for(recipient, done[recipient.address.key]) for recipient in envelope.recipients)
+
+
+def _for(recipient: Recipient, outcome: RecipientOutcome) -> RecipientOutcome:
+    return outcome if outcome.recipient is recipient else replace(outcome, recipient=recipient)
 
 
 def _is_news(

@@ -10,7 +10,7 @@ import binascii
 import re
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from mss.errors import Malformed
@@ -94,16 +94,16 @@ def parse_mail(argument: str, *, extended: bool, size_max: int) -> Mail | Reply:
     if isinstance(split_path, Reply):
         return split_path
     spec, parameters = split_path
-    mail = _mail_parameters(parameters, size_max)
-    if isinstance(mail, Reply) or not spec:
-        return mail
-    if not spec.isascii() and not mail.smtputf8:
+    refusal = _mail_refusal(parameters, size_max)
+    if refusal:
+        return refusal
+    if not spec.isascii() and "SMTPUTF8" not in parameters:
         return reply.NEEDS_SMTPUTF8
     try:
-        sender = Address.parse(spec)
+        sender = Address.parse(spec) if spec else None
     except Malformed:
         return reply.BAD_SENDER
-    return replace(mail, reverse_path=sender)
+    return _mail(sender, parameters)
 
 
 def parse_rcpt(argument: str, *, extended: bool, smtputf8: bool, home: Domain) -> Recipient | Reply:
@@ -183,20 +183,24 @@ _RCPT_VALUES: Final[dict[str, _Check]] = {"NOTIFY": _is_notify, "ORCPT": _is_orc
 
 
 def _refusal(parameters: dict[str, str | None], known: dict[str, _Check]) -> Reply | None:
+    if not parameters:
+        return None
     if not parameters.keys() <= known.keys():
         return reply.UNKNOWN_PARAMETER
     return None if all(known[name](value) for name, value in parameters.items()) else reply.BAD_ARGUMENT
 
 
-def _mail_parameters(parameters: dict[str, str | None], size_max: int) -> Mail | Reply:
-    refusal = _refusal(parameters, _MAIL_VALUES)
+def _mail_refusal(parameters: dict[str, str | None], size_max: int) -> Reply | None:
+    refusal, size = _refusal(parameters, _MAIL_VALUES), parameters.get("SIZE")
     if refusal:
         return refusal
+    return reply.TOO_LARGE if size and int(size) > size_max else None
+
+
+def _mail(sender: Address | None, parameters: dict[str, str | None]) -> Mail:
     size, body, ret = parameters.get("SIZE"), parameters.get("BODY"), parameters.get("RET")
-    if size and int(size) > size_max:
-        return reply.TOO_LARGE
     return Mail(
-        reverse_path=None,
+        reverse_path=sender,
         size_octets=int(size) if size else None,
         body=Body((body or Body.SEVENBIT).upper()),
         smtputf8="SMTPUTF8" in parameters,

@@ -13,6 +13,7 @@ from mss.model.address import Domain
 from mss.model.envelope import Recipient
 from mss.policy.decision import Decision
 from mss.smtp.commands import Given
+from mss.smtp.decrypted import new_buffer
 from mss.smtp.metrics import Metrics
 from mss.smtp.reply import Reply
 from mss.smtp.session import Listener, Session, Transaction
@@ -66,4 +67,6 @@ class House:
     tls_context: Callable[[], ssl.SSLContext]
     admit: Callable[[Connection], Reply | None]
     leave: Callable[[Connection], None]
+    # What TLS decrypts into, for one connection after another: each takes its octets out at once.
+    decrypted: memoryview = field(default_factory=new_buffer)
     deliveries: set[asyncio.Task[Reply]] = field(default_factory=set)

@@ -26,6 +26,7 @@ from aiosmtpd.smtp import SMTP
 from mss.errors import Unavailable, incident_number
 from mss.log import get_logger
 from mss.smtp import commands, reply
+from mss.smtp.decrypted import Decrypted
 from mss.smtp.door import House
 from mss.smtp.reply import Reply
 from mss.smtp.session import Session, Transaction, new_id
@@ -56,7 +57,18 @@ Verb = Callable[[Any, str], Awaitable[Reply | None]]
 _log = get_logger("smtp")
 
 
-class Connection(SMTP):
+class _Unlisted:
+    """aiosmtpd looks through all names of a connection, and of its handler, for verbs and mechanisms: a third of what
+    a new connection costs in Python. Ours stand in tables, so there is nothing to be found."""
+
+    def __dir__(self) -> list[str]:
+        return []
+
+
+_NO_HANDLER: Final = _Unlisted()
+
+
+class Connection(_Unlisted, SMTP):
     """One connection, from its first octet to its last."""
 
     # The stream's flow control, not a line's limit: aiosmtpd's 1001 would stop the socket every 2 kB.
@@ -74,9 +86,9 @@ class Connection(SMTP):
         self._resting = self._going = self._stopped = self._gone = self._shaking_hands = False
         self._abort_handle: asyncio.TimerHandle | None = None
         self._dropped_octets = 0
-        self._linger_until = self._heard_at = 0.0
+        self._linger_until = self._heard_at = self._patient_until = 0.0
         super().__init__(
-            None,
+            _NO_HANDLER,
             data_size_limit=house.limits.message_max_octets,
             enable_SMTPUTF8=True,
             hostname=house.hostname,
@@ -106,10 +118,10 @@ class Connection(SMTP):
         self._house.leave(self)
         self._house.metrics.session_closed(self.facts.listener, self._outcome)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Keep octets for the loop; after the farewell nobody wants them."""
         if not self._stopped:
-            super().data_received(data)
+            self._reader.feed_data(data)
             return
         self._heard_at = self.loop.time()
         self._dropped_octets += len(data)
@@ -122,10 +134,19 @@ class Connection(SMTP):
         return not self.facts.tls
 
     def _reset_timeout(self, duration: float | None = None) -> None:
+        """Begin the client's time anew. A timer that would only be too early stays, and looks again when it rings."""
         limit = self._house.limits.smtp_timeout_s
-        super()._reset_timeout(duration or (limit if self.facts.tls else min(limit, _BEFORE_TLS_TIMEOUT_S)))
+        patience_s = duration or (limit if self.facts.tls else min(limit, _BEFORE_TLS_TIMEOUT_S))
+        self._patient_until = self.loop.time() + patience_s
+        handle = self._timeout_handle
+        if handle is None or handle.cancelled() or handle.when() > self._patient_until:
+            super()._reset_timeout(patience_s)
 
     def _timeout_cb(self) -> None:
+        left_s = self._patient_until - self.loop.time()
+        if left_s > 0:
+            super()._reset_timeout(left_s)
+            return
         self._outcome = "timeout"
         self.stop(reply.TIMED_OUT)
 
@@ -355,7 +376,7 @@ class Connection(SMTP):
         try:
             transport = await self.loop.start_tls(
                 self._writer.transport,
-                self,
+                Decrypted(self, self._house.decrypted),
                 self._house.tls_context(),
                 server_side=True,
                 ssl_handshake_timeout=min(_BEFORE_TLS_TIMEOUT_S, self._house.limits.smtp_timeout_s),

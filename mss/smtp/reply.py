@@ -37,6 +37,8 @@ class Reply:
 
     def encode(self) -> bytes:
         """Return the octets that go out."""
+        if not self.more:
+            return self._line(self.text, " ")
         lines = (self.text, *self.more)
         last = len(lines) - 1
         return b"".join(self._line(line, " " if number == last else "-") for number, line in enumerate(lines))

@@ -43,7 +43,7 @@ class Glances:
         raw = _driver(connection)
         raw.execute("BEGIN")
         try:
-            return call(Uow(connection, self._shared, None, {}))
+            return call(Uow(connection, self._shared, None, ()))
         finally:
             raw.execute("ROLLBACK")
             if connection.in_transaction():

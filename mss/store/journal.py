@@ -21,6 +21,9 @@ from mss.store.hot import Hot
 from mss.store.tables import journal, journal_segments
 
 _START = bytes(32)
+# Made once: `json.dumps` makes a new encoder for each text that is not written its own way.
+_facts = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_fields = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 _INSERT = Hot.insert(journal)
 _SEAL = Hot.insert(journal_segments)
 
@@ -233,7 +236,7 @@ def _values(event: AuditEvent, writer: str, number: int, now: datetime) -> dict[
         "decision": event.decision,
         "rule": event.rule,
         "subject_box_id": event.subject_box_id,
-        "facts": json.dumps(dict(event.facts), sort_keys=True, separators=(",", ":")),
+        "facts": _facts(dict(event.facts)),
         "message": event.message,
     }
 
@@ -258,7 +261,7 @@ def _row_values(row: Row[Any]) -> dict[str, Any]:
 
 
 def _hash(previous: bytes, values: dict[str, Any]) -> bytes:
-    text = json.dumps([values[name] for name in _FIELDS], separators=(",", ":"), ensure_ascii=True)
+    text = _fields([values[name] for name in _FIELDS])
     return hashlib.sha256(previous + text.encode()).digest()
 
 

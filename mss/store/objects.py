@@ -6,8 +6,8 @@ digest that recognises equal octets is the operator's own: nothing is shared bet
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
@@ -49,17 +49,22 @@ _FORMS = update(holdings).where(
 class Staged:
     """Octets already sealed and written aside, waiting for the row that names them."""
 
-    content_key: bytes
+    octets: bytes = field(repr=False)
+    content_key: bytes = field(repr=False)
     file: str
 
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """The files below one unit: those staged for it, by digest, and the names of those that it wrote itself."""
+    """The files below one unit: those staged for it, and the names of those that it wrote itself."""
 
     files: Blobs
-    staged: Mapping[bytes, Staged]
+    staged: Sequence[Staged]
     written: set[str]
+
+    def find(self, octets: bytes) -> Staged | None:
+        """Return what was staged of octets; the very same ones as a rule, so that they need not be looked at."""
+        return next((one for one in self.staged if one.octets is octets or one.octets == octets), None)
 
     def put(self, sealed: bytes) -> str:
         """Write sealed octets aside inside the unit."""
@@ -100,9 +105,12 @@ class Objects:
         return crypto.keyed_digest(self._keys.digest_key, b"object", octets)
 
     def put(self, octets: bytes, now: datetime, digest: bytes | None = None) -> Stored:
-        """Store octets, or find them when they are here already."""
+        """Store octets, or find them when they are here already.
+
+        `digest` is what recognises them, where the caller has one that costs less than `digest` of all octets.
+        """
         digest = digest or self.digest(octets)
-        key, values = self._sealed(octets, digest)
+        key, values = self._sealed(octets)
         row = {"digest": digest, "size": len(octets), "created_at": to_us(now), **values}
         new = _PUT.run(self._connection, row).fetchone()
         if new is not None:
@@ -119,8 +127,8 @@ class Objects:
         if stored.is_new:
             self._connection.execute(delete(objects).where(objects.c.id == stored.id))
 
-    def _sealed(self, octets: bytes, digest: bytes) -> tuple[bytes, dict[str, object]]:
-        staged = self._aside.staged.get(digest)
+    def _sealed(self, octets: bytes) -> tuple[bytes, dict[str, object]]:
+        staged = self._aside.find(octets)
         if staged is not None:
             return staged.content_key, {"file": staged.file, "octets": None}
         key = crypto.new_key()

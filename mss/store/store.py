@@ -11,7 +11,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -232,12 +232,12 @@ class Store:
         call: Callable[[Uow], T] = partial(_call, service, args, kwargs)
         heavy = [octets for arg in args if hasattr(arg, "heavy") for octets in self._too_large(cast(Heavy, arg))]
         if not heavy:
-            return await self._write(call, {})
+            return await self._write(call, ())
         staged = await self._stage(heavy)
         return await self._outliving(self._write(call, staged))
 
-    async def _write(self, call: Callable[[Uow], T], staged: dict[bytes, Staged]) -> T:
-        files = {one.file for one in staged.values()}
+    async def _write(self, call: Callable[[Uow], T], staged: Sequence[Staged]) -> T:
+        files = {one.file for one in staged}
         try:
             try:
                 return await self._attempt(call, staged, files)
@@ -250,7 +250,7 @@ class Store:
             if files:
                 await self._in_staging(self._drop_unnamed, files)
 
-    async def _attempt(self, call: Callable[[Uow], T], staged: dict[bytes, Staged], files: set[str]) -> T:
+    async def _attempt(self, call: Callable[[Uow], T], staged: Sequence[Staged], files: set[str]) -> T:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         work = Work(call, staged, loop, future, self._tell)
@@ -292,7 +292,7 @@ class Store:
     def _read(self, call: Callable[[Uow], T]) -> T:
         try:
             with self._read_engine.connect() as connection, connection.begin():
-                return call(Uow(connection, self._shared, None, {}))
+                return call(Uow(connection, self._shared, None, ()))
         except PoolTimeout:
             raise Unavailable("all readers are busy") from None
         except Exception as error:
@@ -325,21 +325,20 @@ class Store:
     async def _in_staging(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._staging, function, *args)
 
-    async def _stage(self, large: list[bytes]) -> dict[bytes, Staged]:
-        staged: dict[bytes, Staged] = {}
+    async def _stage(self, large: list[bytes]) -> list[Staged]:
+        staged: list[Staged] = []
         try:
-            for octets in dict.fromkeys(large):
-                digest, one = await self._in_staging(self._stage_one, octets)
-                staged[digest] = one
+            for octets in large:
+                if not any(one.octets == octets for one in staged):
+                    staged.append(await self._in_staging(self._stage_one, octets))
         except MssError:
-            await self._in_staging(self._drop_unnamed, {one.file for one in staged.values()})
+            await self._in_staging(self._drop_unnamed, {one.file for one in staged})
             raise
         return staged
 
-    def _stage_one(self, octets: bytes) -> tuple[bytes, Staged]:
-        digest = crypto.keyed_digest(self._shared.keys.digest_key, b"object", octets)
+    def _stage_one(self, octets: bytes) -> Staged:
         key = crypto.new_key()
-        return digest, Staged(key, self._shared.files.put(crypto.sealed_segments(key, octets)))
+        return Staged(octets, key, self._shared.files.put(crypto.sealed_segments(key, octets)))
 
     def _drop_unnamed(self, files: Collection[str]) -> int:
         """Remove files that no row names: the octets were here already, or the unit failed; returns how many."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 
@@ -43,12 +44,24 @@ class Shared:
     segment_records: int
 
 
+T = TypeVar("T")
+
+
+class _Once(Generic[T]):
+    """A room made when it is first asked for. Python's own way takes a lock each time, and a unit has one thread."""
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+
+    def __get__(self, uow: Any, _kind: type) -> T:
+        room = uow.__dict__[self._make.__name__] = self._make(uow)
+        return room
+
+
 class Uow:
     """The rooms of the store inside one transaction. Never kept beyond it."""
 
-    def __init__(
-        self, connection: Connection, shared: Shared, chain: Chain | None, staged: dict[bytes, Staged]
-    ) -> None:
+    def __init__(self, connection: Connection, shared: Shared, chain: Chain | None, staged: Sequence[Staged]) -> None:
         self._connection = connection
         self._shared = shared
         self._chain = chain
@@ -61,108 +74,108 @@ class Uow:
         """Publish a wake-up once this unit is committed: ("mailbox", box id) or ("queue", 0)."""
         self.hints.add((channel, key))
 
-    @cached_property
+    @_Once
     def sealing(self) -> Sealing:
         """Sealing and keyed digests."""
         return Sealing(self._shared.keys)
 
-    @cached_property
+    @_Once
     def objects(self) -> Objects:
         """Octets of letters and documents."""
         shared, aside = self._shared, Aside(self._shared.files, self._staged, self.written)
         return Objects(self._connection, shared.keys, aside, shared.inline_max_octets)
 
-    @cached_property
+    @_Once
     def mailboxes(self) -> Mailboxes:
         """Mailboxes and their messages."""
         return Mailboxes(self._connection)
 
-    @cached_property
+    @_Once
     def threads(self) -> Threads:
         """Threads of professionals' boxes."""
         return Threads(self._connection, self.sealing)
 
-    @cached_property
+    @_Once
     def quotas(self) -> Quotas:
         """How much boxes hold and may hold."""
         return Quotas(self._connection)
 
-    @cached_property
+    @_Once
     def expunged(self) -> ExpungedLetters:
         """Letters that can still be put back."""
         return ExpungedLetters(self._connection)
 
-    @cached_property
+    @_Once
     def seen(self) -> Seen:
         """Who has seen what, where each has an own \\Seen."""
         return Seen(self._connection)
 
-    @cached_property
+    @_Once
     def prepared(self) -> Prepared:
         """What is prepared of letters for searching and sorting."""
         return Prepared(self._connection, self._shared.keys)
 
-    @cached_property
+    @_Once
     def queue(self) -> Queue:
         """Deliveries and attempts; letters recognised when they come again."""
         return Queue(self._connection)
 
-    @cached_property
+    @_Once
     def accounts(self) -> Accounts:
         """Boxes, accounts, delegations, sessions."""
         return Accounts(self._connection, self.sealing)
 
-    @cached_property
+    @_Once
     def proofs(self) -> Proofs:
         """What signs in besides passwords: certificates, names in tokens."""
         return Proofs(self._connection, self.sealing)
 
-    @cached_property
+    @_Once
     def conversations(self) -> Conversations:
         """Conversations, contacts, drafts."""
         return Conversations(self._connection, self.sealing)
 
-    @cached_property
+    @_Once
     def dossiers(self) -> Dossiers:
         """Documents of patients."""
         return Dossiers(self._connection, self.sealing)
 
-    @cached_property
+    @_Once
     def rights(self) -> RightsRoom:
         """What patients set about their dossiers; notices to them; invitations."""
         return RightsRoom(self._connection, self.sealing)
 
-    @cached_property
+    @_Once
     def parties(self) -> Parties:
         """The directory and the trust list."""
         return Parties(self._connection)
 
-    @cached_property
+    @_Once
     def nodes(self) -> Nodes:
         """Which workers run."""
         return Nodes(self._connection)
 
-    @cached_property
+    @_Once
     def journal(self) -> Journal:
         """Who did what."""
         return Journal(self._connection, self._chain, self._shared.segment_records, self.noted)
 
-    @cached_property
+    @_Once
     def chains(self) -> Chains:
         """The journal's chains: their ends, their pages, what is over."""
         return Chains(self._connection)
 
-    @cached_property
+    @_Once
     def lives(self) -> Lives:
         """The life of boxes, and their erasure."""
         return Lives(self._connection, self.sealing)
 
-    @cached_property
+    @_Once
     def collection(self) -> Collection:
         """Octets that nobody needs any more."""
         return Collection(self._connection)
 
-    @cached_property
+    @_Once
     def inspection(self) -> Inspection:
         """What does not fit together, and its repair."""
         return Inspection(self._connection, self.objects, self._shared.keys, self._shared.files)

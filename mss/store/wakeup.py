@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from mss.store.notices import Notices, Wake
 __all__ = ["Subscription", "Wake", "Wakeups"]
 
 _DATAGRAM_WAKES_MAX = 200
+# A folder that was changed so long ago is not changed again within one tick of its clock.
+_SETTLED_S = 2.0
 
 
 class Subscription:
@@ -65,6 +68,8 @@ class Wakeups:
         self._voice = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         # A sender in another thread must not use the folder's number once it is closed.
         self._sending = threading.Lock()
+        self._listed: tuple[str, ...] = ()
+        self._listed_at = -1.0
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}.wake"
 
     def start(self) -> None:
@@ -152,9 +157,17 @@ class Wakeups:
         # Too many for a datagram: the poll finds the rest.
         datagram = json.dumps(wakes[:_DATAGRAM_WAKES_MAX]).encode()
         with contextlib.suppress(OSError), self._sending:
-            for other in os.listdir(self._directory) if self._directory >= 0 else ():
-                if other.endswith(".wake") and other != self._name:
-                    self._send(other, datagram)
+            for other in self._others() if self._directory >= 0 else ():
+                self._send(other, datagram)
+
+    def _others(self) -> tuple[str, ...]:
+        """Return the sockets of the other workers; the folder is read again when it changed, or has just changed."""
+        changed_at = os.fstat(self._directory).st_mtime
+        if changed_at != self._listed_at:
+            names = os.listdir(self._directory)
+            self._listed = tuple(name for name in names if name.endswith(".wake") and name != self._name)
+            self._listed_at = changed_at if abs(time.time() - changed_at) > _SETTLED_S else -1.0
+        return self._listed
 
     def _address(self, name: str) -> str:
         """Return a socket's address through the open folder: a Unix socket's name has 107 octets at most."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,12 +24,12 @@ from mss.store.wakeup import Wake
 class Work:
     """A service waiting for its unit, and the future of its caller.
 
-    `staged` are the octets written aside for it, by digest; `written` names the files that the unit wrote itself.
+    `staged` are the octets written aside for it; `written` names the files that the unit wrote itself.
     `tell` gets the records that the unit wrote into the journal, once they are on disk, in the caller's loop.
     """
 
     call: Callable[[Uow], Any]
-    staged: dict[bytes, Staged]
+    staged: Sequence[Staged]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     tell: Callable[[list[AuditEvent]], None] | None = None

@@ -10,7 +10,7 @@ import pytest
 from mss.config import Config, FolderRuleConfig, LifeConfig
 from mss.errors import Conflict
 from mss.model.account import Box, BoxState
-from mss.model.mailbox import INBOX
+from mss.model.mailbox import INBOX, Quota
 from mss.policy.retention import Inactivity
 from mss.services import accounts, appending, lives, mailbox
 from mss.services.accounts import Try
@@ -130,6 +130,7 @@ async def test_an_erased_box_is_gone_and_nobody_elses_copy_is(store: Store, box:
     for one in (box, other):
         await store.write(append, one.id, b"Subject: both\r\n\r\n")
         await store.write(append, one.id, b"Subject: large\r\n\r\n" + b"x" * 20_000)
+        await store.write(lambda uow, box_id: uow.quotas.set_for_box(box_id, Quota(10**9, None)), one.id)
     record = await erase(store, box.id, "asked", "cli", lambda: NOW)
     assert record.event.facts["messages"] == 2
     assert record.event.facts["octets"] == 20_000 + 2 * len(b"Subject: both\r\n\r\n") + 1
@@ -137,6 +138,7 @@ async def test_an_erased_box_is_gone_and_nobody_elses_copy_is(store: Store, box:
     assert await store.read(lambda uow: uow.accounts.by_login("doctor")) is None
     assert await store.read(lambda uow: uow.accounts.by_id(shared.id)) is not None
     assert await store.read(letters_in, other.id) == 2
+    assert list(await store.read(lambda uow: uow.quotas.all())) == [f"box:{other.id}"]
     assert [one.finding async for one in check.check(store, octets=True, repair=False)] == []
     # The address is free again, and a new box there begins with nothing.
     again = await clinic_box(store)
