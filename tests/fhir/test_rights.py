@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,14 +16,14 @@ def open_ward(ward: Ward, tmp_path: Path) -> Ward:
     return configured(ward, tmp_path)
 
 
-def consent(patient: str, kind: str = "care-team", how: str = "permit", **provision: Any) -> Json:
+def consent(patient: str, kind: str = "care-team", how: str = "permit") -> Json:
     reference = {"identifier": {"system": "urn:oid:1.2.250.1.71.4.2.1", "value": PERSON}, "display": "Dr Doctor"}
     return {
         "resourceType": "Consent",
         "status": "active",
         "patient": {"reference": f"Patient/{patient}"},
         "category": [{"coding": [{"system": "urn:mss:grant", "code": kind}]}],
-        "provision": {"type": how, "actor": [{"reference": reference}], **provision},
+        "provision": {"type": how, "actor": [{"reference": reference}]},
     }
 
 
@@ -42,7 +41,8 @@ async def test_a_patient_lets_a_professional_read_and_takes_it_back(open_ward: W
 
 
 async def test_a_consent_bound_to_categories_and_a_block(open_ward: Ward) -> None:
-    bound = consent(open_ward.patient, "each-time", **{"class": [{"code": "BIOLOGIE"}]})
+    bound = consent(open_ward.patient, "each-time")
+    bound["provision"]["class"] = [{"code": "BIOLOGIE"}]
     assert (await open_ward.post("/Consent", bound, "patient")).status_code == 201
     assert matches(await open_ward.search("DocumentReference")) == []
     assert (await open_ward.post("/Consent", consent(open_ward.patient, "block", "deny"), "patient")).status_code == 201

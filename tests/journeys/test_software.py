@@ -49,7 +49,7 @@ def provision() -> dict[str, Any]:
         "entry": [{"item": {"reference": "urn:uuid:r"}}],
     }  # fmt: skip
     binary = {"resourceType": "Binary", "contentType": "text/xml", "data": base64.b64encode(octets).decode()}
-    parts = {"urn:uuid:s": submission, "urn:uuid:r": record, "urn:uuid:b": binary}
+    parts: dict[str, dict[str, Any]] = {"urn:uuid:s": submission, "urn:uuid:r": record, "urn:uuid:b": binary}
     entries = [
         {"fullUrl": url, "resource": one, "request": {"method": "POST", "url": one["resourceType"]}}
         for url, one in parts.items()
