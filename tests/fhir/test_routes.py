@@ -108,6 +108,19 @@ async def test_no_request_of_the_table_makes_it_fail(open_ward: Ward, data: st.D
         assert MATRICULE not in response.text
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(_GOOD), st.lists(st.integers(0, 9), min_size=1, max_size=8), _VALUES)
+async def test_a_resource_with_one_thing_changed_is_filed_or_refused(
+    open_ward: Ward, good: tuple[str, Any], turns: list[int], by: Any
+) -> None:
+    path, resource = good
+    response = await open_ward.ask(
+        "POST", path, content=json.dumps(_twisted(resource, turns, by)).encode(), headers=FHIR
+    )
+    assert response.status_code in (200, 201, 400, 403, 409, 413, 422), response.text
+    assert MATRICULE not in response.text
+
+
 @given(
     st.binary(max_size=80)
     | st.recursive(_LEAVES, lambda inner: st.lists(inner)).map(lambda one: json.dumps(one).encode())
