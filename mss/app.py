@@ -25,6 +25,7 @@ from mss.console import app as console
 from mss.console.metrics import Metrics
 from mss.directory.refresh import Refresher
 from mss.errors import Misconfigured, Unavailable
+from mss.fhir import app as fhir
 from mss.hl7.desk import Desk
 from mss.hl7.folder import Drop
 from mss.hl7.mllp import Mllp
@@ -62,7 +63,7 @@ from mss.watch import Watch
 from mss.web import serving
 from mss.webmail import app as webmail
 
-ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "hl7", "ops")
+ROLES = ("mx", "submission", "imap", "webmail", "relay", "directory", "hl7", "fhir", "ops")
 _TRUST_POLL_S = 5
 # What stays for a worker's life is never looked at again; a letter's own objects rarely form cycles.
 _GC_THRESHOLDS = (20_000, 20, 50)
@@ -179,6 +180,7 @@ class Worker:
         await self._begin_smtp()
         await self._begin_imap()
         await self._begin_web()
+        await self._begin_fhir()
         if "hl7" in self._roles:
             await self._begin_hl7()
         if "relay" in self._roles:
@@ -304,6 +306,14 @@ class Worker:
             served = await serving.serve(
                 application, sock, config.limits, tls=tls, trusted_proxies=config.webmail.trusted_proxies
             )
+            self._running.ends.append(served.stop)
+
+    async def _begin_fhir(self) -> None:
+        for sock in self._sockets.fhir:
+            application = fhir.build(
+                self._store, self._config, self._clock, self._sign_in, self._screen, self._material.robots.shown
+            )
+            served = await serving.serve(application, sock, self._config.limits, tls=self._material.software)
             self._running.ends.append(served.stop)
 
     async def _begin_hl7(self) -> None:

@@ -289,6 +289,7 @@ def _ports(config: Config, now: datetime) -> Iterator[Finding]:
         "webmail": config.webmail.listen,
         "ops": (config.ops.listen,) if config.ops.listen else (),
     }
+    doors |= {"fhir": config.fhir.listen} if config.fhir.listen else {}
     for name, addresses in doors.items():
         if not addresses:
             yield Finding(f"door {name}", "warning", "it is closed: no address is configured")

@@ -283,6 +283,14 @@ class Hl7Config:
 
 
 @dataclass(frozen=True, slots=True)
+class FhirConfig:
+    """The interface for software (FHIR R4 over https). `base_url`: how clients reach it behind a balancer."""
+
+    listen: tuple[str, ...] = ()
+    base_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AntivirusConfig:
     """clamd, by `host:port` or the path of its socket; "off": there is none. Unset, no door opens."""
 
@@ -352,6 +360,14 @@ class Limits:
     hl7_fields_max: int = 200
     hl7_connections_max: int = 50
     hl7_idle_s: int = 600
+    fhir_body_max_octets: int = 40 * MIB
+    fhir_nesting_max: int = 40
+    fhir_documents_max: int = 20
+    fhir_count_max: int = 100
+    fhir_looked_through_max: int = 1000
+    fhir_parameters_max: int = 50
+    fhir_transfers_max: int = 4
+    fhir_page_valid_s: int = 900
     trust_list_max_octets: int = 50 * MIB
     fetch_timeout_s: int = 60
     crl_max_octets: int = 50 * MIB
@@ -401,6 +417,7 @@ class Config:
     notify: NotifyConfig = NotifyConfig()
     antivirus: AntivirusConfig = AntivirusConfig()
     hl7: Hl7Config = Hl7Config()
+    fhir: FhirConfig = FhirConfig()
     limits: Limits = Limits()
     log: LogConfig = LogConfig()
     root: Path = Path()

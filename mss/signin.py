@@ -155,10 +155,16 @@ class SignIn:
         return sasl.failure(mechanism, self._issuer.discovery) if known and self._issuer else b""
 
     async def bearer(
-        self, given: Bearer, mechanism: str, source: str, shown: ClientCertificate | None = None
+        self,
+        given: Bearer,
+        mechanism: str,
+        source: str,
+        shown: ClientCertificate | None = None,
+        *,
+        kinds: frozenset[AccountKind] = MAIL_CLIENTS,
     ) -> Account | Refused:
         """Return the account that a token means, or why nobody is signed in; whom it may act as is the door's."""
-        proof = Proof(mechanism, source, MAIL_CLIENTS)
+        proof = Proof(mechanism, source, kinds)
         outcome = await self._proven(proof, partial(self._by_token, given, proof, shown))
         return self._counted(mechanism, outcome)
 

@@ -40,6 +40,7 @@ class Sockets:
     imaps: tuple[socket.socket, ...] = ()
     webmail: tuple[socket.socket, ...] = ()
     hl7: tuple[socket.socket, ...] = ()
+    fhir: tuple[socket.socket, ...] = ()
     shares: Shares = field(default_factory=Shares)
 
 
@@ -54,6 +55,7 @@ def bind(config: Config, roles: frozenset[str], workers: int = 1) -> Sockets:
         imaps=_bound(imap_config.imaps_listen if "imap" in roles else ()),
         webmail=_bound(config.webmail.listen if "webmail" in roles else ()),
         hl7=_bound(config.hl7.mllp_listen if "hl7" in roles else ()),
+        fhir=_bound(config.fhir.listen if "fhir" in roles else ()),
         shares=Shares.among(workers),
     )
 

@@ -322,6 +322,8 @@ class TlsMaterial:
         self.client_facing = client_facing_context(config)
         """The context of the webmail: browsers are not asked for certificates."""
         self._mail_clients = mail_client_context(config)
+        self.software = mail_client_context(config)
+        """The context of the interface for software: as the mail doors', and one object as `client_facing` is."""
 
     @property
     def mx_server(self) -> ssl.SSLContext:
@@ -459,6 +461,7 @@ class TlsMaterial:
 
     def _reload_client_facing(self) -> list[str]:
         _replace_pair(self.client_facing, *_client_facing_files(self._config))
+        _replace_pair(self.software, *_client_facing_files(self._config))
         return []
 
     def _reload_mail(self) -> list[str]:

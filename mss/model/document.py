@@ -113,7 +113,8 @@ class FiledBy(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Document:
     """A document in a dossier. Three identifiers are kept: `unique_id` (the CDA's), `entry_id` (new at each
-    change of metadata), `logical_id` (new at each version)."""
+    change of metadata), `logical_id` (new at each version). `submission`: the unique id of the submission set in which
+    software provided it; what a letter brought came in the set of that letter."""
 
     id: int
     box_id: int
@@ -130,3 +131,4 @@ class Document:
     replaced_by: int | None = None
     email_id: int | None = None
     companion_object_id: int | None = None
+    submission: str = ""

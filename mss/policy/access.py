@@ -30,12 +30,18 @@ class Door(StrEnum):
     SUBMISSION = "submission"
     IMAP = "imap"
     WEBMAIL = "webmail"
+    FHIR = "fhir"
 
 
 _BY_MAIL: Final = frozenset({AccountKind.PROFESSIONAL, AccountKind.APPLICATION})
 # Which accounts each door lets in. Ask after the proof was right, lest the answer tell who exists.
 MAY_USE: Final[Mapping[Door, frozenset[AccountKind]]] = MappingProxyType(
-    {Door.SUBMISSION: _BY_MAIL, Door.IMAP: _BY_MAIL, Door.WEBMAIL: frozenset({AccountKind.PATIENT})}
+    {
+        Door.SUBMISSION: _BY_MAIL,
+        Door.IMAP: _BY_MAIL,
+        Door.WEBMAIL: frozenset({AccountKind.PATIENT}),
+        Door.FHIR: frozenset(AccountKind),
+    }
 )
 
 

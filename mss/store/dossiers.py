@@ -44,6 +44,7 @@ class Dossiers:
         """File a document (its id is ignored); None when that `uniqueId` is filed already."""
         box_id = document.box_id
         facts = {"entry": _dump(document.entry), "category": document.category, "folder": document.folder}
+        facts |= {"submission": document.submission} if document.submission else {}
         row = {
             "box_id": box_id,
             "unique_digest": self._unique(box_id, document.entry.unique_id),
@@ -82,6 +83,11 @@ class Dossiers:
     def get(self, box_id: int, document_id: int) -> Document | None:
         """Return a document of a box."""
         where = and_(documents.c.box_id == box_id, documents.c.id == document_id)
+        return self._document(self._connection.execute(select(documents).where(where)).first())
+
+    def by_logical_id(self, box_id: int, logical_id: str) -> Document | None:
+        """Return the document of a box that has a logical id."""
+        where = and_(documents.c.box_id == box_id, documents.c.logical_id == logical_id)
         return self._document(self._connection.execute(select(documents).where(where)).first())
 
     def list(
@@ -150,6 +156,7 @@ class Dossiers:
             replaced_by=row.replaced_by,
             email_id=row.email_id,
             companion_object_id=row.companion_object_id,
+            submission=facts.get("submission", ""),
         )
 
 

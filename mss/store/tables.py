@@ -386,6 +386,7 @@ documents = Table(
     Index("ix_documents_box", "box_id", "filed_at"),
     Index("ix_documents_category", "box_id", "category_digest", "filed_at", "id", "hidden"),
     Index("ix_documents_letter", "box_id", "email_id"),
+    Index("ix_documents_logical", "box_id", "logical_id"),
     Index("ix_documents_rights", "box_id", "type_digest", "category_digest", "hidden", "masked", "filed_at", "id"),
     sqlite_autoincrement=True,
 )  # fmt: skip

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from mss.config import Limits
 
@@ -91,6 +91,18 @@ class _Server(uvicorn.Server):
         yield
 
 
+TLS_EXTENSION = "mss.tls"
+"""Where an application finds, among a scope's extensions, the TLS object of its connection."""
+
+
+def _with_tls(app: ASGIApp, tls: ssl.SSLObject) -> ASGIApp:
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("extensions", {})[TLS_EXTENSION] = tls
+        await app(scope, receive, send)
+
+    return told
+
+
 def _bounded(limits: Limits) -> type[H11Protocol]:
     """Return a protocol that drops connections which ask for nothing in time, and crowds from one source."""
 
@@ -104,6 +116,8 @@ def _bounded(limits: Limits) -> type[H11Protocol]:
             if _crowd(self.connections, self.client) > limits.http_connections_per_source_max:
                 transport.abort()
                 return
+            if (tls := transport.get_extra_info("ssl_object")) is not None:
+                self.app = _with_tls(self.app, tls)
             self.loop.call_later(limits.http_head_timeout_s, self.watch, 0)
 
         def watch(self, answers_before: int) -> None:

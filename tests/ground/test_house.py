@@ -38,7 +38,7 @@ NAMED_IN = {
     "psycopg": ("store/",),
     "sqlalchemy": ("store/",),
     "typer": ("cli.py", "commands/"),
-    "starlette": ("app.py", "console/", "directory/", "web.py", "web/", "webmail/"),
+    "starlette": ("app.py", "console/", "directory/", "fhir/", "web.py", "web/", "webmail/"),
 }
 
 # A door's error map, a loop's supervisor, and the place that builds everything.

@@ -42,9 +42,9 @@ def _delegation(kind: DelegationKind, ends_at: datetime | None = None, account: 
 @pytest.mark.parametrize(
     ("kind", "doors"),
     [
-        (AccountKind.PATIENT, {Door.WEBMAIL}),
-        (AccountKind.PROFESSIONAL, {Door.IMAP, Door.SUBMISSION}),
-        (AccountKind.APPLICATION, {Door.IMAP, Door.SUBMISSION}),
+        (AccountKind.PATIENT, {Door.WEBMAIL, Door.FHIR}),
+        (AccountKind.PROFESSIONAL, {Door.IMAP, Door.SUBMISSION, Door.FHIR}),
+        (AccountKind.APPLICATION, {Door.IMAP, Door.SUBMISSION, Door.FHIR}),
     ],
 )
 def test_patients_come_by_the_web_only_and_others_by_mail(kind: AccountKind, doors: set[Door]) -> None:
