@@ -471,12 +471,8 @@ class TlsMaterial:
 
     def _load_revocation(self, kept: Revocation | None, fetched: list[Path]) -> tuple[Revocation, list[str]]:
         config, tls = self._config, self._config.tls
-        return Revocation.load(
-            config.path(tls.ca_file),
-            [*(config.path(path) for path in tls.crl_files), *fetched],
-            timedelta(seconds=tls.crl_grace_s),
-            kept=kept,
-        )
+        lists = [*(config.path(path) for path in tls.crl_files), *fetched]
+        return Revocation.load(config.path(tls.ca_file), lists, timedelta(seconds=tls.crl_grace_s), kept=kept)
 
     def _fetched(self) -> list[Path]:
         return crl.files_in(self._config.path(self._config.tls.crl_dir))
