@@ -1,7 +1,8 @@
 """IMAP over TLS: mss with two workers against Debian's Dovecot (maildir and sdbox), in turn, in one run.
 
-`python -m bench imap [ROW …]`. Each row prints what each side did and the ratio of mss to the faster Dovecot, above 1
-where mss is faster. Everything that is stored is durable on all sides; mss also encrypts it and keeps its journal.
+`python -m bench imap [ROW …]`, or `idle` for `bench.imap_idle`. Each row prints what each side did and the ratio of mss
+to the faster Dovecot, above 1 where mss is faster. All that is stored is durable on all sides; mss also encrypts it
+and keeps its journal.
 `MSS_BENCH_LETTERS` makes the mailboxes smaller than 10,000 letters (SELECT: ten times as many).
 """
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bench import imap_idle
 from bench.imap_client import PASSWORD, Client, letter
 from demo.house import Operator
 from mss import instance, pki
@@ -97,7 +99,7 @@ async def bodies(side: Side) -> float:
 
 
 async def sign_ins(side: Side) -> float:
-    """Connections with TLS and LOGIN on 16 at a time, sign-ins/s."""
+    """Connections with TLS and LOGIN on 16 at a time, sign-ins/s; both sides compare passwords by the same Argon2id."""
     count, gate = 160, asyncio.Semaphore(16)
 
     async def one(number: int) -> None:
@@ -260,6 +262,8 @@ NEEDS_BIG: Final = frozenset({"listing", "store", "single-stores", "text", "sort
 
 def main(names: list[str]) -> int:
     """Measure and print; 0 when every row could be measured."""
+    if names == ["idle"]:
+        return imap_idle.main()
     unknown = [name for name in names if name not in ROWS]
     if unknown:
         print(f"unknown: {', '.join(unknown)}; there are {', '.join(ROWS)}", file=sys.stderr)
@@ -354,7 +358,7 @@ def _dovecot(folder: Path, files: Path, form: str, port: int) -> Iterator[None]:
     script = str(ROOT / "peers" / "postfix_dovecot.sh")
     environment = {
         "NOPOSTFIX": "1", "IMAP_PORT": str(port), "IMAPS_PORT": str(port + 1), "NAME": f"bench{form}",
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HASH": hash_password(PASSWORD),
     }  # fmt: skip
     quiet: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "env": environment}
     subprocess.run([script, "start", str(folder), str(files), form], check=True, **quiet)

@@ -292,6 +292,7 @@ class Worker:
             implicit_tls_sockets=self._sockets.imaps,
             certificate=self._material.robots.shown,
             share=self._shares.imap,
+            screen=self._screen,
         )
         self._running.ends.append(served.close)
 

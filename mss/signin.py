@@ -259,9 +259,13 @@ class SignIn:
         self._waiting += 1
         try:
             async with self._slots:
-                return await self._judged(login, mechanism, source, compare, final=final, code=code)
+                outcome, tried = await self._judged(login, mechanism, source, compare, code=code)
         finally:
             self._waiting -= 1
+        # Nobody in the line has to meet a success: its turn is over before it is on disk.
+        if final and tried is not None and isinstance(outcome, Account):
+            await self._store.write(accounts.record_login, tried, True, self._clock())
+        return outcome
 
     async def _judged(
         self,
@@ -270,23 +274,23 @@ class SignIn:
         source: str,
         compare: Callable[[Account | None], Awaitable[Account | None]],
         *,
-        final: bool,
         code: bool,
-    ) -> Account | Refused:
+    ) -> tuple[Account | Refused, Try | None]:
+        """Return the outcome, and what is to be recorded of it; a failure is recorded already."""
         login = login[: LOGIN_MAX_CHARACTERS + 1]
         now = self._clock()
         if wait_s := self._sources.wait_s(source, now):
-            return Refused(Reason.LOCKED, wait_s)
+            return Refused(Reason.LOCKED, wait_s), None
         known = await self._store.read(accounts.credentials, login, source, self._limits, now)
         if known.locked_until is not None and known.locked_until > now:
-            return Refused(Reason.LOCKED, _seconds(known.locked_until - now))
+            return Refused(Reason.LOCKED, _seconds(known.locked_until - now)), None
         account = await compare(known.account if len(login) <= LOGIN_MAX_CHARACTERS else None)
-        if account is None:
-            self._sources.failed(source, now)
-        if account is None or final:
-            tried = Try(login, known.account.id if known.account else None, mechanism, source, code)
-            await self._store.write(accounts.record_login, tried, account is not None, self._clock())
-        return account or Refused(Reason.BAD_CREDENTIALS)
+        tried = Try(login, known.account.id if known.account else None, mechanism, source, code)
+        if account is not None:
+            return account, tried
+        self._sources.failed(source, now)
+        await self._store.write(accounts.record_login, tried, False, self._clock())
+        return Refused(Reason.BAD_CREDENTIALS), tried
 
     async def _compare(self, stored: Account | None, password: Secret) -> Account | None:
         try:

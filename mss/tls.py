@@ -320,7 +320,7 @@ class TlsMaterial:
         bounds = ocsp.Bounds(tls.ocsp_timeout_s, limits.ocsp_max_octets, limits.ocsp_cached_max)
         self._responders = ocsp.Responders(bounds, count)
         self.client_facing, self.software = client_facing_context(config), mail_client_context(config)
-        """The contexts of the webmail, where browsers are not asked for certificates, and of the interface for software."""
+        """The contexts of the webmail (it asks browsers for no certificates) and of the interface for software."""
         self._mail_clients = mail_client_context(config)
 
     @property

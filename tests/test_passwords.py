@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from argon2 import PasswordHasher
 
 from mss import passwords
 from mss.errors import Malformed
@@ -50,12 +49,19 @@ def test_an_unreadable_hash_matches_nothing(unreadable: str) -> None:
     assert passwords.needs_rehash(unreadable)
 
 
+def test_a_hash_of_the_reference_library_is_still_right() -> None:
+    made = "$argon2id$v=19$m=19456,t=2,p=1$LqJHJmyS31kM+R+pEOAhrg$OIvR4h6dyIeuXDxWaSSf58uJqTaPQaCTAz4+E4yA6kI"
+    assert passwords.verify(made, "correct horse battery")
+    assert not passwords.verify(made, "correct horse batterie")
+    assert not passwords.needs_rehash(made)
+
+
 def test_nobody_has_no_password() -> None:
     assert not passwords.verify_nothing()
 
 
 def test_old_parameters_want_a_new_hash(encoded: str) -> None:
-    old = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("correct horse é battery")
+    old = passwords.Hasher(passes=1, memory_kib=8).hash("correct horse é battery".encode())
     assert passwords.verify(old, "correct horse é battery")
     assert passwords.needs_rehash(old)
     assert not passwords.needs_rehash(encoded)

@@ -11,6 +11,7 @@ from mss.imap.folders import located
 from mss.imap.reading import NO_SUCH_NUMBER, SOME_GONE
 from mss.imap.session import UTF8, Answer, Session, done
 from mss.mail import mime, transcode
+from mss.policy.decision import Verdict
 from mss.services.appending import NewLetter
 
 _EMPTY: Final = Answer("NO", "A letter cannot be empty", "CANNOT")
@@ -29,7 +30,7 @@ async def append(session: Session, command: c.Append) -> Answer:
         letters.append(read)
     placed = await session.write(
         units.append, units.Target(place.box.id, name), units.Letters(tuple(letters)), session.actor,
-        session.house.clock(),
+        session.house.clock(), session.reader_of(place),
     )  # fmt: skip
     return done(code=f"APPENDUID {placed.uidvalidity} {responses.runs(placed.target)}")
 
@@ -45,6 +46,9 @@ async def _read(session: Session, letter: c.Letter) -> NewLetter | Answer:
         octets = transcode.without_nul(mime.index(letter.octets, session.house.limits))
     if octets is None:
         return _NUL
+    screened = await session.house.screen.judge(letter.octets)
+    if not screened.accepted:
+        return Answer("NO", screened.public_text, "UNAVAILABLE" if screened.verdict is Verdict.DEFER else "CANNOT")
     return NewLetter(await session.house.read_letter(octets), settable(letter.flags), letter.internal_date)
 
 
@@ -65,7 +69,7 @@ async def replace(session: Session, command: c.Replace) -> Answer:
     target = units.Target(place.box.id, name)
     placed = await session.write(
         units.replace_letter, view.mailbox.id, runs[0][0], target, units.Letters((read,)), session.actor,
-        session.house.clock(),
+        session.house.clock(), session.reader_of(place),
     )  # fmt: skip
     code = f"APPENDUID {placed.uidvalidity} {responses.runs(placed.target)}"
     session.stream.write(responses.tagged("*", "OK", "Replaced", code))

@@ -12,6 +12,7 @@ from mss.clock import Clock
 from mss.config import Limits
 from mss.imap.metrics import Metrics
 from mss.model.peer import ClientCertificate
+from mss.screening import UNSCREENED, Screen
 from mss.services.reading import Reading
 from mss.signin import SignIn
 from mss.store import Store
@@ -48,7 +49,7 @@ class Memory:
 @dataclass(frozen=True, slots=True)
 class House:
     """The parts that sessions work with. `read_letter` may hand large letters to another process, `certificate` says
-    what a TLS session's client showed."""
+    what a TLS session's client showed, and `screen` looks at letters that clients bring."""
 
     store: Store
     sign_in: SignIn
@@ -59,3 +60,4 @@ class House:
     read_letter: Callable[[bytes], Awaitable[Reading]]
     memory: Memory
     certificate: Callable[[object, datetime], ClientCertificate | None] = lambda _end, _now: None
+    screen: Screen = UNSCREENED

@@ -21,6 +21,7 @@ from mss.imap.stream import HANDSHAKE_TIMEOUT_S, Stream
 from mss.imap.wire import WireLimits
 from mss.log import get_logger
 from mss.model.peer import ClientCertificate
+from mss.screening import UNSCREENED, Screen
 from mss.services.reading import Reading, read_letter
 from mss.signin import SignIn
 from mss.store import Store
@@ -165,11 +166,12 @@ async def serve(
     read: Callable[[bytes], Awaitable[Reading]] | None = None,
     certificate: Callable[[object, datetime], ClientCertificate | None] = lambda _end, _now: None,
     share: Share | None = None,
+    screen: Screen = UNSCREENED,
 ) -> Server:
     """Serve IMAP on bound sockets; returns the handle to close it with. `share`: with workers on the same sockets.
 
     `read` reads a letter that comes by APPEND, perhaps in another process; the default does so in a thread.
-    `certificate` says what a TLS session's client showed.
+    `certificate` says what a TLS session's client showed, `screen` looks at letters before they are kept.
     """
     house = House(
         store=store,
@@ -181,6 +183,7 @@ async def serve(
         read_letter=read or partial(_read_here, limits),
         memory=Memory(_LARGE_LETTERS * limits.message_max_octets),
         certificate=certificate,
+        screen=screen,
     )
     server = Server(house, share)
     await server.listen(starttls_sockets, implicit_tls=False)

@@ -105,18 +105,24 @@ class Letters:
         return tuple(octets for letter in self.all for octets in letter.heavy())
 
 
-def append(uow: Uow, target: Target, letters: Letters, actor: str, now: datetime) -> Placed:
-    """Add letters to a mailbox, all or none."""
+def append(uow: Uow, target: Target, letters: Letters, actor: str, now: datetime, reader: int | None = None) -> Placed:
+    """Add letters to a mailbox, all or none; what comes as seen is seen by the reader."""
     found = mailbox.find(uow, target.box_id, target.name, now)
-    return appending.append_all(uow, found.id, letters.all, actor, now)
+    placed = appending.append_all(uow, found.id, own_seen.arriving(letters.all, reader), actor, now)
+    own_seen.arrived(uow, found.id, placed, letters.all, reader)
+    return placed
 
 
 def replace_letter(
-    uow: Uow, mailbox_id: int, uid: int, target: Target, letters: Letters, actor: str, now: datetime
-) -> Placed:
-    """Put a letter into a mailbox in the place of another one."""
+    uow: Uow, mailbox_id: int, uid: int, target: Target, letters: Letters, actor: str, now: datetime,
+    reader: int | None = None,
+) -> Placed:  # fmt: skip
+    """Put a letter into a mailbox in the place of another one; what comes as seen is seen by the reader."""
     found = mailbox.find(uow, target.box_id, target.name, now)
-    return appending.replace(uow, mailbox_id, uid, found.id, letters.all[0], actor, now)
+    [letter] = own_seen.arriving(letters.all, reader)
+    placed = appending.replace(uow, mailbox_id, uid, found.id, letter, actor, now)
+    own_seen.arrived(uow, found.id, placed, letters.all, reader)
+    return placed
 
 
 def copy(uow: Uow, mailbox_id: int, uids: Runs, target: Target, actor: str, now: datetime, readers: Readers) -> Placed:

@@ -46,6 +46,11 @@ def append_all(uow: Uow, mailbox_id: int, letters: Sequence[NewLetter], actor: s
     """Add letters to a mailbox, all or none, with UIDs one after another. OverQuota when the box has no room."""
     mailbox = mailboxes.locked(uow, mailbox_id)
     quotas.must_have_room(uow, mailbox.box_id, len(letters), sum(len(one.reading.octets) for one in letters))
+    return _added(uow, mailbox, letters, actor, now)
+
+
+def _added(uow: Uow, mailbox: Mailbox, letters: Sequence[NewLetter], actor: str, now: datetime) -> Placed:
+    mailbox_id = mailbox.id
     rows, joined = [], []
     first, modseq = uow.mailboxes.bump(mailbox_id, len(letters))
     for uid, letter in enumerate(letters, first):
@@ -74,11 +79,20 @@ def append_all(uow: Uow, mailbox_id: int, letters: Sequence[NewLetter], actor: s
 def replace(
     uow: Uow, mailbox_id: int, uid: int, target_id: int, letter: NewLetter, actor: str, now: datetime
 ) -> Placed:
-    """Add a letter to a mailbox and expunge another one, as one; NoSuchMailbox when that one is gone."""
-    source = mailboxes.locked(uow, min(mailbox_id, target_id)), mailboxes.locked(uow, max(mailbox_id, target_id))
-    if not uow.mailboxes.rows(mailbox_id, source[0].box_id, ((uid, uid),), envelope=False, bodystructure=False):
+    """Add a letter to a mailbox and expunge another one, as one; NoSuchLetter when that one is gone.
+
+    In one box the new letter may have the old one's room: a draft in a full box can still be saved.
+    """
+    both = {each: mailboxes.locked(uow, each) for each in sorted({mailbox_id, target_id})}
+    source, target = both[mailbox_id], both[target_id]
+    found = uow.mailboxes.rows(mailbox_id, source.box_id, ((uid, uid),), envelope=False, bodystructure=False)
+    if not found:
         raise mailboxes.NoSuchLetter("the letter is gone")
-    placed = append_all(uow, target_id, (letter,), actor, now)
+    freed = (1, int(found[0][4])) if source.box_id == target.box_id else (0, 0)
+    grows = len(letter.reading.octets) - freed[1]
+    if grows > 0:
+        quotas.must_have_room(uow, target.box_id, 1 - freed[0], grows)
+    placed = _added(uow, target, (letter,), actor, now)
     mailboxes.remove(uow, mailbox_id, ((uid, uid),), actor, now)
     return placed
 

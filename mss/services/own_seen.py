@@ -13,19 +13,23 @@ from datetime import datetime
 from mss.model.audit import AuditEvent
 from mss.model.mailbox import SEEN, SYSTEM_FLAGS, ChangeKind, Mailbox, MailboxStatus
 from mss.services import mailbox
+from mss.services.appending import NewLetter
 from mss.services.mailbox import Changes, Columns, FlagAction, Placed, Row, Runs, Stored
 from mss.services.opening import Opened
 from mss.store import Uow
 from mss.store.mailboxes import runs_of
 
 _SEEN = SYSTEM_FLAGS[0]
+# (uid, modseq, flags) of letters.
+Flags = tuple[tuple[int, int, int], ...]
 
 
 def opened(uow: Uow, found: Opened, reader: int | None) -> Opened:
-    """Return a snapshot with the reader's own first unseen letter."""
+    """Return a snapshot with the reader's own first unseen letter, and their \\Seen in what they missed."""
     if reader is None:
         return found
-    return replace(found, first_unseen_uid=uow.seen.unseen(found.mailbox.id, reader)[1])
+    missed = found.missed and replace(found.missed, flags=_own_flags(uow, found.mailbox.id, found.missed.flags, reader))
+    return replace(found, first_unseen_uid=uow.seen.unseen(found.mailbox.id, reader)[1], missed=missed)
 
 
 def status(uow: Uow, found: MailboxStatus, reader: int | None) -> MailboxStatus:
@@ -54,8 +58,12 @@ def changes(uow: Uow, mailbox_id: int, since: int, now: datetime, reader: int | 
     found = mailbox.changes(uow, mailbox_id, since, now)
     if reader is None or not found.flags:
         return found
-    marks = uow.seen.by(mailbox_id, reader, runs_of(uid for uid, _, _ in found.flags))
-    return replace(found, flags=tuple((uid, modseq, _own(bits, uid, marks)) for uid, modseq, bits in found.flags))
+    return replace(found, flags=_own_flags(uow, mailbox_id, found.flags, reader))
+
+
+def _own_flags(uow: Uow, mailbox_id: int, flags: Flags, reader: int) -> Flags:
+    marks = uow.seen.by(mailbox_id, reader, runs_of(uid for uid, _, _ in flags))
+    return tuple((uid, modseq, _own(bits, uid, marks)) for uid, modseq, bits in flags)
 
 
 def store_flags(
@@ -72,7 +80,7 @@ def store_flags(
     """Change flags; \\Seen for the reader alone, with the one MODSEQ of the command."""
     if reader is None:
         return mailbox.store_flags(uow, mailbox_id, uids, action, flags, unchanged_since, actor, now)
-    others = tuple(flag for flag in flags if flag.lower() != _SEEN.lower())
+    others = _without_seen(flags)
     stored = mailbox.store_flags(uow, mailbox_id, uids, action, others, unchanged_since, actor, now)
     named = len(others) != len(flags)
     marks = uow.seen.by(mailbox_id, reader, uids)
@@ -84,6 +92,23 @@ def store_flags(
         marks = marks | set(turned) if wanted else marks - set(turned)
     own = tuple((uid, modseq, _own(bits, uid, marks)) for uid, modseq, bits in stored.rows)
     return replace(stored, rows=own)
+
+
+def _without_seen(flags: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(flag for flag in flags if flag.lower() != _SEEN.lower())
+
+
+def arriving(letters: Sequence[NewLetter], reader: int | None) -> Sequence[NewLetter]:
+    """Return new letters as they are added: the \\Seen that a reader gives them is not everybody's."""
+    return letters if reader is None else [replace(one, flags=_without_seen(one.flags)) for one in letters]
+
+
+def arrived(uow: Uow, mailbox_id: int, placed: Placed, letters: Sequence[NewLetter], reader: int | None) -> None:
+    """Mark the letters that a reader added as seen, where they said so."""
+    if reader is None:
+        return
+    pairs = zip(_each(placed.target), letters, strict=True)
+    uow.seen.mark(mailbox_id, reader, [uid for uid, one in pairs if _without_seen(one.flags) != one.flags])
 
 
 def _within(uid: int, runs: Runs) -> bool:

@@ -54,7 +54,7 @@ def _names(group: Any = None, prefix: str = "") -> list[str]:
 
 # What takes long to import and what help has no use for: it waits for none of them.
 HEAVY = {
-    *("aiosmtpd", "alembic", "argon2", "asyncio", "cryptography", "jinja2", "lxml", "OpenSSL", "psycopg", "rich"),
+    *("aiosmtpd", "alembic", "nacl", "asyncio", "cryptography", "jinja2", "lxml", "OpenSSL", "psycopg", "rich"),
     *("sqlalchemy", "ssl", "starlette", "structlog", "uvicorn", "uvloop"),
     *("mss.app", "mss.checkup", "mss.dossier", "mss.imap", "mss.instance", "mss.mail", "mss.pki", "mss.policy"),
     *("mss.services", "mss.smtp", "mss.store", "mss.tls", "mss.web", "mss.webmail"),

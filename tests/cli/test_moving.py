@@ -23,6 +23,8 @@ from mss.services.reading import read_letter
 from mss.store import Uow
 from tests.cli.cli_world import DOCTOR, PATIENT, RECEPTION, Desk, cda
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 PLAIN = b"From: a@b.example\r\nSubject: one\r\nMessage-ID: <1@b.example>\r\n\r\nFrom here\r\n>From there\r\n"
 LARGE = b"Subject: large\r\n\r\n" + b"a long line of a large letter\r\n" * 8000

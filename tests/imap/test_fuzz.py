@@ -67,6 +67,7 @@ async def test_random_commands_are_answered_and_never_an_incident(
     assert "incident" not in world.count.closed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implicit_tls", [True, False])
 async def test_random_octets_before_login_end_the_session_or_are_bad(world: World, implicit_tls: bool) -> None:
     dice = random.Random(7)

@@ -19,6 +19,8 @@ from mss.services import mailbox
 from mss.services.mailbox import Columns
 from tests.imap.imap_world import NOW, Client, World
 
+pytestmark = pytest.mark.slow
+
 _FETCH = re.compile(rb"\* (\d+) FETCH \(UID (\d+) FLAGS \(([^)]*)\)\)")
 _NUMBER = re.compile(rb"\* (\d+) (EXISTS|EXPUNGE)")
 _FLAGS = (b"\\Seen", b"\\Flagged", b"\\Deleted", b"$One", b"$Two")
@@ -125,7 +127,6 @@ async def test_ten_sessions_never_diverge_from_the_store(world: World, inbox: Bo
     await play(world, inbox, seed, sessions=10, rounds=12)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10, 12))
 async def test_ten_sessions_never_diverge_in_the_long_run(world: World, inbox: Box, seed: int) -> None:
     await play(world, inbox, seed, sessions=10, rounds=50)

@@ -64,3 +64,19 @@ def test_no_server_starts_that_says_nothing_of_an_antivirus(new_hospital: MakeSi
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert "name the antivirus: [antivirus] clamd" in done.stderr
+
+
+def test_a_mail_client_brings_nothing_harmful_either(new_hospital: MakeSite) -> None:
+    site = new_hospital()
+    with ExitStack() as running:
+        place = running.enter_context(clamd())
+        site.set('clamd = "off"', f'clamd = "{place}"')
+        site.start()
+        with site.mailbox() as client:
+            assert client.append("Sent", "", "", carrying(b"<a/>"))[0] == "OK"
+            refused, [text] = client.append("Sent", "", "", carrying(EICAR))
+            assert (refused, text.startswith(b"[CANNOT] Our antivirus found something harmful.")) == ("NO", True)
+            running.close()
+            deferred, [text] = client.append("Sent", "", "", carrying(b"<a/>"))
+            assert (deferred, text.startswith(b"[UNAVAILABLE] Our antivirus does not answer now.")) == ("NO", True)
+            assert client.select("Sent") == ("OK", [b"1"])

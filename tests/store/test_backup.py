@@ -23,6 +23,8 @@ from mss.store.tables import metadata
 from tests.services.services_world import raw
 from tests.store.store_world import NOW, clinic_box, config_in, patient_box
 
+pytestmark = pytest.mark.slow
+
 LARGE = b"Subject: large\r\n\r\n" + b"long line of a letter\r\n" * 6000
 
 

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import argon2
-
 from mss import passwords
 
 _REAL: Final = passwords._HASHER
-_CHEAP: Final = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+_CHEAP: Final = passwords.Hasher(passes=1, memory_kib=8)
 
 
 def make_passwords_cheap() -> None:

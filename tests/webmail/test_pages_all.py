@@ -14,6 +14,8 @@ from mss.model.party import BoxKind, Party
 from mss.services import operators
 from tests.webmail.webmail_world import PASSWORD, PDF, PNG, Browser, Page, World, archive, file, level_1
 
+pytestmark = pytest.mark.slow
+
 SIGNED_IN = (
     "/conversations",
     "/conversations/1",
