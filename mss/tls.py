@@ -294,8 +294,8 @@ class TlsMaterial:
     """All contexts and lists of an operator, read again when their files change.
 
     Doors take `mx_server`, `mx_client` and `mail_clients` anew for each connection: a reload replaces them.
-    `client_facing` is one object for the operator's life, which listening sockets may hold: a reload gives it the new
-    certificate.
+    `client_facing` and `software` are objects for the operator's life, which listening sockets may hold: a reload gives
+    them the new certificate.
     """
 
     def __init__(self, config: Config, count: Callable[[str], None] = lambda _: None) -> None:
@@ -319,11 +319,9 @@ class TlsMaterial:
         tls, limits = config.tls, config.limits
         bounds = ocsp.Bounds(tls.ocsp_timeout_s, limits.ocsp_max_octets, limits.ocsp_cached_max)
         self._responders = ocsp.Responders(bounds, count)
-        self.client_facing = client_facing_context(config)
-        """The context of the webmail: browsers are not asked for certificates."""
+        self.client_facing, self.software = client_facing_context(config), mail_client_context(config)
+        """The contexts of the webmail (it asks browsers for no certificates) and of the interface for software."""
         self._mail_clients = mail_client_context(config)
-        self.software = mail_client_context(config)
-        """The context of the interface for software: as the mail doors', and one object as `client_facing` is."""
 
     @property
     def mx_server(self) -> ssl.SSLContext:

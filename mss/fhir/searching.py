@@ -137,7 +137,7 @@ def lists_found(
     Folders are the patient's own words: professionals are shown the sets alone.
     """
     page = (0, limits.fhir_looked_through_max)
-    readable = software.search(uow, book, caller, box_id, replace(query.wanted), page, limits, now).documents
+    readable = software.search(uow, book, caller, box_id, query.wanted, page, limits, now).documents
     lists: dict[str, list[tuple[Document, str]]] = {}
     for document in readable:
         sets = software.set_id(uow, document)
