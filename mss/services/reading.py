@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from mss.config import Limits
+from mss.config import KIB, Limits
 from mss.dossier import filing
 from mss.errors import Malformed
 from mss.mail import content, headers, markers, mime, searchtext, structure
@@ -20,6 +21,10 @@ from mss.policy import exchange
 
 PREVIEW_CHARACTERS = 256
 _PREVIEW_OCTETS = 8192
+
+
+# Longer texts are prepared by the first search for them: kept at once, they would double what a letter writes.
+PREPARED_AT_ONCE_MAX_OCTETS: Final = 16 * KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,9 @@ def read_letter(octets: bytes, limits: Limits, *, documents: bool) -> Reading:
         software=marks.software or "",
         bad_addresses=sum(bad for _, bad in people.values()),
         submission=filing.read(message, limits) if documents else None,
-        search_text=searchtext.prepare_short(message, limits.imap_search_text_max_octets),
+        search_text=searchtext.prepare_short(
+            message, min(limits.imap_search_text_max_octets, PREPARED_AT_ONCE_MAX_OCTETS)
+        ),
     )
 
 
