@@ -10,13 +10,26 @@ from pathlib import Path
 from typing import Any, Final
 
 # What Python itself says when a process that shared semaphores with another was killed; they are cleaned up.
-_OF_KILLS: Final = ("resource_tracker: There appear to be", "warnings.warn('resource_tracker: There appear to be")
+_OF_KILLS: Final = (
+    "resource_tracker: There appear to be",
+    "warnings.warn('resource_tracker: There appear to be",
+    "UserWarning: resource_tracker: '/mp-",
+    "warnings.warn('resource_tracker: %r: %s' % (name, e))",
+)
 
 
 # A reader that was just being started when the server that started it was killed.
 _ORPHANED_AT_ONCE: Final = re.compile(
     r"^Traceback \(most recent call last\):\n(?:  .*\n)*  .*multiprocessing/spawn\.py(?:.*\n)(?:  .*\n)*"
     r"EOFError: Ran out of input\n",
+    re.MULTILINE,
+)
+
+# Python 3.11 wakes a pool of processes at its end whose pipe the pool's own thread has just closed.
+_POOL_CLOSED_AT_ONCE: Final = re.compile(
+    r"^Exception ignored in: <module 'threading' from .*>\nTraceback \(most recent call last\):\n(?:  .*\n)*"
+    r"  .*concurrent/futures/process\.py\", line \d+, in _python_exit\n(?:  .*\n)*"
+    r"(?:OSError: \[Errno 9\] Bad file descriptor|OSError: handle is closed|BrokenPipeError: .*)\n",
     re.MULTILINE,
 )
 
@@ -30,7 +43,9 @@ class Log:
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines, each with its fields; what is not JSON is a line with the field `raw`."""
         text = self.path.read_text(encoding="utf-8", errors="replace")
-        return list(_parsed(_ORPHANED_AT_ONCE.sub("", text).splitlines()))
+        for excused in (_ORPHANED_AT_ONCE, _POOL_CLOSED_AT_ONCE):
+            text = excused.sub("", text)
+        return list(_parsed(text.splitlines()))
 
     def events(self, event: str, *, since: int = 0, **fields: object) -> list[dict[str, Any]]:
         """Return the lines of an event that have these fields, past the first `since` lines."""
