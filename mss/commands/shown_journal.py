@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from mss.commands.output import say_json, table, when
+from mss.commands.tracing import fields
 from mss.model.audit import AuditRecord
 
 
 def records(found: Iterable[AuditRecord], *, json: bool) -> None:
     """Print records of the journal."""
     if json:
-        say_json([_plain(one) for one in found])
+        say_json([fields(one) for one in found])
         return
     rows = [(when(one.at), one.event.actor, one.event.action, one.event.target, _verdict(one)) for one in found]
     table(("WHEN", "WHO", "WHAT", "ON", "DECISION AND FACTS"), rows, nothing="There is no such record.")
-
-
-def _plain(record: AuditRecord) -> dict[str, Any]:
-    event = record.event
-    return {
-        "writer": record.writer,
-        "number": record.number,
-        "at": record.at.isoformat(),
-        "actor": event.actor,
-        "action": event.action,
-        "target": event.target,
-        "decision": event.decision,
-        "rule": event.rule,
-        "box": event.subject_box_id,
-        "facts": dict(event.facts),
-    }
 
 
 def _verdict(record: AuditRecord) -> str:

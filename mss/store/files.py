@@ -87,7 +87,7 @@ class FileStore:
             new = [path for path in (directory, *directory.parents) if not path.exists()]
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             for path in new:
-                _flush(path.parent)
+                flush_folder(path.parent)
             self._known.add(name[:2])
         return directory
 
@@ -103,10 +103,11 @@ class FileStore:
             os.link(temporary, directory / name)
         finally:
             temporary.unlink(missing_ok=True)
-        _flush(directory)
+        flush_folder(directory)
 
 
-def _flush(directory: Path) -> None:
+def flush_folder(directory: Path) -> None:
+    """Put the names in a folder on disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mss.errors import Misconfigured
 from mss.store import crypto
+from mss.store.files import flush_folder
 
 
 def make_master_key(path: Path) -> None:
@@ -24,7 +25,7 @@ def make_master_key(path: Path) -> None:
         file.write(b64encode(crypto.new_key()) + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    _flush(path.parent)
+    flush_folder(path.parent)
 
 
 def read_master_key(path: Path) -> bytes:
@@ -72,21 +73,21 @@ class MasterFiles:
             half.unlink(missing_ok=True)
             make_master_key(half)
             os.replace(half, self.next)
-            _flush(self.path.parent)
+            flush_folder(self.path.parent)
         return read_master_key(self.next)
 
     def switch(self) -> None:
         """Put the successor in the place of the one in use, which is kept beside it until `finish`."""
         with contextlib.suppress(FileExistsError):
             os.link(self.path, self.old)
-        _flush(self.path.parent)
+        flush_folder(self.path.parent)
         os.replace(self.next, self.path)
-        _flush(self.path.parent)
+        flush_folder(self.path.parent)
 
     def finish(self) -> None:
         """Remove the predecessor: nothing is wrapped under it any more."""
         self.old.unlink(missing_ok=True)
-        _flush(self.path.parent)
+        flush_folder(self.path.parent)
 
     @staticmethod
     def _optional(path: Path) -> bytes | None:
@@ -96,11 +97,3 @@ class MasterFiles:
             if path.exists():
                 raise
             return None
-
-
-def _flush(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

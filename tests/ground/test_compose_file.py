@@ -77,6 +77,13 @@ def test_the_lines_of_the_store_are_settings() -> None:
         assert host in services or host == "mss", host
 
 
+def test_the_antivirus_that_the_nodes_ask_is_one_that_they_reach() -> None:
+    host, _, port = tomllib.loads(STORE.read_text(encoding="utf-8"))["antivirus"]["clamd"].partition(":")
+    services = yaml.safe_load(FILE.read_text(encoding="utf-8"))["services"]
+    assert port == "3310"
+    assert set(services[host]["networks"]) & set(services["node-1"]["networks"])
+
+
 def test_the_secrets_of_the_store_are_where_the_nodes_get_them() -> None:
     store = tomllib.loads(STORE.read_text(encoding="utf-8"))["store"]
     node = yaml.safe_load(FILE.read_text(encoding="utf-8"))["services"]["node-1"]
