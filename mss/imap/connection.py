@@ -103,7 +103,7 @@ def may_tell_expunges(command: c.Command) -> bool:
     return not isinstance(command, _NUMBERED) or command.uid
 
 
-_BASE: Final = ("IMAP4rev1", "SASL-IR", "ID", "ENABLE")
+_BASE: Final = ("IMAP4rev1", "SASL-IR", "ID", "ENABLE", "IMAP4rev2")
 _LOGGED_IN: Final = (
     "LITERAL+", "IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "UIDPLUS", "MOVE", "CONDSTORE", "SPECIAL-USE",
     "LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "CREATE-SPECIAL-USE", "OBJECTID", "QUOTA", "QUOTA=RES-STORAGE",
@@ -111,19 +111,11 @@ _LOGGED_IN: Final = (
     "REPLACE", "QRESYNC", "ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL", "SORT", "SORT=DISPLAY", "ESORT",
     "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES",
 )  # fmt: skip
-# RFC 9051 holds these; it is announced once they stand.
-_REV2_HOLDS: Final = frozenset({"ESEARCH", "SEARCHRES"})
-_REV2: Final = ("IMAP4rev2",) if set(_LOGGED_IN) >= _REV2_HOLDS else ()
-
-
-def is_announced(capability: str) -> bool:
-    """Say whether a capability is announced to who has logged in."""
-    return capability in (*_BASE, *_LOGGED_IN, *_REV2)
 
 
 def capabilities(state: State, *, tls: bool, append_limit_octets: int, mechanisms: tuple[str, ...] = ("PLAIN",)) -> str:
     """Return what is announced in a state: only what wholly works."""
     if state is State.NOT_AUTHENTICATED:
         login = tuple(f"AUTH={name}" for name in mechanisms) if tls else ("STARTTLS", "LOGINDISABLED")
-        return " ".join((*_BASE, *_REV2, "LITERAL-", *login))
-    return " ".join((*_BASE, *_REV2, *_LOGGED_IN, f"APPENDLIMIT={append_limit_octets}"))
+        return " ".join((*_BASE, "LITERAL-", *login))
+    return " ".join((*_BASE, *_LOGGED_IN, f"APPENDLIMIT={append_limit_octets}"))

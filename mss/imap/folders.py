@@ -8,7 +8,6 @@ from typing import Final
 
 from mss.imap import commands as c
 from mss.imap import responses, resyncing, units
-from mss.imap.connection import is_announced
 from mss.imap.places import Place
 from mss.imap.session import REV2, UTF8, Answer, Session, done
 from mss.imap.view import View
@@ -19,7 +18,7 @@ from mss.services.opening import Opened, Since
 
 # What makes a client one that knows about MODSEQ (RFC 7162 §3.1, §3.2.3), and all that ENABLE turns on.
 ENABLES_CONDSTORE: Final = frozenset({"CONDSTORE", "QRESYNC"})
-ENABLABLE: Final = ENABLES_CONDSTORE | {UTF8, *((REV2,) if is_announced("IMAP4rev2") else ())}
+ENABLABLE: Final = ENABLES_CONDSTORE | {UTF8, REV2}
 
 
 def located(session: Session, name: str, *, to_change: bool = False) -> tuple[Place, str]:

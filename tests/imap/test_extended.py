@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from mss.imap import connection, session
+from mss.imap import session
 from mss.model.account import Box, BoxState
 from mss.model.mailbox import Quota
 from mss.model.party import BoxKind
@@ -424,16 +424,7 @@ async def test_utf8_accept(world: World, inbox: Box) -> None:
     assert (await client.ask('SEARCH SUBJECT "\u00e9t\u00e9"'))[0] == b"* SEARCH 1"
 
 
-async def test_imap4rev2_is_announced_only_with_all_that_it_holds(world: World, inbox: Box) -> None:
-    told = connection.capabilities(connection.State.AUTHENTICATED, tls=True, append_limit_octets=1).split()
-    assert ("IMAP4rev2" in told) == ({"ESEARCH", "SEARCHRES"} <= set(told))
-    client = await world.session()
-    enabled = await client.ask("ENABLE IMAP4rev2")
-    assert (enabled[0] == b"* ENABLED IMAP4REV2") == ("IMAP4rev2" in told)
-
-
-async def test_what_imap4rev2_changes(world: World, inbox: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mss.imap.folders.is_announced", lambda name: True)
+async def test_what_imap4rev2_changes(world: World, inbox: Box) -> None:
     await world.deliver(inbox)
     client = await world.session()
     assert await client.ask("ENABLE IMAP4rev2") == [b"* ENABLED IMAP4REV2", b"OK Done"]

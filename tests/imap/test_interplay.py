@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from mss.imap import connection
 from mss.imap.session import REV2
 from mss.model.account import Box
 from mss.model.mailbox import INBOX, Quota
@@ -252,7 +251,6 @@ async def test_what_is_announced_is_the_union_and_true(world: World, inbox: Box)
     assert sorted(one for one in told if not one.startswith("APPENDLIMIT=")) == sorted(ANNOUNCED)
     assert f"APPENDLIMIT={world.config.limits.message_max_octets}" in told
     assert len(told) == len(set(told))
-    assert connection.is_announced("IMAP4rev2")
     for capability, (command, expected) in PROVEN.items():
         answers = await client.ask(command)
         assert any(expected in line for line in answers), (capability, answers)
