@@ -10,6 +10,7 @@ from datetime import date, datetime
 from enum import Enum, Flag, auto
 
 from mss.imap.mailbox_commands import GetAcl as GetAcl
+from mss.imap.mailbox_commands import GetMetadata as GetMetadata
 from mss.imap.mailbox_commands import GetQuota as GetQuota
 from mss.imap.mailbox_commands import GetQuotaRoot as GetQuotaRoot
 from mss.imap.mailbox_commands import List as List
@@ -17,6 +18,7 @@ from mss.imap.mailbox_commands import ListRights as ListRights
 from mss.imap.mailbox_commands import MyRights as MyRights
 from mss.imap.mailbox_commands import Selection as Selection
 from mss.imap.mailbox_commands import SetAcl as SetAcl
+from mss.imap.mailbox_commands import SetMetadata as SetMetadata
 from mss.imap.mailbox_commands import StatusItem as StatusItem
 from mss.imap.mailbox_commands import Wanted as Wanted
 from mss.imap.options import Algorithm, Criterion, Resync, Returns
@@ -467,6 +469,7 @@ Command = (
     Capability | Noop | Check | Logout | Id | StartTls | Login | Authenticate | Enable | Namespace | List | Lsub
     | Subscribe | Create | Delete | Rename | Status | Select | Append | Idle | Close | Expunge | Fetch | Store | Copy
     | Search | Replace | GetQuota | GetQuotaRoot | GetAcl | MyRights | ListRights | SetAcl | Sort | Thread
+    | GetMetadata | SetMetadata
 )  # fmt: skip
 
 

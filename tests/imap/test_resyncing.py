@@ -51,7 +51,7 @@ async def test_removed_letters_vanish(client: Client) -> None:
     assert await client.ask("EXPUNGE") == [b"* VANISHED 3:4,9", *SEVEN, b"OK [HIGHESTMODSEQ 13] Done"]
     assert await client.ask("EXPUNGE") == [b"OK [HIGHESTMODSEQ 13] Done"]
     told = await client.ask("UID MOVE 1:2 Trash")
-    assert told[1:] == [b"* VANISHED 1:2", b"OK [HIGHESTMODSEQ 14] Done"]
+    assert told[1:] == [b"* VANISHED 1:2", b"* 5 EXISTS", b"* 0 RECENT", b"OK [HIGHESTMODSEQ 14] Done"]
     assert await client.ask("FETCH 1 (UID)") == [b"* 1 FETCH (UID 5)", b"OK Done"]
 
 
