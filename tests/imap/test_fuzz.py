@@ -35,7 +35,9 @@ ARGUMENTS = [
     b"(SUBJECT REVERSE FROM)", b"UTF-8", b"REFERENCES", b"ORDEREDSUBJECT", b"OLDER", b"YOUNGER", b"QRESYNC",
     b"/private/comment", b"(/shared/a /private)", b"(MAXSIZE 3)", b'(/private/a "v" /shared/b NIL)',
     b"(/private/a ~{2+}\r\n\0x)",
-    b"RETURN (METADATA (/shared/a))",
+    b"RETURN (METADATA (/shared/a))", b'CATENATE (URL "/INBOX/;UID=1" TEXT {3+}\r\na:b)',
+    b'CATENATE (URL ";UID=1/;SECTION=1")',
+    b"CATENATE (TEXT ~{2+}\r\n\0x)", b"CATENATE (URL /x/;UID=9)", b"APPEND INBOX",
 ]  # fmt: skip
 
 

@@ -207,11 +207,12 @@ ANNOUNCED = [
     "STATUS=SIZE", "OBJECTID", "QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "MULTIAPPEND", "BINARY",
     "UTF8=ACCEPT", "ACL", "RIGHTS=kxte", "PREVIEW", "SAVEDATE", "REPLACE", "ESEARCH", "SEARCHRES", "WITHIN",
     "PARTIAL", "SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES",
-    "METADATA", "LIST-METADATA",
+    "METADATA", "LIST-METADATA", "CATENATE",
 ]  # fmt: skip
 
 # A command of each extension, which must be done, and a word of its answer.
 PROVEN = {
+    "CATENATE": ('APPEND Archive CATENATE (URL ";UID=1")', b"OK [APPENDUID"),
     "ID": ("ID NIL", b"* ID ("),
     "NAMESPACE": ("NAMESPACE", b"* NAMESPACE ("),
     "CONDSTORE": ("FETCH 1 (MODSEQ)", b"MODSEQ ("),
