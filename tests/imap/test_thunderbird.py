@@ -1,8 +1,9 @@
 """Thunderbird on a screen of its own: an account set up, the password typed, the inbox read, both ways.
 
 Its profile holds what its account set-up writes (server, port, TLS, user name); the operator's authority is in its own
-certificate store. What it shows is proven by what it keeps on disk and by what the store learns; the screenshot stays
-in the test's folder (`screen.png`) for somebody to look at.
+certificate store. What it shows is proven by what it keeps on disk and by what the store learns; the screenshot
+(`screen.png` in the test's folder) is for somebody to look at: pytest keeps it after a failure, and always with
+`-o tmp_path_retention_policy=all`.
 """
 
 from __future__ import annotations
