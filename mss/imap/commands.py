@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date
-from enum import Enum, Flag, auto
+from enum import Enum, auto
 
+from mss.imap.fetch_commands import Binary as Binary
+from mss.imap.fetch_commands import Fetch as Fetch
+from mss.imap.fetch_commands import Item as Item
+from mss.imap.fetch_commands import Section as Section
+from mss.imap.fetch_commands import Text as Text
 from mss.imap.letter_commands import Append as Append
 from mss.imap.letter_commands import Letter as Letter
 from mss.imap.letter_commands import Replace as Replace
@@ -25,6 +30,10 @@ from mss.imap.mailbox_commands import SetAcl as SetAcl
 from mss.imap.mailbox_commands import SetMetadata as SetMetadata
 from mss.imap.mailbox_commands import StatusItem as StatusItem
 from mss.imap.mailbox_commands import Wanted as Wanted
+from mss.imap.notify_commands import Event as Event
+from mss.imap.notify_commands import EventGroup as EventGroup
+from mss.imap.notify_commands import Notify as Notify
+from mss.imap.notify_commands import Where as Where
 from mss.imap.options import Algorithm, Criterion, Resync, Returns
 from mss.imap.options import SequenceSet as SequenceSet
 from mss.model.secret import Secret
@@ -172,73 +181,6 @@ class Expunge:
     """EXPUNGE; `uids` with UID EXPUNGE (RFC 4315)."""
 
     uids: SequenceSet | None = None
-
-
-class Item(Flag):
-    """What FETCH answers from a row, without the letter's octets."""
-
-    NONE = 0
-    FLAGS = auto()
-    UID = auto()
-    INTERNALDATE = auto()
-    SIZE = auto()
-    ENVELOPE = auto()
-    BODY = auto()
-    BODYSTRUCTURE = auto()
-    MODSEQ = auto()
-    PREVIEW = auto()
-    SAVEDATE = auto()
-    EMAILID = auto()
-    THREADID = auto()
-
-
-class Binary(Enum):
-    """What BINARY asks of a part: its content without transfer encoding, or how many octets that has (RFC 3516)."""
-
-    CONTENT = auto()
-    SIZE = auto()
-
-
-class Text(Enum):
-    """Which octets of a part a section means."""
-
-    ALL = auto()
-    HEADER = auto()
-    HEADER_FIELDS = auto()
-    HEADER_FIELDS_NOT = auto()
-    TEXT = auto()
-    MIME = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Octets of a letter. `label` is what the answer calls them; `part` is empty for the whole letter.
-
-    `fields` are in lower case; `start` and `count` are the octet range, `count` None without one.
-    """
-
-    label: bytes
-    part: tuple[int, ...] = ()
-    text: Text = Text.ALL
-    fields: frozenset[bytes] = frozenset()
-    start: int = 0
-    count: int | None = None
-    peek: bool = False
-    binary: Binary | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """FETCH and UID FETCH. `vanished` asks for what was removed since (RFC 7162), `partial` for some of the letters
-    by their places among those named, negative from the last (RFC 9394)."""
-
-    messages: SequenceSet
-    items: Item
-    sections: tuple[Section, ...] = ()
-    changed_since: int | None = None
-    uid: bool = False
-    vanished: bool = False
-    partial: tuple[int, int] | None = None
 
 
 class StoreMode(Enum):
@@ -444,7 +386,7 @@ Command = (
     Capability | Noop | Check | Logout | Id | StartTls | Login | Authenticate | Enable | Namespace | List | Lsub
     | Subscribe | Create | Delete | Rename | Status | Select | Append | Idle | Close | Expunge | Fetch | Store | Copy
     | Search | Replace | GetQuota | GetQuotaRoot | GetAcl | MyRights | ListRights | SetAcl | Sort | Thread
-    | GetMetadata | SetMetadata
+    | GetMetadata | SetMetadata | Notify
 )  # fmt: skip
 
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from mss.imap import appending, changing, entry, folders, listing, metadata, reading, rights, searching, waiting
+from mss.imap import (
+    appending,
+    changing,
+    entry,
+    folders,
+    listing,
+    metadata,
+    notifying,
+    reading,
+    rights,
+    searching,
+    waiting,
+)
 from mss.imap import commands as c
 from mss.imap.session import Answer, Session
 
@@ -35,7 +47,7 @@ _AfterLogin = (
     c.Enable | c.Namespace | c.List | c.Lsub | c.Subscribe | c.Create | c.Delete | c.Rename | c.Status | c.Select
     | c.Append | c.Idle | c.Close | c.Expunge | c.Fetch | c.Store | c.Copy | c.Search | c.Replace | c.GetQuota
     | c.GetQuotaRoot | c.GetAcl | c.MyRights | c.ListRights | c.SetAcl | c.Sort | c.Thread
-    | c.GetMetadata | c.SetMetadata
+    | c.GetMetadata | c.SetMetadata | c.Notify
 )  # fmt: skip
 
 
@@ -61,6 +73,8 @@ async def _handle_known(session: Session, tag: str, command: _AfterLogin) -> Ans
             return await appending.replace(session, command)
         case c.Idle():
             return await waiting.idle(session, command)
+        case c.Notify():
+            return await notifying.notify(session, command)
         case _:
             return await _handle_mailbox(session, command)
 

@@ -17,6 +17,7 @@ from mss.imap.lexer import MODSEQ_MAX, TAG, Cursor
 from mss.imap.list_words import bare_name, read_create, read_list, read_status_items
 from mss.imap.metadata_words import read_get_metadata, read_set_metadata
 from mss.imap.modifiers import Modifiers, read_fetch_modifiers, read_select_parameters
+from mss.imap.notify_words import read_notify
 from mss.imap.rights_words import read_delete_acl, read_get_quota, read_list_rights, read_set_acl
 from mss.imap.search_keys import CHARSETS, UnknownCharset, read_search, read_sort, read_thread
 from mss.imap.wire import Frame
@@ -242,6 +243,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "GETMETADATA": read_get_metadata,
     "SETMETADATA": read_set_metadata,
     "IDLE": _bare(c.Idle()),
+    "NOTIFY": read_notify,
     "CLOSE": _bare(c.Close(expunge=True)),
     "UNSELECT": _bare(c.Close(expunge=False)),
     "EXPUNGE": _bare(c.Expunge()),

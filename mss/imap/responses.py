@@ -143,6 +143,12 @@ def metadata(name: str, entries: Mapping[str, bytes | None], *, utf8: bool = Fal
     return b"* METADATA " + written + b" (" + told + b")" + CRLF
 
 
+def metadata_changed(name: str, entries: Iterable[str], *, utf8: bool = False) -> bytes:
+    """Return a METADATA response that tells which entries changed, without their values (RFC 5464 §4.4.2)."""
+    written = mailbox_name(name, utf8=utf8) if name else b'""'
+    return b"* METADATA " + written + b" " + b" ".join(_astring(entry.encode("ascii")) for entry in entries) + CRLF
+
+
 def _astring(octets: bytes) -> bytes:
     return octets if _ATOM.fullmatch(octets) else string(octets)
 

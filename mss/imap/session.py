@@ -7,10 +7,10 @@ Unavailable → NO [UNAVAILABLE], all else → an incident number in the log and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from mss.errors import Conflict, Malformed, Unavailable, incident_number
 from mss.imap import commands as c
@@ -84,6 +84,20 @@ class Selected:
         self.structure: Structure | None = None
 
 
+class Watching(Protocol):
+    """What NOTIFY asks of a session (`notifying`)."""
+
+    @property
+    def hears_messages(self) -> bool: ...
+    @property
+    def hears_flags(self) -> bool: ...
+    @property
+    def at_once(self) -> bool: ...
+    async def tell_new(self, uids: Iterable[int]) -> None: ...
+    async def news(self) -> None: ...
+    async def end(self) -> None: ...
+
+
 class Session:
     """A client's session, from greeting to goodbye."""
 
@@ -94,6 +108,8 @@ class Session:
         self.personal_box_id: int | None = None
         self.places = Places(())
         self.selected: Selected | None = None
+        # What NOTIFY asked for; None as long as it was never said.
+        self.watch: Watching | None = None
         # What ENABLE turned on, in capitals (RFC 5161).
         self.enabled: set[str] = set()
         self.condstore = False
@@ -128,6 +144,8 @@ class Session:
         finally:
             self._give_back()
             self.unselect()
+            if self.watch is not None:
+                await self.watch.end()
             await self.stream.close()
             self._write_line(outcome)
 
@@ -199,6 +217,8 @@ class Session:
         match event:
             case None:
                 self.check_closing()
+                if self.watch is not None:
+                    await self.watch.news()
             case GoAhead(size, waits):
                 await self.go_ahead(size, waits=waits)
             case Refused():
@@ -418,10 +438,13 @@ class Session:
         if self.selected is None or isinstance(command, c.Select):
             self.changed = False
             return
+        watch, own = self.watch, self.changed
+        if watch is not None and not watch.hears_messages and not own:
+            return
         asks = isinstance(command, c.Noop | c.Check | c.Idle)
-        if asks or self.changed or await self._is_behind():
+        if asks or own or await self._is_behind():
             await self.catch_up()
-        self.tell(expunges=may_tell_expunges(command))
+        await self.tell_news(expunges=may_tell_expunges(command) or (watch is not None and watch.at_once))
 
     async def _is_behind(self) -> bool:
         """Say whether the mailbox may have changed: a wake-up came, or the last look is old."""
@@ -441,6 +464,18 @@ class Session:
         except NoSuchMailbox:
             raise Gone("mailbox-gone", "The selected mailbox was deleted") from None
         here.view.apply(news.mailbox, news.log, news.flags)
+
+    async def tell_news(self, *, expunges: bool) -> None:
+        """Send what is due of the news, as NOTIFY asked for it."""
+        watch, view = self.watch, self.here.view
+        if watch is None:
+            self.tell(expunges=expunges)
+            return
+        if not watch.hears_flags:
+            view.forget_all_flags()
+        last = view.uids[-1] if view.uids else 0
+        self.tell(expunges=expunges)
+        await watch.tell_new(uid for uid in view.uids[view.first_after(last) :])
 
     def tell(self, *, expunges: bool) -> None:
         """Send what is due of the news."""

@@ -14,7 +14,7 @@ from mss.imap.places import Place, Places, arrange
 from mss.imap.responses import Runs, as_runs
 from mss.imap.sorting import Form
 from mss.model.account import Account, Delegation, DelegationKind
-from mss.model.mailbox import SEEN, Mailbox, MailboxStatus
+from mss.model.mailbox import SEEN, ChangeKind, Mailbox, MailboxStatus
 from mss.policy import access
 from mss.policy.access import Action
 from mss.services import accounts, appending, mailbox, opening, own_seen, quotas
@@ -80,6 +80,16 @@ def holders(uow: Uow, box_id: int, now: datetime) -> tuple[tuple[str, Delegation
 def mailboxes_of(uow: Uow, box_ids: tuple[int, ...], now: datetime) -> tuple[tuple[Mailbox, ...], ...]:
     """Return the mailboxes of each box."""
     return tuple(mailbox.mailboxes(uow, box_id, now) for box_id in box_ids)
+
+
+def kinds_since(uow: Uow, mailbox_id: int, modseq: int) -> frozenset[ChangeKind]:
+    """Return what kinds of things happened in a mailbox after a MODSEQ."""
+    return frozenset(change.kind for change in uow.mailboxes.changes_since(mailbox_id, modseq))
+
+
+def note_marks(uow: Uow, box_id: int, account_id: int) -> dict[tuple[int, str], int]:
+    """Return a mark for each note in a box that an account can read, by mailbox and name."""
+    return uow.annotations.marks(box_id, account_id)
 
 
 # UID, and octets [start, end) of its letter.

@@ -54,6 +54,10 @@ class View:
         at = bisect_left(self.uids, uid)
         return at + 1 if at < len(self.uids) and self.uids[at] == uid else None
 
+    def first_after(self, uid: int) -> int:
+        """Return the place of the first letter above a UID."""
+        return bisect_right(self.uids, uid)
+
     def numbered(self, runs: Runs) -> Iterator[tuple[int, int]]:
         """Yield (number, UID) of all known UIDs in the runs."""
         for first, last in runs:
@@ -166,6 +170,10 @@ class View:
         """Drop untold flags of letters whose flags were just told."""
         for uid in uids:
             self._stale.pop(uid, None)
+
+    def forget_all_flags(self) -> None:
+        """Drop untold flags: the client does not want to hear of them."""
+        self._stale.clear()
 
     # --- telling ---
 

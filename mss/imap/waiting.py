@@ -1,4 +1,7 @@
-"""IDLE (RFC 2177): the session waits for the client's DONE and for wake-ups of its box, with a slow poll as a net."""
+"""IDLE (RFC 2177): the session waits for the client's DONE and for wake-ups of its box, with a slow poll as a net.
+
+What NOTIFY asked for is told as well (RFC 5465 §4).
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,7 @@ async def idle(session: Session, _: c.Idle) -> Answer:
 
 async def _until_done(session: Session) -> Answer:
     deadline = session.deadline()
-    if session.selected is not None:
-        await _news(session)
+    await _news(session)
     while True:
         event = await session.stream.next(deadline)
         if isinstance(event, Frame):
@@ -48,9 +50,12 @@ async def _until_done(session: Session) -> Answer:
 
 
 async def _news(session: Session) -> None:
-    if session.selected is not None:
+    watch = session.watch
+    if session.selected is not None and (watch is None or watch.hears_messages):
         await session.catch_up()
-        session.tell(expunges=True)
+        await session.tell_news(expunges=True)
+    if watch is not None:
+        await watch.news()
     await session.stream.drain()
 
 

@@ -169,6 +169,7 @@ def create(uow: Uow, box_id: int, name: str, actor: str, now: datetime, use: str
         uow.mailboxes.create(box_id, level, use if level == name else "", now)
     made = find(uow, box_id, name, now)
     _journal(uow, actor, "mailbox.create", made, now)
+    uow.wake("mailbox", box_id)
     return made
 
 
@@ -204,11 +205,13 @@ def rename(uow: Uow, box_id: int, old: str, new: str, actor: str, now: datetime)
         if other.id == mailbox.id or other.name.startswith(mailbox.name + "/"):
             uow.mailboxes.rename(other.id, _checked(target + other.name[len(mailbox.name) :]))
     _journal(uow, actor, "mailbox.rename", mailbox, now)
+    uow.wake("mailbox", box_id)
 
 
 def subscribe(uow: Uow, box_id: int, name: str, subscribed: bool, now: datetime) -> None:
     """Set or clear the subscription."""
     uow.mailboxes.set_subscribed(find(uow, box_id, name, now).id, subscribed)
+    uow.wake("mailbox", box_id)
 
 
 def status(uow: Uow, mailbox_id: int, now: datetime) -> MailboxStatus:

@@ -33,6 +33,16 @@ class Annotations:
         query = select(func.count()).select_from(entries).where(_where(of))
         return int(self._connection.execute(query).scalar_one())
 
+    def marks(self, box_id: int, account_id: int) -> dict[tuple[int, str], int]:
+        """Return a mark for each value of an account's and of everybody's in a box, by mailbox and name.
+
+        A value that is set again is sealed again: its mark is another one, in this process.
+        """
+        whose = entries.c.account_id.in_((EVERYBODY, account_id))
+        query = select(entries.c.mailbox_id, entries.c.name, entries.c.value)
+        rows = self._connection.execute(query.where(and_(entries.c.box_id == box_id, whose)))
+        return {(mailbox_id, name): hash(bytes(value)) for mailbox_id, name, value in rows}
+
     def put(self, of: tuple[int, int, int], name: str, value: bytes) -> None:
         """Keep a value under a name, in the place of the one before."""
         sealed = self._sealing.seal(of[0], value, _purpose(of, name))

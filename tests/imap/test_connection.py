@@ -23,7 +23,7 @@ EXAMPLES: list[c.Command] = [
     c.Thread(Algorithm.REFERENCES, c.All()),
     c.Replace(ONE, "a", c.Letter(b"")), c.GetQuota(b""), c.GetQuotaRoot("a"), c.GetAcl("a"), c.MyRights("a"),
     c.ListRights("a", b"u"), c.SetAcl("a", b"u"), c.GetMetadata("a", Wished(("/private/a",))),
-    c.SetMetadata("a", ()),
+    c.SetMetadata("a", ()), c.Notify(),
 ]  # fmt: skip
 ANYWHERE = {c.Capability, c.Noop, c.Logout, c.Id}
 NEED_LOGIN = {type(each) for each in EXAMPLES} - ANYWHERE - {c.StartTls, c.Login, c.Authenticate}

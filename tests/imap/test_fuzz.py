@@ -17,6 +17,7 @@ WORDS = [
     b"SETACL", b"DELETEACL",
     b"NAMESPACE", b"ID", b"CAPABILITY", b"SORT", b"THREAD", b"SEARCH RETURN", b"UID FETCH 1:* FLAGS",
     b"SELECT INBOX", b"UID SORT", b"GETMETADATA", b"SETMETADATA", b"GETMETADATA (DEPTH 1)", b"SETMETADATA INBOX",
+    b"NOTIFY", b"NOTIFY SET", b"NOTIFY SET STATUS",
 ]  # fmt: skip
 ARGUMENTS = [
     b"1", b"1:*", b"*", b"2,1", b"99", b"4294967295", b"0", b"(FLAGS UID)", b"FULL", b"BODY[]", b"BODY.PEEK[1.1.MIME]",
@@ -38,6 +39,10 @@ ARGUMENTS = [
     b"RETURN (METADATA (/shared/a))", b'CATENATE (URL "/INBOX/;UID=1" TEXT {3+}\r\na:b)',
     b'CATENATE (URL ";UID=1/;SECTION=1")',
     b"CATENATE (TEXT ~{2+}\r\n\0x)", b"CATENATE (URL /x/;UID=9)", b"APPEND INBOX",
+    b"NOTIFY SET", b"NOTIFY NONE", b"(selected (MessageNew (UID BODY[]) MessageExpunge FlagChange))",
+    b"(subtree x (MailboxName SubscriptionChange))",
+    b"STATUS (personal (MessageNew MessageExpunge MailboxMetadataChange))",
+    b"(inboxes NONE)", b"(selected-delayed (MessageNew MessageExpunge))", b"(personal (AnnotationChange))",
 ]  # fmt: skip
 
 

@@ -207,11 +207,15 @@ ANNOUNCED = [
     "STATUS=SIZE", "OBJECTID", "QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "MULTIAPPEND", "BINARY",
     "UTF8=ACCEPT", "ACL", "RIGHTS=kxte", "PREVIEW", "SAVEDATE", "REPLACE", "ESEARCH", "SEARCHRES", "WITHIN",
     "PARTIAL", "SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES",
-    "METADATA", "LIST-METADATA", "CATENATE",
+    "METADATA", "LIST-METADATA", "CATENATE", "NOTIFY",
 ]  # fmt: skip
 
 # A command of each extension, which must be done, and a word of its answer.
 PROVEN = {
+    "NOTIFY": (
+        "NOTIFY SET STATUS (selected (MessageNew MessageExpunge)) (mailboxes Sent (MessageNew MessageExpunge))",
+        b"* STATUS Sent (",
+    ),
     "CATENATE": ('APPEND Archive CATENATE (URL ";UID=1")', b"OK [APPENDUID"),
     "ID": ("ID NIL", b"* ID ("),
     "NAMESPACE": ("NAMESPACE", b"* NAMESPACE ("),

@@ -201,6 +201,7 @@ COMMANDS: list[tuple[bytes, c.Command]] = [
     (b"THREAD references utf-8 ALL", c.Thread(Algorithm.REFERENCES, c.All())),
     (b'UID THREAD ORDEREDSUBJECT "UTF-8" ALL', c.Thread(Algorithm.ORDEREDSUBJECT, c.All(), uid=True)),
     (b"GETMETADATA INBOX /shared/comment", c.GetMetadata("INBOX", Wished(("/shared/comment",)))),
+    (b"NOTIFY NONE", c.Notify()),
     (b"SETMETADATA INBOX (/shared/comment NIL)", c.SetMetadata("INBOX", (("/shared/comment", None),))),
     (b"SEARCH MODSEQ 9", c.Search(c.ModseqFrom(9), modseq=True)),
     (b'SEARCH NOT MODSEQ "/flags/\\\\draft" all 9', c.Search(c.Not(c.ModseqFrom(9)), modseq=True)),

@@ -149,6 +149,12 @@ class Sessions(RuleBasedStateMachine):
             self._take(session, b"+ ")
             self._idle.add(session)
 
+    @rule(session=who, hears=st.booleans())
+    def notify(self, session: int, hears: bool) -> None:
+        """Hear of the selected mailbox between commands too; of what is not heard of, nothing can be believed."""
+        new = b"MessageNew (UID FLAGS)" if hears else b"MessageNew"
+        self._ask(session, b"NOTIFY SET (selected-delayed (%b MessageExpunge FlagChange))" % new)
+
     @precondition(lambda self: bool(self._idle))
     @rule(session=who)
     def wake(self, session: int) -> None:
