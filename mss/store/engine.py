@@ -21,7 +21,8 @@ from mss.errors import Conflict, Misconfigured, Unavailable
 
 __all__ = [
     "IntegrityError", "among", "bulk", "claimable", "fault_of", "is_passing", "is_sqlite", "locked", "mapped",
-    "mapping", "open_engine", "open_glancing", "open_telling", "reserved", "sqlite_path",
+    "mapping", "open_engine", "open_glancing", "open_telling",
+    "open_writing", "reserved", "sqlite_path",
 ]  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 10_000
@@ -115,6 +116,11 @@ def open_engine(url: str, *, connections: int, read_only: bool = False, mostly_r
 def open_glancing(url: str) -> Engine:
     """Open SQLite for reads that never wait for a lock; whoever uses it begins and ends transactions on the driver."""
     return _open_sqlite(url, 1, read_only=True, busy_timeout_ms=0)
+
+
+def open_writing(url: str) -> Engine:
+    """Open SQLite for its one writer, which begins and ends transactions on the driver."""
+    return _open_sqlite(url, 1, read_only=False, busy_timeout_ms=_BUSY_TIMEOUT_MS)
 
 
 def open_telling(url: str) -> Engine:

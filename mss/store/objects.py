@@ -160,9 +160,9 @@ class Objects:
         if thread_id is not None:
             sealed["thread_id"] = thread_id
         where = {"b_box_id": box_id, "b_object_id": stored.id}
-        # A holding that is there is written to in any case: the collection of unused ones then sees that it is taken.
-        take = _FORMS.values({n: bindparam(n) for n in sealed} or {"content_key": holdings.c.content_key})
         while _HOLD.run(self._connection, {**_NO_FORMS, **row, **sealed}).rowcount == 0:
+            # A holding that is there is written to in any case: the collection of unused ones sees that it is taken.
+            take = _FORMS.values({n: bindparam(n) for n in sealed} or {"content_key": holdings.c.content_key})
             if self._connection.execute(take, {**where, **sealed}).rowcount:
                 return
 

@@ -28,7 +28,7 @@ from mss.errors import Conflict, Misconfigured, MssError, Unavailable
 from mss.model.audit import AuditEvent
 from mss.store import crypto, schema
 from mss.store.blobs import open_blobs
-from mss.store.engine import fault_of, is_sqlite, mapped, mapping, open_engine, sqlite_path
+from mss.store.engine import fault_of, is_sqlite, mapped, mapping, open_engine, open_writing, sqlite_path
 from mss.store.glance import Busy, Glances
 from mss.store.journal import Chain
 from mss.store.keys import KeyRing
@@ -166,7 +166,7 @@ class Store:
         self._glances = Glances(self._url, self._shared) if is_sqlite(self._url) else None
         waiting_max = config.limits.write_queue_max
         if is_sqlite(self._url):
-            self._write_engine = open_engine(self._url, connections=1)
+            self._write_engine = open_writing(self._url)
             turns = Turns(sqlite_path(self._url).with_suffix(".lock"))
             chain = Chain(self.name)
             self._writer = GroupWriter(self._write_engine, self._shared, self._wakeups, turns, chain, waiting_max)
