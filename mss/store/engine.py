@@ -176,8 +176,9 @@ def _pragmas(busy_timeout_ms: int, *, read_only: bool) -> list[str]:
         "temp_store=MEMORY",
         "cache_size=-32768",
         "mmap_size=268435456",
-        "wal_autocheckpoint=2000",
-        "journal_size_limit=67108864",
+        # A net: `checkpoints` carries the log into the file long before.
+        "wal_autocheckpoint=16000",
+        "journal_size_limit=134217728",
         *(["query_only=ON"] if read_only else []),
     ]
 

@@ -37,7 +37,6 @@ from mss.store.nodes import Nodes
 from mss.store.notices import Notices
 from mss.store.objects import Staged
 from mss.store.server_writers import ServerWriters
-from mss.store.turns import Turns
 from mss.store.unit import Shared, Uow
 from mss.store.units import Units
 from mss.store.wakeup import Subscription, Wakeups
@@ -167,9 +166,8 @@ class Store:
         waiting_max = config.limits.write_queue_max
         if is_sqlite(self._url):
             self._write_engine = open_writing(self._url)
-            turns = Turns(sqlite_path(self._url).with_suffix(".lock"))
-            chain = Chain(self.name)
-            self._writer = GroupWriter(self._write_engine, self._shared, self._wakeups, turns, chain, waiting_max)
+            lock, chain = sqlite_path(self._url).with_suffix(".lock"), Chain(self.name)
+            self._writer = GroupWriter(self._write_engine, self._shared, self._wakeups, lock, chain, waiting_max)
         else:
             self._write_engine = open_engine(self._url, connections=settings.writers)
             chains = [Chain(f"{self.name}-{number}") for number in range(settings.writers)]

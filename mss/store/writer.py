@@ -11,12 +11,14 @@ import queue
 import sqlite3
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
 from mss.errors import MssError, Unavailable
-from mss.store.engine import mapped
+from mss.store.checkpoints import Checkpoints
+from mss.store.engine import mapped, sqlite_path
 from mss.store.journal import Chain, ChainState
 from mss.store.turns import Turns
 from mss.store.unit import Shared, Uow
@@ -32,12 +34,13 @@ class GroupWriter:
     """The writer thread of one process."""
 
     def __init__(
-        self, engine: Engine, shared: Shared, wakeups: Wakeups, turns: Turns, chain: Chain, waiting_max: int
+        self, engine: Engine, shared: Shared, wakeups: Wakeups, lock: Path, chain: Chain, waiting_max: int
     ) -> None:
         self._engine = engine
         self._shared = shared
         self._wakeups = wakeups
-        self._turns = turns
+        self._turns = Turns(lock)
+        self._checkpoints = Checkpoints(sqlite_path(str(engine.url)), lock)
         self._chain = chain
         self._connection: Connection | None = None
         self._queue: queue.Queue[Work | None] = queue.Queue(waiting_max)
@@ -70,6 +73,7 @@ class GroupWriter:
         if not already:
             self._queue.put(None)
             self._thread.join()
+            self._checkpoints.close()
             self._turns.close()
 
     def _run(self) -> None:
@@ -84,6 +88,7 @@ class GroupWriter:
                 self._let_go()
                 self._lose(group, before, mapped(error))
             self._answer(group)
+            self._checkpoints.committed(len(group))
             del work, group  # The next unit may be hours away, and a letter is large.
         self._let_go()
 
