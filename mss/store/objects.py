@@ -47,11 +47,13 @@ _FORMS = update(holdings).where(
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """Octets already sealed and written aside, waiting for the row that names them."""
+    """Octets sealed before the unit that stores them begins: written aside as `file`, or else `sealed` for the row."""
 
     octets: bytes = field(repr=False)
+    digest: bytes = field(repr=False)
     content_key: bytes = field(repr=False)
-    file: str
+    file: str | None = None
+    sealed: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,11 @@ class Stored:
     is_new: bool
 
 
+def digest_of(keys: KeyRing, octets: bytes) -> bytes:
+    """Return the keyed digest that recognises equal octets."""
+    return crypto.keyed_digest(keys.digest_key, b"object", octets)
+
+
 class Objects:
     """Octets inside one unit."""
 
@@ -102,7 +109,8 @@ class Objects:
 
     def digest(self, octets: bytes) -> bytes:
         """Return the keyed digest that recognises equal octets."""
-        return crypto.keyed_digest(self._keys.digest_key, b"object", octets)
+        staged = self._aside.find(octets)
+        return digest_of(self._keys, octets) if staged is None else staged.digest
 
     def put(self, octets: bytes, now: datetime, digest: bytes | None = None) -> Stored:
         """Store octets, or find them when they are here already.
@@ -130,7 +138,7 @@ class Objects:
     def _sealed(self, octets: bytes) -> tuple[bytes, dict[str, object]]:
         staged = self._aside.find(octets)
         if staged is not None:
-            return staged.content_key, {"file": staged.file, "octets": None}
+            return staged.content_key, {"file": staged.file, "octets": staged.sealed}
         key = crypto.new_key()
         sealed = crypto.seal_octets(key, octets)
         if len(octets) > self._inline_max_octets:

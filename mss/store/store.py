@@ -35,7 +35,7 @@ from mss.store.keys import KeyRing
 from mss.store.masters import MasterFiles, make_master_key, read_master_key
 from mss.store.nodes import Nodes
 from mss.store.notices import Notices
-from mss.store.objects import Staged
+from mss.store.objects import Staged, digest_of
 from mss.store.server_writers import ServerWriters
 from mss.store.unit import Shared, Uow
 from mss.store.units import Units
@@ -228,14 +228,15 @@ class Store:
         A unit that met another (Conflict) is run once more. Unavailable: nothing was written, try later.
         """
         call: Callable[[Uow], T] = partial(_call, service, args, kwargs)
-        heavy = [octets for arg in args if hasattr(arg, "heavy") for octets in self._too_large(cast(Heavy, arg))]
-        if not heavy:
-            return await self._write(call, ())
-        staged = await self._stage(heavy)
-        return await self._outliving(self._write(call, staged))
+        heavy = [octets for arg in args if hasattr(arg, "heavy") for octets in cast(Heavy, arg).heavy()]
+        inline = [self._seal(octets) for octets in heavy if len(octets) <= self._shared.inline_max_octets]
+        if len(inline) == len(heavy):
+            return await self._write(call, inline)
+        staged = await self._stage([octets for octets in heavy if len(octets) > self._shared.inline_max_octets])
+        return await self._outliving(self._write(call, [*inline, *staged]))
 
     async def _write(self, call: Callable[[Uow], T], staged: Sequence[Staged]) -> T:
-        files = {one.file for one in staged}
+        files = {one.file for one in staged if one.file is not None}
         try:
             try:
                 return await self._attempt(call, staged, files)
@@ -317,8 +318,11 @@ class Store:
 
     # -- octets aside --------------------------------------------------------------------------------------------
 
-    def _too_large(self, value: Heavy) -> list[bytes]:
-        return [octets for octets in value.heavy() if len(octets) > self._shared.inline_max_octets]
+    def _seal(self, octets: bytes) -> Staged:
+        """Seal octets for their row: in its turn a unit keeps everybody else waiting."""
+        key = crypto.new_key()
+        digest = digest_of(self._shared.keys, octets)
+        return Staged(octets, digest, key, sealed=crypto.seal_octets(key, octets))
 
     async def _in_staging(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._staging, function, *args)
@@ -330,13 +334,14 @@ class Store:
                 if not any(one.octets == octets for one in staged):
                     staged.append(await self._in_staging(self._stage_one, octets))
         except MssError:
-            await self._in_staging(self._drop_unnamed, {one.file for one in staged})
+            await self._in_staging(self._drop_unnamed, {one.file for one in staged if one.file is not None})
             raise
         return staged
 
     def _stage_one(self, octets: bytes) -> Staged:
         key = crypto.new_key()
-        return Staged(octets, key, self._shared.files.put(crypto.sealed_segments(key, octets)))
+        digest = digest_of(self._shared.keys, octets)
+        return Staged(octets, digest, key, file=self._shared.files.put(crypto.sealed_segments(key, octets)))
 
     def _drop_unnamed(self, files: Collection[str]) -> int:
         """Remove files that no row names: the octets were here already, or the unit failed; returns how many."""
