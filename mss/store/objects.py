@@ -18,6 +18,7 @@ from mss.store import crypto
 from mss.store.blobs import Blobs
 from mss.store.hot import Hot
 from mss.store.keys import KeyRing
+from mss.store.opened import Listed, OpenedForms
 from mss.store.tables import holdings, objects
 
 _CONTENT_KEY = b"content key"
@@ -101,8 +102,11 @@ def digest_of(keys: KeyRing, octets: bytes) -> bytes:
 class Objects:
     """Octets inside one unit."""
 
-    def __init__(self, connection: Connection, keys: KeyRing, aside: Aside, inline_max_octets: int) -> None:
+    def __init__(
+        self, connection: Connection, keys: KeyRing, aside: Aside, inline_max_octets: int, opened: OpenedForms
+    ) -> None:
         self._connection = connection
+        self._opened = opened
         self._keys = keys
         self._aside = aside
         self._inline_max_octets = inline_max_octets
@@ -241,6 +245,14 @@ class Objects:
             crypto.unseal(key, row.bodystructure, _BODYSTRUCTURE + context),
             crypto.unseal(key, row.preview, _PREVIEW + context).decode(),
         )
+
+    def opened(self, box_id: int) -> Listed:
+        """Return the forms of a box's letters that were opened lately, by object."""
+        return self._opened.of(box_id)
+
+    def keep_opened(self, box_id: int, listed: Listed) -> None:
+        """Keep forms that were opened for the next who asks."""
+        self._opened.keep(box_id, listed)
 
     def opener(self, box_id: int) -> Opener:
         """Return what opens many sealed forms of one box, the key looked up once."""

@@ -36,6 +36,7 @@ from mss.store.masters import MasterFiles, make_master_key, read_master_key
 from mss.store.nodes import Nodes
 from mss.store.notices import Notices
 from mss.store.objects import Staged, digest_of
+from mss.store.opened import OpenedForms
 from mss.store.server_writers import ServerWriters
 from mss.store.unit import Shared, Uow
 from mss.store.units import Units
@@ -148,7 +149,7 @@ class Store:
         self._read_engine = open_engine(self._url, connections=settings.readers, read_only=True)
         keys = key_ring(config, self._key_engine)
         self._shared = Shared(
-            keys, open_blobs(config), settings.inline_max_octets, config.limits.journal_segment_records
+            keys, open_blobs(config), settings.inline_max_octets, config.limits.journal_segment_records, OpenedForms()
         )
         self._readers = ThreadPoolExecutor(settings.readers, "store-reader")
         self._staging = ThreadPoolExecutor(2, "store-staging")
@@ -156,7 +157,7 @@ class Store:
         self.name = f"{self.node[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
         self._notices = None if is_sqlite(self._url) else Notices(self._url, self.name)
         self._wakeups = Wakeups(_wakeup_folder(config), self._notices)
-        self._wakeups.call(_KEY_DROPPED, keys.forget)
+        self._wakeups.call(_KEY_DROPPED, self._forget_key)
         self._write_engine: Engine
         self._writer: GroupWriter | ServerWriters
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -314,7 +315,12 @@ class Store:
         The other workers hear of it, and use a key that they had opened for `keys.OPENED_MAX_S` at the longest.
         """
         await self._in_staging(self._shared.keys.drop, owner_id)
+        self._shared.opened.forget(owner_id)
         self._wakeups.publish([(_KEY_DROPPED, owner_id)])
+
+    def _forget_key(self, owner_id: int) -> None:
+        self._shared.keys.forget(owner_id)
+        self._shared.opened.forget(owner_id)
 
     # -- octets aside --------------------------------------------------------------------------------------------
 
