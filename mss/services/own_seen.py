@@ -61,6 +61,12 @@ def changes(uow: Uow, mailbox_id: int, since: int, now: datetime, reader: int | 
     return replace(found, flags=_own_flags(uow, mailbox_id, found.flags, reader))
 
 
+def few_changes(uow: Uow, mailbox_id: int, since: int, now: datetime, reader: int | None) -> Changes | None:
+    """Return what happened after a MODSEQ as `changes` does; None when that is more than is read at a glance."""
+    found = mailbox.few_changes(uow, mailbox_id, since, now)
+    return found if found is None or reader is None or not found.flags else None
+
+
 def _own_flags(uow: Uow, mailbox_id: int, flags: Flags, reader: int) -> Flags:
     marks = uow.seen.by(mailbox_id, reader, runs_of(uid for uid, _, _ in flags))
     return tuple((uid, modseq, _own(bits, uid, marks)) for uid, modseq, bits in flags)

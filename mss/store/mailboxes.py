@@ -76,6 +76,16 @@ _REMOVED = Hot(
         )
     )
 )
+_CHANGES = Hot(
+    select(changes.c.modseq, changes.c.uid_first, changes.c.uid_last, changes.c.kind)
+    .where(changes.c.mailbox_id == bindparam("b_id"), changes.c.modseq > bindparam("b_since"))
+    .order_by(changes.c.modseq, changes.c.uid_first)
+)
+_FLAGS = Hot(
+    select(messages.c.uid, messages.c.modseq, messages.c.flags)
+    .where(messages.c.mailbox_id == bindparam("b_id"), messages.c.modseq > bindparam("b_since"))
+    .order_by(messages.c.uid)
+)
 _LOG = Hot.insert(changes)
 _ADD = Hot.insert(messages)
 _IN_RUN = and_(
@@ -383,12 +393,8 @@ class Mailboxes:
 
     def changes_since(self, mailbox_id: int, since: int) -> tuple[Change, ...]:
         """Return the log's lines after a MODSEQ, in order."""
-        where = and_(changes.c.mailbox_id == mailbox_id, changes.c.modseq > since)
-        query = select(changes).where(where).order_by(changes.c.modseq, changes.c.uid_first)
-        return tuple(
-            Change(row.modseq, row.uid_first, row.uid_last, ChangeKind(row.kind))
-            for row in self._connection.execute(query)
-        )
+        rows = _CHANGES.run(self._connection, {"b_id": mailbox_id, "b_since": since}).fetchall()
+        return tuple(Change(modseq, first, last, ChangeKind(kind)) for modseq, first, last, kind in rows)
 
     def removed_since(self, mailbox_id: int, since: int) -> Runs:
         """Return the UIDs removed after a MODSEQ, as ascending runs."""
@@ -396,9 +402,7 @@ class Mailboxes:
 
     def flags_since(self, mailbox_id: int, since: int) -> tuple[tuple[int, int, int], ...]:
         """Return (uid, modseq, flags) of messages changed or added after a MODSEQ."""
-        where = and_(messages.c.mailbox_id == mailbox_id, messages.c.modseq > since)
-        query = select(messages.c.uid, messages.c.modseq, messages.c.flags).where(where).order_by(messages.c.uid)
-        return tuple((row.uid, row.modseq, row.flags) for row in self._connection.execute(query))
+        return tuple(map(tuple, _FLAGS.run(self._connection, {"b_id": mailbox_id, "b_since": since}).fetchall()))
 
 
 def _mailbox(row: Sequence[Any], names: tuple[str, ...]) -> Mailbox:

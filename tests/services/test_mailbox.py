@@ -252,6 +252,31 @@ async def test_a_listing_is_the_same_each_time(owner: Owner, config: Config) -> 
         await owner.store.read(mailbox.rows, where.id, ALL, both, NOW)
 
 
+@pytest.mark.parametrize(("letters", "at_a_glance"), [(1, True), (32, True), (33, False)])
+async def test_few_changes_are_read_at_a_glance(owner: Owner, letters: int, at_a_glance: bool) -> None:
+    where = await owner.find()
+    many = tuple(appending.NewLetter(letter(f"letter {number}", to=[DESK])) for number in range(letters))
+    await owner.store.write(appending.append_all, where.id, many, ACTOR, NOW)
+    found = await owner.store.read(mailbox.few_changes, where.id, where.modseq, NOW)
+    every = await owner.store.read(mailbox.changes, where.id, where.modseq, NOW)
+    assert len(every.flags) == letters
+    assert found == (every if at_a_glance else None)
+    nothing = await owner.store.read(mailbox.few_changes, where.id, every.mailbox.modseq, NOW)
+    assert nothing == mailbox.Changes(every.mailbox, (), ())
+
+
+@pytest.mark.parametrize(("commands", "at_a_glance"), [(32, True), (33, False)])
+async def test_many_commands_are_no_few_changes(owner: Owner, commands: int, at_a_glance: bool) -> None:
+    await owner.append()
+    before = await owner.find()
+    for number in range(commands):
+        await owner.flag(FlagAction.ADD if number % 2 else FlagAction.REMOVE, "\\Deleted")
+        await owner.flag(FlagAction.REMOVE if number % 2 else FlagAction.ADD, "\\Seen")
+    assert (await owner.find()).modseq >= before.modseq + commands
+    found = await owner.store.read(mailbox.few_changes, before.id, (await owner.find()).modseq - commands, NOW)
+    assert (found is not None) is at_a_glance
+
+
 async def test_status_and_opening(owner: Owner) -> None:
     for flags in (("\\Seen",), (), ("\\Seen", "\\Deleted"), ("\\Deleted",)):
         await owner.append(INBOX, *flags)
