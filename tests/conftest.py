@@ -40,6 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.basetemp = config.stash[_made_here] = str(memory.fresh_folder(folder))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave what was collected out of all rounds of garbage: it lives to the end."""
+    gc.freeze()
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Remove the files of a good run; those of a failed one stay to be looked at until the next."""
     made = session.config.stash.get(_made_here, None)
