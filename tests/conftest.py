@@ -26,6 +26,7 @@ settings.load_profile("fast")
 
 sockets.install_guard()
 cheap.make_passwords_cheap()
+cheap.make_new_stores_cheap()
 _made_here = pytest.StashKey[str]()
 
 
