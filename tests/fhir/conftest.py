@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from mss.config import Config
+from mss.store.engine import is_sqlite
 from mss.store.store import Store
 from tests.fhir.fhir_world import Ward, make_ward
-from tests.store.lived_in import LivedIn, is_lived_in, move_in
+from tests.store.lived_in import LivedIn, move_in
 from tests.store.store_fixtures import ENGINES, config_on, postgres_template, sqlite_config, store, store_template
+from tests.support import postgres
 
 
 @pytest.fixture(scope="session")
@@ -19,17 +21,32 @@ def ward_once(store_template: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return move_in(store_template, tmp_path_factory.mktemp("ward"), make_ward)
 
 
+@pytest.fixture(scope="session")
+def ward_on_postgres(
+    postgres_server: postgres.Server,
+    postgres_template: str,
+    store_template: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> LivedIn[Ward]:
+    """The same whose rows are in a template."""
+    url = postgres_server.url(postgres_template)
+    return move_in(store_template, tmp_path_factory.mktemp("ward"), make_ward, url)
+
+
 @pytest.fixture(params=ENGINES)
-def config(request: pytest.FixtureRequest, ward_once: LivedIn[Ward], store_template: Path, tmp_path: Path) -> Config:
-    """An operator with a fresh store, on each engine; on SQLite the ward's people live there."""
-    return config_on(request, ward_once.folder if request.param == "sqlite" else store_template, tmp_path)
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
+    """An operator whose store is a copy of the ward's, on each engine."""
+    return config_on(request, _home(request, request.param).folder, tmp_path)
 
 
 @pytest.fixture
-async def ward(store: Store, config: Config, ward_once: LivedIn[Ward]) -> Ward:
-    if is_lived_in(config):
-        return ward_once.people.moved(store)
-    return await make_ward(store)
+def ward(request: pytest.FixtureRequest, store: Store, config: Config) -> Ward:
+    return _home(request, "sqlite" if is_sqlite(config.store.url) else "postgresql").people.moved(store)
 
 
-__all__ = ["config", "postgres_template", "sqlite_config", "store", "store_template", "ward"]
+def _home(request: pytest.FixtureRequest, engine: str) -> LivedIn[Ward]:
+    made: LivedIn[Ward] = request.getfixturevalue("ward_once" if engine == "sqlite" else "ward_on_postgres")
+    return made
+
+
+__all__ = ["postgres_template", "sqlite_config", "store", "store_template"]

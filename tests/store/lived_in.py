@@ -24,11 +24,11 @@ class LivedIn(Generic[T]):
     people: T
 
 
-def move_in(template: Path, folder: Path, people: Callable[[Store], Awaitable[T]]) -> LivedIn[T]:
-    """Copy an empty store, and let people move in."""
+def move_in(template: Path, folder: Path, people: Callable[[Store], Awaitable[T]], url: str = "") -> LivedIn[T]:
+    """Copy an empty store, and let people move in; `url` names an empty database of the other engine."""
     copy_template(template, folder)
     (folder / _MARK).touch()
-    return LivedIn(folder, asyncio.run(_moved(config_in(folder), people)))
+    return LivedIn(folder, asyncio.run(_moved(config_in(folder, url) if url else config_in(folder), people)))
 
 
 def is_lived_in(config: Config) -> bool:
