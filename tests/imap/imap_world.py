@@ -170,7 +170,7 @@ class Client:
         """End the connection."""
         self.writer.close()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await self.writer.wait_closed()
         except (OSError, TimeoutError):
             self.writer.transport.abort()
