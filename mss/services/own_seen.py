@@ -46,7 +46,7 @@ def rows(uow: Uow, mailbox_id: int, uids: Runs, columns: Columns, now: datetime,
 def seen_by(uow: Uow, mailbox_id: int, found: Sequence[Row], reader: int) -> list[Row]:
     """Return rows with the reader's \\Seen in place of their own."""
     marks = uow.seen.by(mailbox_id, reader, runs_of(row.uid for row in found))
-    return [replace(row, flags=_own(row.flags, row.uid, marks)) for row in found]
+    return [row._replace(flags=_own(row.flags, row.uid, marks)) for row in found]
 
 
 def _own(bits: int, uid: int, marks: frozenset[int]) -> int:

@@ -21,9 +21,8 @@ from mss.errors import Conflict, Misconfigured, Unavailable
 from mss.store import dialects
 
 __all__ = [
-    "IntegrityError", "among", "bulk", "claimable", "fault_of", "is_passing", "is_sqlite", "locked", "mapped",
-    "mapping", "open_engine", "open_glancing", "open_telling",
-    "open_writing", "reserved", "sqlite_path",
+    "IntegrityError", "among", "bulk", "claimable", "fault_of", "is_passing", "is_sqlite", "lockable", "locked",
+    "mapped", "mapping", "open_engine", "open_glancing", "open_telling", "open_writing", "reserved", "sqlite_path",
 ]  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 10_000
@@ -270,4 +269,9 @@ def claimable(connection: Connection, query: Select[Any]) -> Select[Any]:
 
 def locked(connection: Connection, query: Select[Any]) -> Select[Any]:
     """Make a query hold its rows until the unit ends (SQLite's writer is alone anyway)."""
-    return query if connection.dialect.name == "sqlite" else query.with_for_update()
+    return lockable(connection.dialect.name, query)
+
+
+def lockable(engine: str, query: Select[Any]) -> Select[Any]:
+    """Make a query for an engine hold its rows until the unit ends."""
+    return query if engine == "sqlite" else query.with_for_update()
