@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from mss.errors import Conflict, Misconfigured, Unavailable
+from mss.store import dialects
 
 __all__ = [
     "IntegrityError", "among", "bulk", "claimable", "fault_of", "is_passing", "is_sqlite", "lockable", "locked",
@@ -68,9 +69,9 @@ def _parsed(url: str) -> URL:
         parsed = None
     match parsed.get_backend_name() if parsed is not None else "":
         case "sqlite":
-            return cast(URL, parsed)
+            return cast(URL, parsed).set(drivername=dialects.SQLITE)
         case "postgresql":
-            return cast(URL, parsed).set(drivername="postgresql+psycopg")
+            return cast(URL, parsed).set(drivername=dialects.POSTGRESQL)
         case _:
             raise Misconfigured("a database's URL begins with sqlite:/// or postgresql+psycopg://: see [store]")
 
@@ -109,6 +110,7 @@ def open_engine(url: str, *, connections: int, read_only: bool = False, mostly_r
         poolclass=QueuePool,
         hide_parameters=True,
         connect_args={"connect_timeout": 10, "prepare_threshold": 3, "options": options},
+        **dialects.SHARED,
     )
 
 
@@ -141,7 +143,7 @@ def _begun_by(engine: Engine, begin: str) -> Engine:
 def _open_sqlite(url: str, connections: int, *, read_only: bool, busy_timeout_ms: int) -> Engine:
     sqlite_path(url).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_engine(
-        url,
+        _parsed(url),
         pool_size=connections,
         max_overflow=0,
         poolclass=QueuePool,
@@ -152,6 +154,7 @@ def _open_sqlite(url: str, connections: int, *, read_only: bool, busy_timeout_ms
             "timeout": busy_timeout_ms / 1000,
             "cached_statements": 512,
         },
+        **dialects.SHARED,
     )
 
     @event.listens_for(engine, "connect")

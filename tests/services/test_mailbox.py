@@ -564,9 +564,9 @@ async def test_a_mailbox_that_is_gone(owner: Owner) -> None:
 async def test_changes_wake_those_who_watch_the_box(owner: Owner) -> None:
     ear = owner.store.subscribe("mailbox", owner.box.id)
     await owner.append()
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     await owner.flag(FlagAction.ADD, "\\Seen")
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     await owner.flag(FlagAction.ADD, "\\Seen")
     assert not await ear.wait(0.05)
 

@@ -68,7 +68,7 @@ async def test_an_accepted_letter_is_in_the_mailbox_whole(house: House) -> None:
     assert (receipt.accepted, receipt.duplicate) == (True, False)
     assert [(one.decision.rule.name, one.box_id) for one in receipt.outcomes] == [("box.receives", house.clinician.id)]
     assert await house.inbox(house.clinician) == [reading.octets]
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     where = await house.store.read(mailbox.find, house.clinician.id, INBOX, NOW)
     [row] = await house.store.read(mailbox.rows, where.id, ((1, 9),), Columns.ENVELOPE | Columns.BODYSTRUCTURE, NOW)
     assert (row.flags, row.envelope, row.bodystructure) == (0, reading.envelope, reading.bodystructure)
