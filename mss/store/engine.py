@@ -22,7 +22,8 @@ from mss.store import dialects
 
 __all__ = [
     "IntegrityError", "among", "bulk", "claimable", "fault_of", "is_passing", "is_sqlite", "lockable", "locked",
-    "mapped", "mapping", "open_engine", "open_glancing", "open_telling", "open_writing", "reserved", "sqlite_path",
+    "mapped", "mapping", "open_engine", "open_glancing", "open_reading", "open_telling", "open_writing",
+    "reserved", "sqlite_path",
 ]  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 10_000
@@ -112,6 +113,11 @@ def open_engine(url: str, *, connections: int, read_only: bool = False, mostly_r
         connect_args={"connect_timeout": 10, "prepare_threshold": 3, "options": options},
         **dialects.SHARED,
     )
+
+
+def open_reading(url: str, connections: int) -> Engine:
+    """Open SQLite for reads; whoever uses it begins and ends transactions on the driver."""
+    return _open_sqlite(url, connections, read_only=True, busy_timeout_ms=_BUSY_TIMEOUT_MS)
 
 
 def open_glancing(url: str) -> Engine:

@@ -29,7 +29,7 @@ from mss.model.audit import AuditEvent
 from mss.store import crypto, schema
 from mss.store.blobs import open_blobs
 from mss.store.engine import fault_of, is_sqlite, mapped, mapping, open_engine, open_writing, sqlite_path
-from mss.store.glance import Busy, Glances
+from mss.store.glance import Busy, Glances, ThreadReads
 from mss.store.journal import Chain
 from mss.store.keys import KeyRing
 from mss.store.masters import MasterFiles, make_master_key, read_master_key
@@ -51,6 +51,7 @@ T = TypeVar("T")
 _BEGIN_WITHIN_S = 15
 
 __all__ = ["Store", "Subscription", "Uow", "create"]
+_STAGING_THREADS = 2
 _SWEPT_AT_ONCE = 200
 _KEY_DROPPED = "key-dropped"
 
@@ -152,7 +153,7 @@ class Store:
             keys, open_blobs(config), settings.inline_max_octets, config.limits.journal_segment_records, OpenedForms()
         )
         self._readers = ThreadPoolExecutor(settings.readers, "store-reader")
-        self._staging = ThreadPoolExecutor(2, "store-staging")
+        self._staging = ThreadPoolExecutor(_STAGING_THREADS, "store-staging")
         self.node = config.operator.node or socket.gethostname()
         self.name = f"{self.node[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
         self._notices = None if is_sqlite(self._url) else Notices(self._url, self.name)
@@ -163,6 +164,10 @@ class Store:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
         self._tell: Callable[[list[AuditEvent]], None] | None = None
+        # Those that write octets aside look for what is used, too.
+        self._reads = (
+            ThreadReads(self._url, settings.readers + _STAGING_THREADS, self._shared) if is_sqlite(self._url) else None
+        )
         self._glances = Glances(self._url, self._shared) if is_sqlite(self._url) else None
         waiting_max = config.limits.write_queue_max
         if is_sqlite(self._url):
@@ -220,6 +225,8 @@ class Store:
         self._writer.close()
         self._readers.shutdown()
         self._staging.shutdown()
+        if self._reads is not None:
+            self._reads.close()
         for engine in (self._write_engine, self._read_engine, self._key_engine):
             engine.dispose()
 
@@ -291,6 +298,8 @@ class Store:
 
     def _read(self, call: Callable[[Uow], T]) -> T:
         try:
+            if self._reads is not None:
+                return self._reads.run(call)
             with self._read_engine.connect() as connection, connection.begin():
                 return call(Uow(connection, self._shared, None, ()))
         except PoolTimeout:
