@@ -65,7 +65,22 @@ _VALIDITY = (
     )
     .returning(boxes.c.uidvalidity)
 )
-_COUNT = select(func.count()).select_from(messages).where(messages.c.mailbox_id == bindparam("b_id"))
+_COUNT = Hot(select(func.count()).select_from(messages).where(messages.c.mailbox_id == bindparam("b_id")))
+_FIRST_WITHOUT = Hot(
+    select(func.min(messages.c.uid)).where(
+        messages.c.mailbox_id == bindparam("b_id"), messages.c.flags.bitwise_and(bindparam("b_flag")) == 0
+    )
+)
+_IS_DELETED = messages.c.flags.bitwise_and(bindparam("b_deleted")) != 0
+_COUNTS = Hot(
+    select(
+        func.count(),
+        func.sum(case((messages.c.flags.bitwise_and(bindparam("b_seen")) == 0, 1), else_=0)),
+        func.sum(case((_IS_DELETED, 1), else_=0)),
+        func.sum(messages.c.size),
+        func.sum(case((_IS_DELETED, messages.c.size), else_=0)),
+    ).where(messages.c.mailbox_id == bindparam("b_id"))
+)
 _REMOVED = Hot(
     select(changes.c.uid_first, changes.c.uid_last).where(
         and_(
@@ -301,7 +316,7 @@ class Mailboxes:
 
         The rows themselves are only counted; were the numbers to differ, the rows are right.
         """
-        count = self._connection.execute(_COUNT, {"b_id": mailbox_id}).scalar_one()
+        (count,) = _COUNT.run(self._connection, {"b_id": mailbox_id}).fetchone()
         found = _without(uidnext, self.removed_since(mailbox_id, 0))
         if sum(last - first + 1 for first, last in found) == count:
             return found
@@ -315,19 +330,13 @@ class Mailboxes:
 
     def first_without(self, mailbox_id: int, flag: int) -> int | None:
         """Return the first UID that lacks a flag bit."""
-        where = and_(messages.c.mailbox_id == mailbox_id, messages.c.flags.bitwise_and(flag) == 0)
-        return self._connection.execute(select(func.min(messages.c.uid)).where(where)).scalar()
+        (first,) = _FIRST_WITHOUT.run(self._connection, {"b_id": mailbox_id, "b_flag": flag}).fetchone()
+        return None if first is None else int(first)
 
     def counts(self, mailbox_id: int, seen: int, deleted: int) -> tuple[int, int, int, int, int]:
         """Return (messages, unseen, deleted, octets, octets of those deleted)."""
-        query = select(
-            func.count(),
-            func.sum(case((messages.c.flags.bitwise_and(seen) == 0, 1), else_=0)),
-            func.sum(case((messages.c.flags.bitwise_and(deleted) != 0, 1), else_=0)),
-            func.sum(messages.c.size),
-            func.sum(case((messages.c.flags.bitwise_and(deleted) != 0, messages.c.size), else_=0)),
-        ).where(messages.c.mailbox_id == mailbox_id)
-        count, *sums = self._connection.execute(query).one()
+        values = {"b_id": mailbox_id, "b_seen": seen, "b_deleted": deleted}
+        count, *sums = _COUNTS.run(self._connection, values).fetchone()
         unseen, gone, size, gone_size = (int(one or 0) for one in sums)
         return count, unseen, gone, size, gone_size
 
