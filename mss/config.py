@@ -82,6 +82,13 @@ class TlsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BalancerConfig:
+    """The addresses, or networks, that TCP balancers connect from; they say who is behind them (PROXY protocol)."""
+
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SmtpConfig:
     """Listening addresses, `host:port`; an empty list closes the door."""
 
@@ -316,6 +323,8 @@ class Limits:
     addresses_max: int = 1000
     received_max: int = 50
     index_in_process_max_octets: int = 256 * KIB
+    proxy_header_max_octets: int = 4 * KIB
+    proxy_header_timeout_s: int = 5
     smtp_line_max_octets: int = 2048
     smtp_errors_max: int = 10
     smtp_commands_max: int = 1000
@@ -402,6 +411,7 @@ class Config:
     domains: tuple[DomainConfig, ...]
     store: StoreConfig = StoreConfig()
     tls: TlsConfig = TlsConfig()
+    balancer: BalancerConfig = BalancerConfig()
     smtp: SmtpConfig = SmtpConfig()
     imap: ImapConfig = ImapConfig()
     tokens: TokensConfig = TokensConfig()

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import date
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -163,6 +164,15 @@ def _check(config: Config, name: str) -> None:
     _check_lists(config, name)
     _check_ops(config, name)
     _check_hl7(config, name)
+    _check_balancer(config, name)
+
+
+def _check_balancer(config: Config, name: str) -> None:
+    for address in config.balancer.addresses:
+        try:
+            ip_network(address)
+        except ValueError as error:
+            raise Misconfigured(f"{name}: “balancer.addresses”: {error}") from error
 
 
 def _check_hl7(config: Config, name: str) -> None:
