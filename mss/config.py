@@ -240,7 +240,7 @@ class PolicyConfig:
 
 @dataclass(frozen=True, slots=True)
 class NotifyConfig:
-    """The program that tells a patient by e-mail that there is a notice, with its arguments; none: nobody is told so.
+    """The program that tells holders by e-mail that there is a notice, with its arguments; none: nobody is told so.
     It reads one line of JSON on standard input, and has `timeout_s` to end with 0."""
 
     command: tuple[str, ...] = ()
@@ -257,8 +257,12 @@ class FolderRuleConfig:
 
 @dataclass(frozen=True, slots=True)
 class LifeConfig:
-    """When unused boxes are closed, and how long closed ones are an archive. `folders`: rules for folders by name."""
+    """When unused boxes are closed, and how long closed ones are an archive. `folders`: rules for folders by name.
 
+    A holder is told once a box has come to `full_notice_share` of its quota (1: when it is full).
+    """
+
+    full_notice_share: float = 0.9
     close_inactive: bool = True
     inactive_days: int = 365
     notice_days: int = 30

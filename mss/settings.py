@@ -165,6 +165,7 @@ def _check(config: Config, name: str) -> None:
     _check_ops(config, name)
     _check_hl7(config, name)
     _check_balancer(config, name)
+    _check_life(config, name)
 
 
 def _check_balancer(config: Config, name: str) -> None:
@@ -222,6 +223,11 @@ def _check_lists(config: Config, name: str) -> None:
     for url in config.tls.crl_urls:
         if not url.startswith(("http://", "https://")):
             raise Misconfigured(f"{name}: “tls.crl_urls”: {url[:100]} is neither http:// nor https://")
+
+
+def _check_life(config: Config, name: str) -> None:
+    if config.life.full_notice_share > 1:
+        raise Misconfigured(f"{name}: “life.full_notice_share” is a share of the quota: 1 at most")
 
 
 def _check_ops(config: Config, name: str) -> None:

@@ -12,12 +12,13 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from mss.errors import Conflict, MssError
 from mss.log import get_logger
 from mss.policy import retention
-from mss.services import lives, nodes, operators, undelete, upkeep
+from mss.services import fullness, lives, nodes, operators, undelete, upkeep
 from mss.services.house import House, hosted
 from mss.store import anchors
 from mss.store.collection import BEGINNING, Place
@@ -62,7 +63,7 @@ class Upkeep:
         self._store, self._clock, self._metrics = store, clock, metrics
         self._stopping = asyncio.Event()
         self._done: dict[str, datetime] = {}
-        self._journal, self._life = config.journal, config.life
+        self._journal, self._life, self._hook = config.journal, config.life, bool(config.notify.command)
         found = hosted(config)
         self._house = House(found.hostname, found.domains, found.limits)
         outside = config.journal.anchors_file
@@ -76,6 +77,7 @@ class Upkeep:
             self._emptying("expunged-letters", undelete.forget_expunged),
             self._emptying("directory", operators.sweep_directory),
             self._emptying("nodes", nodes.forget_silent),
+            _Job("fullness", _ROUND, self._tell_of_fullness),
             _Job("lives", _DAY, self._sweep_lives),
             _Job("folders", _DAY, self._expire_folders),
             self._emptying("deliveries", lives.forget_deliveries),
@@ -156,6 +158,17 @@ class Upkeep:
             lambda now: self._store.collect(retention.oldest_kept(retention.UNHELD_OCTETS, now), BATCH)
         )
 
+    async def _tell_of_fullness(self) -> int:
+        """Tell the holders of boxes that have become nearly full; nothing is removed."""
+        after: int | None = 0
+        share, settle = self._life.full_notice_share, partial(fullness.settle, hook=self._hook)
+        while after is not None and not self._stopping.is_set():
+            found = await self._store.read(fullness.look, share, after, BATCH)
+            for box_id in found.boxes:
+                await self._store.write(settle, box_id, share, self._house, self._clock())
+            after = found.after
+        return 0
+
     async def _sweep_lives(self) -> int:
         """Tell holders, close unused boxes, erase closed ones whose archive is over; returns how many were erased."""
         after: int | None = 0
@@ -163,7 +176,8 @@ class Upkeep:
         while after is not None and not self._stopping.is_set():
             due = await self._store.read(lives.due, self._life, after, BATCH, self._clock())
             for box_id in due.boxes:
-                await self._store.write(lives.settle, box_id, self._life, self._house, self._clock())
+                settle = partial(lives.settle, hook=self._hook)
+                await self._store.write(settle, box_id, self._life, self._house, self._clock())
             for box_id in due.over:
                 await erase(self._store, box_id, "archive-over", "system:upkeep", self._clock)
                 erased += 1
