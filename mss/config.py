@@ -273,11 +273,13 @@ class LifeConfig:
 
 @dataclass(frozen=True, slots=True)
 class JournalConfig:
-    """How long traces are kept, and where the heads of the journal's chains are anchored (unset: nowhere)."""
+    """How long traces are kept, and where the heads of the journal's chains are anchored (unset: nowhere): a file, and
+    an address that gets them by letter."""
 
     traces_keep_days: int = 183
     dossier_traces_keep_days: int = 3653
     anchors_file: Path | None = None
+    anchors_to: str = ""
     anchors_every_s: int = 86_400
 
 

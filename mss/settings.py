@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mss.config import Config
-from mss.errors import Misconfigured
+from mss.errors import Malformed, Misconfigured
+from mss.model.address import Address
 
 
 def load(path: Path) -> Config:
@@ -166,6 +167,7 @@ def _check(config: Config, name: str) -> None:
     _check_hl7(config, name)
     _check_balancer(config, name)
     _check_life(config, name)
+    _check_journal(config, name)
 
 
 def _check_balancer(config: Config, name: str) -> None:
@@ -228,6 +230,14 @@ def _check_lists(config: Config, name: str) -> None:
 def _check_life(config: Config, name: str) -> None:
     if config.life.full_notice_share > 1:
         raise Misconfigured(f"{name}: “life.full_notice_share” is a share of the quota: 1 at most")
+
+
+def _check_journal(config: Config, name: str) -> None:
+    try:
+        if config.journal.anchors_to:
+            Address.parse(config.journal.anchors_to)
+    except Malformed as error:
+        raise Misconfigured(f"{name}: “journal.anchors_to” is no address: {error}") from error
 
 
 def _check_ops(config: Config, name: str) -> None:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from mss.errors import Conflict, MssError
 from mss.log import get_logger
+from mss.model.address import Address
 from mss.policy import retention
-from mss.services import fullness, lives, nodes, operators, undelete, upkeep
+from mss.services import anchoring, fullness, lives, nodes, operators, undelete, upkeep
 from mss.services.house import House, hosted
 from mss.store import anchors
 from mss.store.collection import BEGINNING, Place
@@ -68,6 +69,7 @@ class Upkeep:
         self._house = House(found.hostname, found.domains, found.limits)
         outside = config.journal.anchors_file
         self._anchors = None if outside is None else config.path(outside)
+        self._anchors_to = Address.parse(config.journal.anchors_to) if config.journal.anchors_to else None
         idle_s, window_s = config.webmail.session_idle_s, config.limits.login_window_s
         self._jobs = (
             self._emptying("arrivals", upkeep.forget_arrivals),
@@ -84,7 +86,7 @@ class Upkeep:
             _Job("journal", _DAY, self._trim_journal),
             *(
                 [_Job("anchors", timedelta(seconds=config.journal.anchors_every_s / 2), self._anchor)]
-                if outside
+                if outside or config.journal.anchors_to
                 else []
             ),
             # They look at every holding, every object and every file there is.
@@ -210,11 +212,14 @@ class Upkeep:
         return gone
 
     async def _anchor(self) -> int:
-        """Write the heads of all chains into the file outside; nothing is removed."""
+        """Write the heads of all chains into the file outside, and send them there; nothing is removed."""
         now = self._clock()
         heads = await self._store.read(upkeep.heads, now)
         if self._anchors is not None and heads:
             await asyncio.to_thread(anchors.append, self._anchors, heads, now)
+        if self._anchors_to is not None:
+            every = timedelta(seconds=self._journal.anchors_every_s / 2)
+            await self._store.write(anchoring.send, self._house, self._anchors_to, every, now)
         return 0
 
     async def _while_more(self, work: Callable[[datetime], Awaitable[int]]) -> int:
