@@ -25,6 +25,13 @@ __all__ = [
 ]  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 10_000
+# A server that is cut off says nothing: whoever waits for it is told within half a minute, and finds another.
+_ALIVE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 _SQLITE = b"SQLite format 3\0"
 _RETRYABLE_PG = frozenset({"40001", "40P01", "23505"})
 # Lock not available in time; a server that only reads (a standby); both pass.
@@ -99,8 +106,8 @@ def open_engine(url: str, *, connections: int, read_only: bool = False, mostly_r
         begin = "BEGIN" if read_only or mostly_read else "BEGIN IMMEDIATE"
         return _begun_by(_open_sqlite(url, connections, read_only=read_only, busy_timeout_ms=_BUSY_TIMEOUT_MS), begin)
     isolation: Any = "REPEATABLE READ" if read_only else "READ COMMITTED"
-    options = f"-c lock_timeout={_BUSY_TIMEOUT_MS} -c default_transaction_read_only={'on' if read_only else 'off'}"
-    return create_engine(
+    connect = {"connect_timeout": 10, "prepare_threshold": 3, "options": f"-c lock_timeout={_BUSY_TIMEOUT_MS}"}
+    engine = create_engine(
         _parsed(url),
         pool_size=connections,
         max_overflow=0,
@@ -108,8 +115,17 @@ def open_engine(url: str, *, connections: int, read_only: bool = False, mostly_r
         pool_pre_ping=True,
         poolclass=QueuePool,
         hide_parameters=True,
-        connect_args={"connect_timeout": 10, "prepare_threshold": 3, "options": options},
+        connect_args=connect | _ALIVE,
     )
+    if read_only:
+        event.listen(engine, "connect", _only_read)
+    return engine
+
+
+def _only_read(connection: Any, _record: object) -> None:
+    """Let nothing be written; said once the server is found: `target_session_attrs` would take it for a replica."""
+    connection.execute("SET default_transaction_read_only = on")
+    connection.commit()
 
 
 def open_glancing(url: str) -> Engine:
@@ -120,9 +136,8 @@ def open_glancing(url: str) -> Engine:
 def open_telling(url: str) -> Engine:
     """Open PostgreSQL for notifications: each statement by itself, and none of their commits waits for the disk."""
     options = f"-c lock_timeout={_BUSY_TIMEOUT_MS} -c synchronous_commit=off"
-    keepalives = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-    connect = {"connect_timeout": 10, "autocommit": True, "options": options, **keepalives}
-    return create_engine(_parsed(url), poolclass=NullPool, hide_parameters=True, connect_args=connect)
+    connect = {"connect_timeout": 10, "autocommit": True, "options": options}
+    return create_engine(_parsed(url), poolclass=NullPool, hide_parameters=True, connect_args=connect | _ALIVE)
 
 
 def _begun_by(engine: Engine, begin: str) -> Engine:
