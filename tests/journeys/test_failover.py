@@ -1,4 +1,4 @@
-"""The database's server dies and its replica takes over: letters are deferred meanwhile, nobody lends a hand to the nodes,
+"""The database server dies and its replica takes over: letters are deferred meanwhile, nobody helps the nodes,
 and what was acknowledged is there."""
 
 from __future__ import annotations
