@@ -7,21 +7,37 @@ READ COMMITTED for writers, one snapshot (REPEATABLE READ) for readers.
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import URL, Column, Connection, Engine, Select, Table, create_engine, event
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    LargeBinary,
+    Select,
+    String,
+    Table,
+    create_engine,
+    event,
+)  # fmt: skip
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.types import TypeEngine
 
 from mss.errors import Conflict, Misconfigured, Unavailable
 
 __all__ = [
-    "IntegrityError", "among", "bulk", "claimable", "fault_of", "is_passing", "is_sqlite", "locked", "mapped",
-    "mapping", "open_engine", "open_glancing", "open_telling", "reserved", "sqlite_path",
+    "IntegrityError", "among", "bulk", "bulk_each", "claimable", "fault_of", "is_passing", "is_sqlite", "locked",
+    "mapped", "mapping", "open_engine", "open_glancing", "open_telling", "reserved", "sqlite_path",
 ]  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 10_000
@@ -238,9 +254,60 @@ def bulk(connection: Connection, table: Table, columns: Sequence[str], rows: Seq
         marks = ", ".join("?" * len(columns))
         raw.cursor().executemany(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", rows)  # noqa: S608
         return
-    with raw.cursor() as cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+    # In binary neither side writes or reads digits: a fifth of what a box in bulk costs.
+    into = f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)"
+    with raw.cursor() as cursor, cursor.copy(into) as copy:
+        copy.set_types([_wire_type(table.c[name].type) for name in columns])
         for row in rows:
             copy.write_row(row)
+
+
+def bulk_each(
+    connection: Connection, table: Table, columns: Sequence[str], keys: Sequence[int], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Add the same rows for each of many keys, which stand in the first of the columns."""
+    if connection.dialect.name == "sqlite":
+        bulk(connection, table, columns, [(key, *row) for key in keys for row in rows])
+        return
+    raw: Any = connection.connection.driver_connection
+    kinds = [_wire_type(table.c[name].type) for name in columns[1:]]
+    head = struct.pack("!hi", len(columns), _INT8.size)
+    # What is the same for all keys is written down once.
+    ends = [b"".join(map(_on_the_wire, row, kinds)) for row in rows]
+    lines = (head + _INT8.pack(key) + end for key in keys for end in ends)
+    into = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+    with raw.cursor() as cursor, cursor.copy(into) as copy:
+        copy.write(b"".join((_COPY_BEGIN, *lines, _COPY_END)))
+
+
+def _on_the_wire(value: Any, kind: str) -> bytes:
+    """Return a value in PostgreSQL's binary form, its length before it."""
+    if value is None:
+        return struct.pack("!i", -1)
+    octets = {"int8": _INT8.pack, "bool": _BOOL.pack, "text": str.encode}[kind](value)
+    return struct.pack("!i", len(octets)) + octets
+
+
+_INT8, _BOOL = struct.Struct("!q"), struct.Struct("!?")
+# Signature, flags, no extension (PostgreSQL, COPY, "Binary Format"); a count of columns that is none ends it.
+_COPY_BEGIN, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
+
+
+def _wire_type(kind: TypeEngine[Any]) -> str:
+    """Return PostgreSQL's name of a column's type."""
+    for known, name in _WIRE_TYPES:
+        if isinstance(kind, known):
+            return name
+    raise TypeError(f"no column of this kind is written in bulk: {kind!r}")
+
+
+_WIRE_TYPES: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
+    (BigInteger, "int8"),
+    (Integer, "int4"),
+    (Boolean, "bool"),
+    (LargeBinary, "bytea"),
+    (String, "text"),
+)
 
 
 def among(connection: Connection, columns: Sequence[Column[Any]], values: Collection[Any]) -> list[Any]:

@@ -34,7 +34,7 @@ from mss.model.mailbox import (
     ChangeKind,
     Mailbox,
 )
-from mss.store.engine import bulk, locked
+from mss.store.engine import bulk_each, locked
 from mss.store.holding_tables import seen
 from mss.store.hot import Hot
 from mss.store.tables import boxes, changes, holdings, keywords, mailboxes, messages
@@ -150,8 +150,8 @@ class Mailboxes:
     def create_defaults_of(self, box_ids: Sequence[int], now: datetime) -> None:
         """Create the default mailboxes of many boxes that have none yet."""
         kinds = list(zip(DEFAULT_MAILBOXES.items(), default_validities(now), strict=True))
-        rows = [(box_id, name, validity, 1, 1, use, True) for box_id in box_ids for (name, use), validity in kinds]
-        bulk(self._connection, mailboxes, _BULK, rows)
+        rows = [(name, validity, 1, 1, use, True) for (name, use), validity in kinds]
+        bulk_each(self._connection, mailboxes, _BULK, box_ids, rows)
 
     def create(self, box_id: int, name: str, special_use: str, now: datetime) -> int:
         """Create a mailbox and return its id. UIDVALIDITY is the second of its creation, greater than any before in

@@ -96,14 +96,16 @@ class Server:
 
 
 @contextmanager
-def running(*, durable: bool = False, under: Callable[[Path], Sequence[str]] | None = None) -> Iterator[Server]:
+def running(
+    *, durable: bool = False, under: Callable[[Path], Sequence[str]] | None = None, more: tuple[str, ...] = ()
+) -> Iterator[Server]:
     """Start a new, empty server and stop it at the end; `durable` keeps and flushes like one in production.
 
-    `under` gives the words of a program before it that becomes it, and that may write into the folder that it is given.
+    `more` are further settings; `under` gives the words of a program before it that becomes it, and that may write into the folder that it is given.
     """
     user = _user()
     disk = _short_temporary_folder()
-    settings = _SETTINGS if durable else _SETTINGS + _FAST
+    settings = (_SETTINGS if durable else _SETTINGS + _FAST) + more
     with _folder(disk, user) as folder, _folder(disk if durable else memory.roomy() or disk, user) as data:
         programs = _reachable(_programs(), folder, user)
         _initialise(programs, folder, data, user)
