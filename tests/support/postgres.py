@@ -101,7 +101,8 @@ def running(
 ) -> Iterator[Server]:
     """Start a new, empty server and stop it at the end; `durable` keeps and flushes like one in production.
 
-    `more` are further settings; `under` gives the words of a program before it that becomes it, and that may write into the folder that it is given.
+    `more` are further settings; `under` gives the words of a program before it that becomes it, and that may write into
+    the folder that it is given.
     """
     user = _user()
     disk = _short_temporary_folder()
