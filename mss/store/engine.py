@@ -18,6 +18,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Engine,
     Integer,
@@ -26,8 +27,13 @@ from sqlalchemy import (
     String,
     Table,
     create_engine,
+    delete,
     event,
-)  # fmt: skip
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool, QueuePool
@@ -36,8 +42,8 @@ from sqlalchemy.types import TypeEngine
 from mss.errors import Conflict, Misconfigured, Unavailable
 
 __all__ = [
-    "IntegrityError", "among", "bulk", "bulk_each", "claimable", "fault_of", "is_passing", "is_sqlite", "locked",
-    "mapped", "mapping", "open_engine", "open_glancing", "open_telling", "reserved", "sqlite_path",
+    "IntegrityError", "among", "bulk", "bulk_each", "claimable", "drop_some", "fault_of", "is_passing", "is_sqlite",
+    "locked", "mapped", "mapping", "open_engine", "open_glancing", "open_telling", "reserved", "sqlite_path",
 ]  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 10_000
@@ -308,6 +314,21 @@ _WIRE_TYPES: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
     (LargeBinary, "bytea"),
     (String, "text"),
 )
+
+
+def drop_some(connection: Connection, table: Table, where: ColumnElement[bool], limit: int) -> int:
+    """Drop so many rows at most; returns how many went.
+
+    PostgreSQL finds them by their places: a list of keys would have to be planned, and costs more than the rows.
+    """
+    if connection.dialect.name == "sqlite":
+        key = list(table.primary_key.columns)
+        rows = [tuple(row) for row in connection.execute(select(*key).where(where).limit(limit))]
+        one = key[0].in_([row[0] for row in rows]) if len(key) == 1 else tuple_(*key).in_(rows)
+        return connection.execute(delete(table).where(one)).rowcount if rows else 0
+    place: ColumnElement[Any] = literal_column("ctid")
+    some = select(place).select_from(table).where(where).limit(limit)
+    return connection.execute(delete(table).where(place == func.any(func.array(some.scalar_subquery())))).rowcount
 
 
 def among(connection: Connection, columns: Sequence[Column[Any]], values: Collection[Any]) -> list[Any]:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from mss.clock import from_us, to_us
 from mss.model.account import BoxState
 from mss.model.address import Address
 from mss.model.delivery import DeliveryState
 from mss.model.party import BoxKind
+from mss.store.engine import drop_some
 from mss.store.holding_tables import expunged, seen, thread_names
 from mss.store.hot import Hot
 from mss.store.keeping_tables import box_lives, box_notices
@@ -255,13 +256,7 @@ class Lives:
         return self._drop(mailboxes, mailboxes.c.box_id == box_id, limit)
 
     def _drop(self, table: Any, where: Any, limit: int) -> int:
-        key = list(table.primary_key.columns)
-        some = select(*key).where(where).limit(limit)
-        rows = [tuple(row) for row in self._connection.execute(some)]
-        if rows:
-            one = key[0].in_([row[0] for row in rows]) if len(key) == 1 else tuple_(*key).in_(rows)
-            self._connection.execute(delete(table).where(one))
-        return len(rows)
+        return drop_some(self._connection, table, where, limit)
 
     def erase_rest(self, box_id: int) -> int:
         """Drop the box itself, who may act for it, and the accounts that act for nothing else; returns how many."""

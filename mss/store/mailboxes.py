@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -34,7 +35,7 @@ from mss.model.mailbox import (
     ChangeKind,
     Mailbox,
 )
-from mss.store.engine import bulk_each, locked
+from mss.store.engine import bulk, bulk_each, locked
 from mss.store.holding_tables import seen
 from mss.store.hot import Hot
 from mss.store.tables import boxes, changes, holdings, keywords, mailboxes, messages
@@ -76,6 +77,10 @@ _REMOVED = Hot(
 )
 _LOG = Hot.insert(changes)
 _ADD = Hot.insert(messages)
+# So many at once are added as one statement: PostgreSQL sums up a mailbox's use once for each.
+_BULKY = 10
+_OF_ROW = ("uid", "flags", "internal_date", "size", "object_id")
+_ADDED = ("mailbox_id", "modseq", "saved_at", *_OF_ROW)
 
 
 def runs_of(uids: Iterable[int]) -> Runs:
@@ -242,8 +247,12 @@ class Mailboxes:
     def add(self, mailbox_id: int, rows: Sequence[dict[str, Any]], modseq: int, now: datetime) -> None:
         """Add messages (uid, flags, internal_date, size, object_id) at one MODSEQ, and log them."""
         saved_at = to_us(now)
-        full = [{"mailbox_id": mailbox_id, "modseq": modseq, "saved_at": saved_at, **row} for row in rows]
-        _ADD.many(self._connection, full)
+        if len(rows) < _BULKY:
+            full = [{"mailbox_id": mailbox_id, "modseq": modseq, "saved_at": saved_at, **row} for row in rows]
+            _ADD.many(self._connection, full)
+        else:
+            each = itemgetter(*_OF_ROW)
+            bulk(self._connection, messages, _ADDED, [(mailbox_id, modseq, saved_at, *each(row)) for row in rows])
         self.log(mailbox_id, modseq, runs_of(row["uid"] for row in rows), ChangeKind.ADDED)
 
     def uids(self, mailbox_id: int) -> list[int]:
