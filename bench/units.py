@@ -113,7 +113,7 @@ async def _walk(store: Store, config: Config, noted: Noted) -> None:
         (mailbox.rename, (box.id, "Projects", "Projects 2", _ACTOR, now())),
         (many.empty_some, (box.id, "Projects 2", _ACTOR, now())),
         (mailbox.delete, (box.id, "Projects 2", _ACTOR, now())),
-        (many.move_some, (inbox, archive.id, letters(), _ACTOR, now())),
+        *((many.move_some, (inbox, archive.id, first, letters(), _ACTOR, now())) for first in range(1, letters(), 300)),
         (lives.close, (box.id, "bench", _ACTOR, now())),
     )
     for service, values in steps:

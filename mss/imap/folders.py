@@ -85,8 +85,8 @@ async def expunge(session: Session, mailbox_id: int, among: Runs | None) -> None
 async def _move_all(session: Session, inbox: Mailbox, new: str) -> None:
     """Rename INBOX: its letters move into a new mailbox, and it stays (RFC 9051 §6.3.6)."""
     made = await session.write(mailbox.create, inbox.box_id, new, session.actor, session.house.clock())
-    where = inbox.id, made.id, inbox.uidnext - 1, session.actor
-    while await session.write(many.move_some, *where, session.house.clock()):
+    where, last, first = (inbox.id, made.id), inbox.uidnext - 1, 1
+    while first := await session.write(many.move_some, *where, first, last, session.actor, session.house.clock()) or 0:
         pass
 
 

@@ -51,9 +51,9 @@ def empty_some(uow: Uow, box_id: int, name: str, actor: str, now: datetime) -> b
     return True
 
 
-def move_some(uow: Uow, source_id: int, target_id: int, last_uid: int, actor: str, now: datetime) -> bool:
-    """Move some letters, those up to a UID, into another mailbox; whether there may be more."""
-    uids = [uid for uid in uow.mailboxes.uids_from(source_id, 1, SLICE) if uid <= last_uid]
+def move_some(uow: Uow, source_id: int, target_id: int, first: int, last: int, actor: str, now: datetime) -> int | None:
+    """Move some letters of a range of UIDs into another mailbox; returns the UID to go on from, None at the end."""
+    uids = [uid for uid in uow.mailboxes.uids_from(source_id, first, SLICE) if uid <= last]
     if uids:
         mailbox.move(uow, source_id, runs_of(uids), target_id, actor, now)
-    return len(uids) == SLICE
+    return uids[-1] + 1 if len(uids) == SLICE else None
