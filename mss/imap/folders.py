@@ -86,7 +86,7 @@ async def _move_all(session: Session, inbox: Mailbox, new: str) -> None:
     """Rename INBOX: its letters move into a new mailbox, and it stays (RFC 9051 §6.3.6)."""
     made = await session.write(mailbox.create, inbox.box_id, new, session.actor, session.house.clock())
     where, last, first = (inbox.id, made.id), inbox.uidnext - 1, 1
-    while first := await session.write(many.move_some, *where, first, last, session.actor, session.house.clock()) or 0:
+    while first := await session.write(many.move_some, *where, first, last, session.actor, session.house.clock()):
         pass
 
 

@@ -51,9 +51,9 @@ def empty_some(uow: Uow, box_id: int, name: str, actor: str, now: datetime) -> b
     return True
 
 
-def move_some(uow: Uow, source_id: int, target_id: int, first: int, last: int, actor: str, now: datetime) -> int | None:
-    """Move some letters of a range of UIDs into another mailbox; returns the UID to go on from, None at the end."""
+def move_some(uow: Uow, source_id: int, target_id: int, first: int, last: int, actor: str, now: datetime) -> int:
+    """Move some letters of a range of UIDs into another mailbox; returns the UID to go on from, 0 at the end."""
     uids = [uid for uid in uow.mailboxes.uids_from(source_id, first, SLICE) if uid <= last]
     if uids:
         mailbox.move(uow, source_id, runs_of(uids), target_id, actor, now)
-    return uids[-1] + 1 if len(uids) == SLICE else None
+    return uids[-1] + 1 if len(uids) == SLICE else 0
