@@ -482,6 +482,9 @@ def _tallied(count: int, newest: int | None) -> Tally:
     return Tally(count, None if newest is None else from_us(newest))
 
 
+_COMPACT = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def _written(traits: Traits) -> bytes:
     fields = [traits.birth_name, traits.first_name, traits.birth_date, traits.sex]
-    return json.dumps(fields, separators=(",", ":")).encode()
+    return _COMPACT(fields).encode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -36,7 +37,7 @@ from mss.model.mailbox import (
     ChangeKind,
     Mailbox,
 )
-from mss.store.engine import bulk, lockable
+from mss.store.engine import bulk, bulk_each, lockable
 from mss.store.holding_tables import seen
 from mss.store.hot import Hot
 from mss.store.tables import boxes, changes, holdings, keywords, mailboxes, messages
@@ -134,6 +135,10 @@ def _change_flags(which: ColumnElement[bool]) -> ReturningUpdate[Any]:
 
 
 _CHANGE_FLAGS = Hot(_change_flags(_IN_RUN))
+# So many at once are added as one statement: PostgreSQL sums up a mailbox's use once for each.
+_BULKY = 10
+_OF_ROW = ("uid", "flags", "internal_date", "size", "object_id")
+_ADDED = ("mailbox_id", "modseq", "saved_at", *_OF_ROW)
 
 
 def runs_of(uids: Iterable[int]) -> Runs:
@@ -208,8 +213,8 @@ class Mailboxes:
     def create_defaults_of(self, box_ids: Sequence[int], now: datetime) -> None:
         """Create the default mailboxes of many boxes that have none yet."""
         kinds = list(zip(DEFAULT_MAILBOXES.items(), default_validities(now), strict=True))
-        rows = [(box_id, name, validity, 1, 1, use, True) for box_id in box_ids for (name, use), validity in kinds]
-        bulk(self._connection, mailboxes, _BULK, rows)
+        rows = [(name, validity, 1, 1, use, True) for (name, use), validity in kinds]
+        bulk_each(self._connection, mailboxes, _BULK, box_ids, rows)
 
     def create(self, box_id: int, name: str, special_use: str, now: datetime) -> int:
         """Create a mailbox and return its id. UIDVALIDITY is the second of its creation, greater than any before in
@@ -302,8 +307,12 @@ class Mailboxes:
     def add(self, mailbox_id: int, rows: Sequence[dict[str, Any]], modseq: int, now: datetime) -> None:
         """Add messages (uid, flags, internal_date, size, object_id) at one MODSEQ, and log them."""
         saved_at = to_us(now)
-        full = [{"mailbox_id": mailbox_id, "modseq": modseq, "saved_at": saved_at, **row} for row in rows]
-        _ADD.many(self._connection, full)
+        if len(rows) < _BULKY:
+            full = [{"mailbox_id": mailbox_id, "modseq": modseq, "saved_at": saved_at, **row} for row in rows]
+            _ADD.many(self._connection, full)
+        else:
+            each = itemgetter(*_OF_ROW)
+            bulk(self._connection, messages, _ADDED, [(mailbox_id, modseq, saved_at, *each(row)) for row in rows])
         self.log(mailbox_id, modseq, runs_of(row["uid"] for row in rows), ChangeKind.ADDED)
 
     def uids(self, mailbox_id: int) -> list[int]:
