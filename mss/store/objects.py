@@ -6,9 +6,10 @@ digest that recognises equal octets is the operator's own: nothing is shared bet
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
@@ -25,8 +26,8 @@ _ENVELOPE, _BODYSTRUCTURE, _PREVIEW = b"envelope", b"bodystructure", b"preview"
 
 _PUT = Hot.new(objects, objects.c.id)
 _HOLD = Hot.new(holdings)
-_BY_DIGEST = select(objects.c.id).where(objects.c.digest == bindparam("digest"))
-_ANY_HOLDING = (
+_BY_DIGEST = Hot(select(objects.c.id).where(objects.c.digest == bindparam("digest")))
+_ANY_HOLDING = Hot(
     select(holdings.c.box_id, holdings.c.content_key).where(holdings.c.object_id == bindparam("object_id")).limit(1)
 )
 _HELD = select(holdings.c.object_id).where(
@@ -43,6 +44,8 @@ _INLINE = select(func.substr(objects.c.octets, bindparam("start"), bindparam("le
 _FORMS = update(holdings).where(
     and_(holdings.c.box_id == bindparam("b_box_id"), holdings.c.object_id == bindparam("b_object_id"))
 )
+# A holding that is there is written to in any case: the collection of unused ones then sees that it is taken.
+_TAKE = Hot(_FORMS.values(content_key=holdings.c.content_key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,13 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """The files below one unit: those staged for it, and the names of those that it wrote itself."""
+    """The files below one unit: those staged for it, the names of those that it wrote itself, and of those that a row
+    of its own names for certain."""
 
     files: Blobs
     staged: Sequence[Staged]
     written: set[str]
+    named: set[str]
 
     def find(self, octets: bytes) -> Staged | None:
         """Return what was staged of octets; the very same ones as a rule, so that they need not be looked at."""
@@ -71,6 +76,11 @@ class Aside:
         name = self.files.put((sealed,))
         self.written.add(name)
         return name
+
+    def note(self, file: str | None) -> None:
+        """Remember that a row names a file: once the unit is committed nobody needs to ask."""
+        if file is not None:
+            self.named.add(file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +123,23 @@ class Objects:
         key, values = self._sealed(octets)
         row = {"digest": digest, "size": len(octets), "created_at": to_us(now), **values}
         new = _PUT.run(self._connection, row).fetchone()
-        if new is not None:
-            return Stored(new[0], key, is_new=True)
-        return self._existing(digest, key, values)
+        if new is None:
+            return self._existing(digest, key, values)
+        self._aside.note(values["file"])
+        return Stored(new[0], key, is_new=True)
 
     def find(self, octets: bytes) -> int | None:
         """Return the number of octets that are here already."""
-        found = self._connection.execute(_BY_DIGEST, {"digest": self.digest(octets)}).scalar()
-        return None if found is None else int(found)
+        found = _BY_DIGEST.run(self._connection, {"digest": self.digest(octets)}).fetchone()
+        return None if found is None else int(found[0])
 
     def forget(self, stored: Stored) -> None:
         """Drop an object that was put in this unit and that nobody holds after all."""
         if stored.is_new:
+            self._aside.named.clear()
             self._connection.execute(delete(objects).where(objects.c.id == stored.id))
 
-    def _sealed(self, octets: bytes) -> tuple[bytes, dict[str, object]]:
+    def _sealed(self, octets: bytes) -> tuple[bytes, dict[str, Any]]:
         staged = self._aside.find(octets)
         if staged is not None:
             return staged.content_key, {"file": staged.file, "octets": None}
@@ -137,14 +149,15 @@ class Objects:
             return key, {"file": self._aside.put(sealed), "octets": None}
         return key, {"file": None, "octets": sealed}
 
-    def _existing(self, digest: bytes, fresh_key: bytes, fresh_values: dict[str, object]) -> Stored:
-        object_id = self._connection.execute(_BY_DIGEST, {"digest": digest}).scalar_one()
-        for holder, wrapped in self._connection.execute(_ANY_HOLDING, {"object_id": object_id}):
+    def _existing(self, digest: bytes, fresh_key: bytes, fresh_values: dict[str, Any]) -> Stored:
+        (object_id,) = _BY_DIGEST.run(self._connection, {"digest": digest}).fetchone()
+        for holder, wrapped in _ANY_HOLDING.run(self._connection, {"object_id": object_id}).fetchall():
             return Stored(object_id, self._unwrap(holder, object_id, wrapped), is_new=False)
         # Nobody holds it any more, so nobody can open it: it begins anew under a fresh key.
         begun = self._connection.execute(update(objects).where(objects.c.id == object_id).values(fresh_values))
         if begun.rowcount == 0:
             raise Conflict("the octets were collected at this moment")
+        self._aside.note(fresh_values["file"])
         return Stored(object_id, fresh_key, is_new=False)
 
     def hold(self, box_id: int, stored: Stored, forms: Forms | None = None, thread_id: int | None = None) -> None:
@@ -160,11 +173,16 @@ class Objects:
         if thread_id is not None:
             sealed["thread_id"] = thread_id
         where = {"b_box_id": box_id, "b_object_id": stored.id}
-        # A holding that is there is written to in any case: the collection of unused ones then sees that it is taken.
-        take = _FORMS.values({n: bindparam(n) for n in sealed} or {"content_key": holdings.c.content_key})
         while _HOLD.run(self._connection, {**_NO_FORMS, **row, **sealed}).rowcount == 0:
-            if self._connection.execute(take, {**where, **sealed}).rowcount:
+            if self._take(where, sealed):
                 return
+
+    def _take(self, where: Mapping[str, object], sealed: Mapping[str, object]) -> bool:
+        """Write to a holding that is there; says whether it still was."""
+        if not sealed:
+            return _TAKE.run(self._connection, where).rowcount > 0
+        take = _FORMS.values({name: bindparam(name) for name in sealed})
+        return self._connection.execute(take, {**where, **sealed}).rowcount > 0
 
     def hold_too(self, box_id: int, from_box_id: int, object_id: int) -> None:
         """Let a second box hold what a first one holds, IMAP forms included."""

@@ -29,6 +29,7 @@ from mss.store.sealing import Sealing
 from mss.store.tables import documents
 
 _GRANT, _SETTINGS, _NOTICE, _INVITATION = b"grant", b"dossier settings", b"patient notice", b"invitation"
+_CHOSEN = Hot(select(dossier_settings.c.body).where(dossier_settings.c.box_id == bindparam("box_id")))
 _SETTLE = Hot.upsert(dossier_settings, ["box_id"], ["body"])
 _MEET = Hot.new(dossier_readers)
 _TELL = Hot.new(unopened_notices)
@@ -126,12 +127,10 @@ class RightsRoom:
 
     def settings(self, box_id: int) -> Settings:
         """Return what a patient chose for the whole dossier."""
-        body = self._connection.execute(
-            select(dossier_settings.c.body).where(dossier_settings.c.box_id == box_id)
-        ).scalar()
-        if body is None:
+        row = _CHOSEN.run(self._connection, {"box_id": box_id}).fetchone()
+        if row is None:
             return Settings()
-        found = self._sealing.unseal_json(box_id, body, _SETTINGS)
+        found = self._sealing.unseal_json(box_id, row[0], _SETTINGS)
         permits = None if found["permits"] is None else frozenset(Switch(one) for one in found["permits"])
         return Settings(permits, found["default_mask"], found["notify"])
 
