@@ -102,7 +102,8 @@ def openapi(base: str, version: str) -> Json:
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
     public = {"security": [], "responses": {"200": _content("What this server can do.")}}
     paths["/metadata"] = {"get": public | {"operationId": "capabilities"}}
-    paths["/openapi.json"] = {"get": public | {"operationId": "description"}}
+    described = {"description": "This description.", "content": {"application/json": {"schema": {"type": "object"}}}}
+    paths["/openapi.json"] = {"get": public | {"operationId": "description", "responses": {"200": described}}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "mss: the interface for software (FHIR R4)", "version": version},
