@@ -17,6 +17,7 @@ from mss.model.account import BoxState
 from mss.model.address import Address
 from mss.model.delivery import DeliveryState
 from mss.model.party import BoxKind
+from mss.store.dossier_tables import awaited_documents
 from mss.store.holding_tables import expunged, seen, thread_names
 from mss.store.hot import Hot
 from mss.store.keeping_tables import box_lives
@@ -66,7 +67,8 @@ _ENDS: Final = (DeliveryState.DELIVERED, DeliveryState.FAILED, DeliveryState.EXP
 _OF_MAILBOX: Final = (messages, changes, keywords, seen)
 _OF_BOX: Final = (
     letters, conversations, contacts, drafts, documents, expunged, thread_names, search_texts, sort_forms, holdings,
-    grants, dossier_settings, document_authors, dossier_readers, invitations, patient_notices, unopened_notices,
+    awaited_documents, grants, dossier_settings, document_authors, dossier_readers, invitations, patient_notices,
+    unopened_notices,
 )  # fmt: skip
 
 
