@@ -87,7 +87,7 @@ def _consents(uow: Uow, book: Book, caller: Caller, box_id: int, now: datetime) 
     box = uow.accounts.box_by_id(box_id)
     if not accesses.may(uow, caller.account.id, box, Action.MANAGE_RIGHTS, now).accepted:
         return ()
-    rights, patient = rights_of(uow, book, box_id), software.patient_id(uow, box_id)
+    rights, patient = rights_of(uow, book, box_id, now), software.patient_id(uow, box_id)
     grants = tuple(resources.consent(one, patient) for one in rights.grants if one.holds(now))
     return (resources.choices(rights, patient), *grants)
 
@@ -144,7 +144,7 @@ async def update_consent(room: Room, request: Request) -> Response:
 
 
 def _choose(uow: Uow, account_id: int, box_id: int, permits: frozenset[Switch], book: Book, now: datetime) -> Decision:
-    known = rights_of(uow, book, box_id)
+    known = rights_of(uow, book, box_id, now)
     return governing.choose(uow, account_id, box_id, Choices(permits, known.default_mask, known.notify), now)
 
 

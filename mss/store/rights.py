@@ -43,11 +43,13 @@ _KINDS = Hot(select(*_MARK[1:], func.count()).where(_IN_BOX).group_by(*_MARK[1:]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a patient chose for the whole dossier; None in `permits`: nothing chosen."""
+    """What a patient chose for the whole dossier; None in `permits`: nothing chosen. `ends_at`: until when that counts
+    which representatives chose for a child."""
 
     permits: frozenset[Switch] | None = None
     default_mask: bool = False
     notify: bool = True
+    ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +134,15 @@ class RightsRoom:
             return Settings()
         found = self._sealing.unseal_json(box_id, row[0], _SETTINGS)
         permits = None if found["permits"] is None else frozenset(Switch(one) for one in found["permits"])
-        return Settings(permits, found["default_mask"], found["notify"])
+        # Programs before this one kept no end.
+        end = found.get("ends_at")
+        return Settings(permits, found["default_mask"], found["notify"], None if end is None else from_us(end))
 
     def choose(self, box_id: int, settings: Settings) -> None:
         """Keep what a patient chose for the whole dossier."""
         permits = None if settings.permits is None else sorted(settings.permits)
-        body = {"permits": permits, "default_mask": settings.default_mask, "notify": settings.notify}
+        body: dict[str, Any] = {"permits": permits, "default_mask": settings.default_mask, "notify": settings.notify}
+        body |= {} if settings.ends_at is None else {"ends_at": to_us(settings.ends_at)}
         _SETTLE.run(self._connection, {"box_id": box_id, "body": self._sealing.seal_json(box_id, body, _SETTINGS)})
 
     # -- documents as rights see them -----------------------------------------------------------------------------
