@@ -19,6 +19,7 @@ from mss.store import crypto
 from mss.store.blobs import Blobs
 from mss.store.hot import Hot
 from mss.store.keys import KeyRing
+from mss.store.opened import Listed, OpenedForms
 from mss.store.tables import holdings, objects
 
 _CONTENT_KEY = b"content key"
@@ -50,11 +51,13 @@ _TAKE = Hot(_FORMS.values(content_key=holdings.c.content_key))
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """Octets already sealed and written aside, waiting for the row that names them."""
+    """Octets sealed before the unit that stores them begins: written aside as `file`, or else `sealed` for the row."""
 
     octets: bytes = field(repr=False)
+    digest: bytes = field(repr=False)
     content_key: bytes = field(repr=False)
-    file: str
+    file: str | None = None
+    sealed: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +104,27 @@ class Stored:
     is_new: bool
 
 
+def digest_of(keys: KeyRing, octets: bytes) -> bytes:
+    """Return the keyed digest that recognises equal octets."""
+    return crypto.keyed_digest(keys.digest_key, b"object", octets)
+
+
 class Objects:
     """Octets inside one unit."""
 
-    def __init__(self, connection: Connection, keys: KeyRing, aside: Aside, inline_max_octets: int) -> None:
+    def __init__(
+        self, connection: Connection, keys: KeyRing, aside: Aside, inline_max_octets: int, opened: OpenedForms
+    ) -> None:
         self._connection = connection
+        self._opened = opened
         self._keys = keys
         self._aside = aside
         self._inline_max_octets = inline_max_octets
 
     def digest(self, octets: bytes) -> bytes:
         """Return the keyed digest that recognises equal octets."""
-        return crypto.keyed_digest(self._keys.digest_key, b"object", octets)
+        staged = self._aside.find(octets)
+        return digest_of(self._keys, octets) if staged is None else staged.digest
 
     def put(self, octets: bytes, now: datetime, digest: bytes | None = None) -> Stored:
         """Store octets, or find them when they are here already.
@@ -142,7 +154,7 @@ class Objects:
     def _sealed(self, octets: bytes) -> tuple[bytes, dict[str, Any]]:
         staged = self._aside.find(octets)
         if staged is not None:
-            return staged.content_key, {"file": staged.file, "octets": None}
+            return staged.content_key, {"file": staged.file, "octets": staged.sealed}
         key = crypto.new_key()
         sealed = crypto.seal_octets(key, octets)
         if len(octets) > self._inline_max_octets:
@@ -251,6 +263,14 @@ class Objects:
             crypto.unseal(key, row.bodystructure, _BODYSTRUCTURE + context),
             crypto.unseal(key, row.preview, _PREVIEW + context).decode(),
         )
+
+    def opened(self, box_id: int) -> Listed:
+        """Return the forms of a box's letters that were opened lately, by object."""
+        return self._opened.of(box_id)
+
+    def keep_opened(self, box_id: int, listed: Listed) -> None:
+        """Keep forms that were opened for the next who asks."""
+        self._opened.keep(box_id, listed)
 
     def opener(self, box_id: int) -> Opener:
         """Return what opens many sealed forms of one box, the key looked up once."""

@@ -23,6 +23,7 @@ from mss.store.lives import Lives
 from mss.store.mailboxes import Mailboxes
 from mss.store.nodes import Nodes
 from mss.store.objects import Aside, Objects, Staged
+from mss.store.opened import OpenedForms
 from mss.store.parties import Parties
 from mss.store.prepared import Prepared
 from mss.store.proofs import Proofs
@@ -42,6 +43,7 @@ class Shared:
     files: Blobs
     inline_max_octets: int
     segment_records: int
+    opened: OpenedForms
 
 
 T = TypeVar("T")
@@ -85,7 +87,7 @@ class Uow:
         """Octets of letters and documents."""
         shared = self._shared
         aside = Aside(shared.files, self._staged, self.written, self.named)
-        return Objects(self._connection, shared.keys, aside, shared.inline_max_octets)
+        return Objects(self._connection, shared.keys, aside, shared.inline_max_octets, shared.opened)
 
     @_Once
     def mailboxes(self) -> Mailboxes:
