@@ -6,9 +6,10 @@ digest that recognises equal octets is the operator's own: nothing is shared bet
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
@@ -48,6 +49,8 @@ _INLINE = Hot(
 _FORMS = update(holdings).where(
     and_(holdings.c.box_id == bindparam("b_box_id"), holdings.c.object_id == bindparam("b_object_id"))
 )
+# A holding that is there is written to in any case: the collection of unused ones then sees that it is taken.
+_TAKE = Hot(_FORMS.values(content_key=holdings.c.content_key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,13 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """The files below one unit: those staged for it, and the names of those that it wrote itself."""
+    """The files below one unit: those staged for it, the names of those that it wrote itself, and of those that a row
+    of its own names for certain."""
 
     files: Blobs
     staged: Sequence[Staged]
     written: set[str]
+    named: set[str]
 
     def find(self, octets: bytes) -> Staged | None:
         """Return what was staged of octets; the very same ones as a rule, so that they need not be looked at."""
@@ -78,6 +83,11 @@ class Aside:
         name = self.files.put((sealed,))
         self.written.add(name)
         return name
+
+    def note(self, file: str | None) -> None:
+        """Remember that a row names a file: once the unit is committed nobody needs to ask."""
+        if file is not None:
+            self.named.add(file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +139,10 @@ class Objects:
         key, values = self._sealed(octets)
         row = {"digest": digest, "size": len(octets), "created_at": to_us(now), **values}
         new = _PUT.run(self._connection, row).fetchone()
-        if new is not None:
-            return Stored(new[0], key, is_new=True)
-        return self._existing(digest, key, values)
+        if new is None:
+            return self._existing(digest, key, values)
+        self._aside.note(values["file"])
+        return Stored(new[0], key, is_new=True)
 
     def find(self, octets: bytes) -> int | None:
         """Return the number of octets that are here already."""
@@ -141,9 +152,10 @@ class Objects:
     def forget(self, stored: Stored) -> None:
         """Drop an object that was put in this unit and that nobody holds after all."""
         if stored.is_new:
+            self._aside.named.clear()
             self._connection.execute(delete(objects).where(objects.c.id == stored.id))
 
-    def _sealed(self, octets: bytes) -> tuple[bytes, dict[str, object]]:
+    def _sealed(self, octets: bytes) -> tuple[bytes, dict[str, Any]]:
         staged = self._aside.find(octets)
         if staged is not None:
             return staged.content_key, {"file": staged.file, "octets": staged.sealed}
@@ -153,7 +165,7 @@ class Objects:
             return key, {"file": self._aside.put(sealed), "octets": None}
         return key, {"file": None, "octets": sealed}
 
-    def _existing(self, digest: bytes, fresh_key: bytes, fresh_values: dict[str, object]) -> Stored:
+    def _existing(self, digest: bytes, fresh_key: bytes, fresh_values: dict[str, Any]) -> Stored:
         found = _BY_DIGEST.run(self._connection, {"digest": digest}).fetchone()
         if found is None:
             raise Conflict("the octets were collected at this moment")
@@ -164,6 +176,7 @@ class Objects:
         begun = self._connection.execute(update(objects).where(objects.c.id == object_id).values(fresh_values))
         if begun.rowcount == 0:
             raise Conflict("the octets were collected at this moment")
+        self._aside.note(fresh_values["file"])
         return Stored(object_id, fresh_key, is_new=False)
 
     def hold(self, box_id: int, stored: Stored, forms: Forms | None = None, thread_id: int | None = None) -> None:
@@ -180,10 +193,15 @@ class Objects:
             sealed["thread_id"] = thread_id
         where = {"b_box_id": box_id, "b_object_id": stored.id}
         while _HOLD.run(self._connection, {**_NO_FORMS, **row, **sealed}).rowcount == 0:
-            # A holding that is there is written to in any case: the collection of unused ones sees that it is taken.
-            take = _FORMS.values({n: bindparam(n) for n in sealed} or {"content_key": holdings.c.content_key})
-            if self._connection.execute(take, {**where, **sealed}).rowcount:
+            if self._take(where, sealed):
                 return
+
+    def _take(self, where: Mapping[str, object], sealed: Mapping[str, object]) -> bool:
+        """Write to a holding that is there; says whether it still was."""
+        if not sealed:
+            return _TAKE.run(self._connection, where).rowcount > 0
+        take = _FORMS.values({name: bindparam(name) for name in sealed})
+        return self._connection.execute(take, {**where, **sealed}).rowcount > 0
 
     def hold_too(self, box_id: int, from_box_id: int, object_id: int) -> None:
         """Let a second box hold what a first one holds, IMAP forms included."""

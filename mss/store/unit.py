@@ -70,6 +70,7 @@ class Uow:
         self._staged = staged
         self.hints: set[tuple[str, int]] = set()
         self.written: set[str] = set()
+        self.named: set[str] = set()
         self.noted: list[AuditEvent] = []
 
     def wake(self, channel: str, key: int = 0) -> None:
@@ -84,7 +85,8 @@ class Uow:
     @_Once
     def objects(self) -> Objects:
         """Octets of letters and documents."""
-        shared, aside = self._shared, Aside(self._shared.files, self._staged, self.written)
+        shared = self._shared
+        aside = Aside(shared.files, self._staged, self.written, self.named)
         return Objects(self._connection, shared.keys, aside, shared.inline_max_octets, shared.opened)
 
     @_Once
