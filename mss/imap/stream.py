@@ -7,6 +7,7 @@ connection that sent octets beyond STARTTLS is closed (`Gone("injected")`).
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
@@ -38,12 +39,12 @@ class Gone(Exception):
 class Stream(asyncio.Protocol):
     """A connection, from acceptance to its end."""
 
-    def __init__(self, limits: WireLimits, opened: Callable[[Stream], None]) -> None:
+    def __init__(self, limits: WireLimits, opened: Callable[[Stream], None], ip: str) -> None:
         self.wire = Wire(limits)
         self.tls = False
         self.tls_version = ""
         self.end: object = None
-        self.ip = ""
+        self.ip = ip
         self.octets_in = 0
         self.octets_out = 0
         self._opened = opened
@@ -64,8 +65,6 @@ class Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; under implicit TLS the handshake is done."""
         self._take(cast(asyncio.Transport, transport))
-        peer = transport.get_extra_info("peername")
-        self.ip = str(peer[0]) if peer else ""
         self._opened(self)
 
     def _take(self, transport: asyncio.Transport) -> None:
@@ -122,7 +121,17 @@ class Stream(asyncio.Protocol):
                 return None
             if self._eof:
                 raise Gone("lost")
+            if self.wire.has_literals:
+                self._acknowledge()
             await self._arrival(deadline)
+
+    def _acknowledge(self) -> None:
+        """Tell the client at once that its octets are here. Many send a literal and the line's end by themselves, and
+        hold the end back until then (RFC 1122 §4.2.3.4); acknowledgements are put off for 40 ms otherwise."""
+        connection = self._transport.get_extra_info("socket")
+        if connection is not None and hasattr(socket, "TCP_QUICKACK"):
+            with suppress(OSError):  # No TCP, or gone: the next read tells.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     async def _arrival(self, deadline: float | None) -> None:
         self._arrived.clear()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 from aiosmtpd.smtp import SMTP
 
+from mss.balancer import Balancers
 from mss.config import Limits
 from mss.errors import Unavailable
 from mss.mail import scan
@@ -33,7 +36,7 @@ TOO_LARGE = reply.TOO_LARGE.encode().decode().strip()
 
 async def emptied(server: Server) -> None:
     """Wait until all connections have ended."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await server._emptied.wait()
 
 
@@ -134,7 +137,7 @@ async def test_a_bad_or_missing_certificate_ends_in_tls_and_is_noted(
             await talk.starttls(pki_world.client(who))
             await talk.say(b"EHLO client.example")
             raise ConnectionResetError
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not counts.seen:
                 await asyncio.sleep(0)
     assert counts.seen == [("closed", "tls-failed")]
@@ -163,7 +166,7 @@ async def test_a_client_that_leaves_in_the_handshake(material: TlsMaterial) -> N
                 await talk.send(octets)
                 talk.writer.write_eof()
                 assert await talk.ended()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while server.connections:
                 await asyncio.sleep(0)
     assert counts.seen == [("closed", "tls-failed")] * 2
@@ -177,12 +180,12 @@ async def test_a_handshake_that_never_begins_is_cut_at_the_end(material: TlsMate
                 await talk.reply()
                 await talk.say(b"STARTTLS")
             gone.writer.transport.abort()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while server.connections > 1:
                     await asyncio.sleep(0)
             await server.close(grace_s=0.05)
             assert await waiting.ended()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while server.connections:
                 await asyncio.sleep(0)
 
@@ -194,7 +197,7 @@ async def test_a_door_that_fails_at_a_failed_handshake_leaks_no_connection(mater
         await talk.say(b"STARTTLS")
         await talk.send(b"nothing of the kind\r\n")
         assert await talk.ended()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while server.connections:
                 await asyncio.sleep(0)
 
@@ -552,6 +555,22 @@ async def test_too_many_connections(material: TlsMaterial) -> None:
         assert server.connections == 1
         async with connected(port) as four:
             assert (await four.reply()).startswith("220")
+
+
+async def test_behind_a_balancer_each_client_counts_for_itself(material: TlsMaterial) -> None:
+    limits = replace(LIMITS, smtp_connections_per_peer_max=1)
+    balancers = Balancers((ip_network("127.0.0.1"),), 200, 30)
+    async with serving(Recorder(), material, limits=limits, balancers=balancers) as (server, port):
+        async with connected(port) as one, connected(port) as two, connected(port) as three:
+            said = [
+                await talk.say(b"PROXY TCP4 198.51.100.%d 192.0.2.1 40000 25" % source)
+                for talk, source in ((one, 7), (two, 8), (three, 8))
+            ]
+            assert [reply[:3] for reply in said] == ["220", "220", "421"]
+            assert {connection.facts.ip for connection in server._connections} == {"198.51.100.7", "198.51.100.8"}
+        async with connected(port) as client:
+            with suppress(ConnectionResetError):  # What it said was never read.
+                assert await client.say(b"EHLO nobody-said-who-comes") == ""
 
 
 async def test_too_many_connections_in_all(material: TlsMaterial) -> None:
