@@ -29,7 +29,7 @@ _log = get_logger("imap")
 
 POLL_S: Final = 60
 _BAD_EVENT: Final = Answer("NO", "Not every event is known here", f"BADEVENT ({' '.join(EVENTS)})")
-_TOO_MANY: Final = Answer("NO", "There are more mailboxes than can be watched", "LIMIT")
+_TOO_MANY: Final = Answer("NO", "There are more mailboxes than can be watched", "NOTIFICATIONOVERFLOW")
 _OVERFLOW: Final = responses.tagged("*", "OK", "Too much happens, NOTIFY has ended", "NOTIFICATIONOVERFLOW")
 _SELECTED: Final = (Where.SELECTED, Where.SELECTED_DELAYED)
 _STATUS: Final = (StatusItem.MESSAGES, StatusItem.UIDNEXT, StatusItem.UIDVALIDITY, StatusItem.UNSEEN)
@@ -47,6 +47,7 @@ class Known:
     name: str
     modseq: int
     subscribed: bool
+    use: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,10 @@ async def notify(session: Session, command: c.Notify) -> Answer:
         return _TOO_MANY
     if session.watch is not None:
         await session.watch.end()
+    if session.selected is not None and command.groups:
+        # What has gathered is told first: NOTIFY SET is a NOOP too (RFC 5465 §3.1).
+        await session.catch_up()
+        session.tell(expunges=True)
     session.watch = watch
     return done()
 
@@ -200,7 +205,7 @@ class Watch:
     async def _look(self, place: Place) -> Seen:
         now = self._session.house.clock()
         (found,) = await self._session.read(units.mailboxes_of, (place.box.id,), now)
-        known = {one.id: Known(place.outside(one.name), one.modseq, one.subscribed) for one in found}
+        known = {one.id: Known(place.outside(one.name), one.modseq, one.subscribed, one.special_use) for one in found}
         wanted = Event.MAILBOX_METADATA_CHANGE | Event.SERVER_METADATA_CHANGE
         if not any(group.events & wanted for group in self._groups):
             return Seen(place, known, {})
@@ -222,17 +227,17 @@ class Watch:
         """Yield LIST for names that came, went and changed, and for subscriptions (RFC 5465 §5.4, §5.5)."""
         for mailbox_id in before.mailboxes.keys() | after.mailboxes.keys():
             old, new = before.mailboxes.get(mailbox_id), after.mailboxes.get(mailbox_id)
-            events = self._events(place, new or old)
-            if Event.MAILBOX_NAME in events:
-                if new is None and old is not None:
+            # A subscription that ends may take the mailbox out of what is watched: it is told of all the same.
+            events = self._events(place, old) | self._events(place, new)
+            if new is None:
+                if old is not None and Event.MAILBOX_NAME in events:
                     yield self._listed(old.name, ("\\NonExistent",))
-                elif new is not None and old is None:
-                    yield self._listed(new.name)
-                elif new is not None and old is not None and new.name != old.name:
-                    yield self._listed(new.name, old=old.name)
-            changed = new is not None and old is not None and new.subscribed is not old.subscribed
-            if changed and new is not None and Event.SUBSCRIPTION_CHANGE in events:
-                yield self._listed(new.name, ("\\Subscribed",) if new.subscribed else ())
+                continue
+            renamed = old is None or old.name != new.name
+            turned = old is not None and old.subscribed is not new.subscribed
+            if (renamed and Event.MAILBOX_NAME in events) or (turned and Event.SUBSCRIPTION_CHANGE in events):
+                former = old.name if old is not None and renamed else ""
+                yield self._listed(new.name, tuple(_attributes(new, after)), old=former)
 
     def _listed(self, name: str, attributes: tuple[str, ...] = (), *, old: str = "") -> bytes:
         utf8 = self._session.utf8
@@ -292,6 +297,16 @@ class Watch:
         if known is None:
             return Event.NONE
         return next((group.events for group in self._groups if _takes(group, place, known)), Event.NONE)
+
+
+def _attributes(known: Known, seen: Seen) -> Iterator[str]:
+    """Yield what LIST says of a mailbox."""
+    below = known.name + "/"
+    yield "\\HasChildren" if any(one.name.startswith(below) for one in seen.mailboxes.values()) else "\\HasNoChildren"
+    if known.use:
+        yield known.use
+    if known.subscribed:
+        yield "\\Subscribed"
 
 
 def _takes(group: EventGroup, place: Place, known: Known) -> bool:

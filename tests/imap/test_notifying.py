@@ -168,16 +168,46 @@ async def test_new_letters_come_with_what_was_asked_of_them(world: World, inbox:
 async def test_names_and_subscriptions(client: Client, other: Client) -> None:
     await ask(client, "NOTIFY SET (subtree a (MailboxName SubscriptionChange)) (personal (MailboxName))")
     await ask(other, "CREATE a")
-    assert await client.line() == b'* LIST () "/" a'
+    assert await client.line() == b'* LIST (\\HasNoChildren \\Subscribed) "/" a'
     await ask(other, "UNSUBSCRIBE a")
-    assert await client.line() == b'* LIST () "/" a'
+    assert await client.line() == b'* LIST (\\HasNoChildren) "/" a'
     await ask(other, "SUBSCRIBE a")
-    assert await client.line() == b'* LIST (\\Subscribed) "/" a'
+    assert await client.line() == b'* LIST (\\HasNoChildren \\Subscribed) "/" a'
     await ask(other, "UNSUBSCRIBE Sent")
     await ask(other, "RENAME a &AOk-t&AOk-")
-    assert await client.line() == b'* LIST () "/" &AOk-t&AOk- ("OLDNAME" (a))'
+    assert await client.line() == b'* LIST (\\HasNoChildren \\Subscribed) "/" &AOk-t&AOk- ("OLDNAME" (a))'
     await ask(other, "DELETE &AOk-t&AOk-")
     assert await client.line() == b'* LIST (\\NonExistent) "/" &AOk-t&AOk-'
+
+
+async def test_a_subscription_that_ends_is_told_to_who_watches_subscribed_mailboxes(
+    client: Client, other: Client
+) -> None:
+    await ask(client, "NOTIFY SET (subscribed (SubscriptionChange MessageNew MessageExpunge))")
+    await ask(other, "UNSUBSCRIBE Sent")
+    assert await client.line() == b'* LIST (\\HasNoChildren \\Sent) "/" Sent'
+    await other.append("Sent", LETTER)
+    await other.append("Drafts", LETTER)
+    assert (await client.line()).startswith(b"* STATUS Drafts ")
+
+
+async def test_what_has_gathered_is_told_when_it_begins(client: Client, other: Client) -> None:
+    await ask(client, "NOTIFY NONE")
+    await other.append("INBOX", LETTER)
+    await ask(other, "STORE 1 +FLAGS.SILENT (\\Deleted)")
+    await ask(other, "EXPUNGE")
+    assert await client.ask("NOOP") == [b"OK Done"]
+    gathered = [b"* 1 EXPUNGE", b"* 1 EXISTS", b"* 0 RECENT"]
+    assert await ask(client, "NOTIFY SET (selected NONE)") == gathered
+
+
+async def test_letters_vanish_for_who_knows_qresync(client: Client, other: Client) -> None:
+    await ask(client, "ENABLE QRESYNC")
+    await ask(client, f"NOTIFY SET (selected ({OF_MESSAGES}))")
+    await ask(other, "STORE 1 +FLAGS (\\Deleted)")
+    assert (await client.line()).startswith(b"* 1 FETCH (UID 1 FLAGS (\\Deleted) MODSEQ (")
+    await ask(other, "EXPUNGE")
+    assert [await client.line() for _ in range(3)] == [b"* VANISHED 1", b"* 0 EXISTS", b"* 0 RECENT"]
 
 
 async def test_notes(client: Client, other: Client) -> None:
@@ -243,7 +273,7 @@ async def test_names_in_a_box_that_is_lost_or_gained_are_told(
     member = Delegation(account.id, desk.id, DelegationKind.MEMBER)
     await world.store.write(accounts.delegate, member, "test", NOW)
     await world.deliver(own)
-    assert await client.line() == b'* LIST () "/" Shared/accueil@pro.example/INBOX'
+    assert await client.line() == b'* LIST (\\HasNoChildren \\Subscribed) "/" Shared/accueil@pro.example/INBOX'
     await world.store.write(accounts.end_delegation, account.id, desk.id, "test", NOW)
     await world.deliver(own)
     assert await client.line() == b'* LIST (\\NonExistent) "/" Shared/accueil@pro.example/INBOX'
@@ -257,7 +287,7 @@ async def test_events_that_are_not_known_change_nothing(client: Client, other: C
     assert (await client.line()).startswith(b"* STATUS Sent ")
 
 
-@pytest.mark.parametrize(("most", "start"), [(5, b"NO [LIMIT]"), (6, b"OK"), (7, b"OK")])
+@pytest.mark.parametrize(("most", "start"), [(5, b"NO [NOTIFICATIONOVERFLOW]"), (6, b"OK"), (7, b"OK")])
 async def test_there_are_as_many_mailboxes_as_can_be_watched(
     imap_template: Path, tmp_path: Path, most: int, start: bytes
 ) -> None:
@@ -268,7 +298,7 @@ async def test_there_are_as_many_mailboxes_as_can_be_watched(
         if start == b"OK":
             for number in range(most - 6):
                 await ask(other, f"CREATE fits{number}")
-                assert await client.line() == b'* LIST () "/" fits%d' % number
+                assert await client.line() == b'* LIST (\\HasNoChildren \\Subscribed) "/" fits%d' % number
             await ask(other, "CREATE beyond")
             told = await client.until(b"* OK [NOTIFICATIONOVERFLOW]")
             assert told[-1].startswith(b"* OK [NOTIFICATIONOVERFLOW]")
