@@ -56,8 +56,8 @@ bench: $(READY) ## Ratios against named peers, measured in the same run
 bench-dossier: $(READY) ## Reading and filing a document, a listing of ten thousand, in processor time
 	@$(RUN) bench dossier rights
 
-bench-scale: $(READY) ## What boxes cost when there are many; MSS_BENCH_BOXES=10000,1000000 for sizes
-	@$(RUN) bench scale
+bench-scale: $(READY) ## Many boxes, many letters in one, a second node; MSS_BENCH_BOXES=10000,1000000 for sizes
+	@$(RUN) bench scale units nodes
 
 cover: $(READY) ## Fast tests with branch coverage, as text
 	@$(PYTEST) $(PARALLEL) -m "not journey and not postgres and not soak" --cov=mss --cov-report=term-missing:skip-covered $(T)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from bench import delivery, dossier, imap, relay, rights, scale
+from bench import delivery, dossier, imap, nodes, relay, rights, scale, units
 
 OTHERS: dict[str, Callable[[], int]] = {
     "dossier": dossier.main,
@@ -16,7 +16,7 @@ OTHERS: dict[str, Callable[[], int]] = {
     "imap": lambda: imap.main([]),
 }
 # Too long for every day: only when it is named.
-NAMED: dict[str, Callable[[], int]] = {"scale": scale.main}
+NAMED: dict[str, Callable[[], int]] = {"scale": scale.main, "units": units.main, "nodes": nodes.main}
 _MEMORY = "tests/journeys/test_memory.py::test_many_large_letters_at_once_are_all_taken_in_bounded_memory[200]"
 
 

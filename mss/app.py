@@ -19,6 +19,7 @@ import uvloop
 
 from mss import dns
 from mss.accepting import Share
+from mss.balancer import balancers_of
 from mss.clock import Clock, system_clock
 from mss.config import Config
 from mss.console import app as console
@@ -169,6 +170,7 @@ class Worker:
         self._screen = Screen(self._clamd, self._metrics.scanned)
         self._hosted = replace(hosted(config), seal=seal_of(config))
         self._home = parse_domain(config.domains[0].name)
+        self._balancers = balancers_of(config)
         self._running = Running()
 
     async def start(self) -> None:
@@ -275,6 +277,7 @@ class Worker:
             spool=self._spool,
             implicit_tls=implicit_tls,
             share=share,
+            balancers=self._balancers,
         )
         self._running.ends.append(served.close)
 
@@ -293,6 +296,7 @@ class Worker:
             certificate=self._material.robots.shown,
             share=self._shares.imap,
             screen=self._screen,
+            balancers=self._balancers,
         )
         self._running.ends.append(served.close)
 
@@ -304,7 +308,13 @@ class Worker:
                 self._store, config, self._clock, self._sign_in, self._trust.outside, self._screen
             )
             served = await serving.serve(
-                application, sock, config.limits, tls=tls, trusted_proxies=config.webmail.trusted_proxies
+                application,
+                sock,
+                config.limits,
+                tls=tls,
+                trusted_proxies=config.webmail.trusted_proxies,
+                share=self._shares.webmail,
+                balancers=self._balancers,
             )
             self._running.ends.append(served.stop)
 
@@ -313,7 +323,10 @@ class Worker:
             application = fhir.build(
                 self._store, self._config, self._clock, self._sign_in, self._screen, self._material.robots.shown
             )
-            served = await serving.serve(application, sock, self._config.limits, tls=self._material.software)
+            tls, share = self._material.software, self._shares.fhir
+            served = await serving.serve(
+                application, sock, self._config.limits, tls=tls, share=share, balancers=self._balancers
+            )
             self._running.ends.append(served.stop)
 
     async def _begin_hl7(self) -> None:
@@ -336,7 +349,8 @@ class Worker:
             self._running.loop(drop.run(), "hl7-folder")
             self._running.ends.append(drop.stop)
         context = None if config.hl7.plain else lambda: self._material.mail_clients
-        listening = Mllp(desk, config.limits, self._clock, self._sign_in, self._material.robots.shown, context)
+        shown = self._material.robots.shown
+        listening = Mllp(desk, config.limits, self._clock, self._sign_in, shown, context, self._balancers)
         await listening.listen(self._sockets.hl7)
         self._running.ends.append(listening.close)
 

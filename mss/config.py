@@ -82,6 +82,13 @@ class TlsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BalancerConfig:
+    """The addresses, or networks, that TCP balancers connect from; they say who is behind them (PROXY protocol)."""
+
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SmtpConfig:
     """Listening addresses, `host:port`; an empty list closes the door."""
 
@@ -233,7 +240,7 @@ class PolicyConfig:
 
 @dataclass(frozen=True, slots=True)
 class NotifyConfig:
-    """The program that tells a patient by e-mail that there is a notice, with its arguments; none: nobody is told so.
+    """The program that tells holders by e-mail that there is a notice, with its arguments; none: nobody is told so.
     It reads one line of JSON on standard input, and has `timeout_s` to end with 0."""
 
     command: tuple[str, ...] = ()
@@ -250,8 +257,12 @@ class FolderRuleConfig:
 
 @dataclass(frozen=True, slots=True)
 class LifeConfig:
-    """When unused boxes are closed, and how long closed ones are an archive. `folders`: rules for folders by name."""
+    """When unused boxes are closed, and how long closed ones are an archive. `folders`: rules for folders by name.
 
+    A holder is told once a box has come to `full_notice_share` of its quota (1: when it is full).
+    """
+
+    full_notice_share: float = 0.9
     close_inactive: bool = True
     inactive_days: int = 365
     notice_days: int = 30
@@ -262,11 +273,13 @@ class LifeConfig:
 
 @dataclass(frozen=True, slots=True)
 class JournalConfig:
-    """How long traces are kept, and where the heads of the journal's chains are anchored (unset: nowhere)."""
+    """How long traces are kept, and where the heads of the journal's chains are anchored (unset: nowhere): a file, and
+    an address that gets them by letter."""
 
     traces_keep_days: int = 183
     dossier_traces_keep_days: int = 3653
     anchors_file: Path | None = None
+    anchors_to: str = ""
     anchors_every_s: int = 86_400
 
 
@@ -316,6 +329,8 @@ class Limits:
     addresses_max: int = 1000
     received_max: int = 50
     index_in_process_max_octets: int = 256 * KIB
+    proxy_header_max_octets: int = 4 * KIB
+    proxy_header_timeout_s: int = 5
     smtp_line_max_octets: int = 2048
     smtp_errors_max: int = 10
     smtp_commands_max: int = 1000
@@ -334,6 +349,8 @@ class Limits:
     imap_nesting_max: int = 20
     imap_arguments_max: int = 2000
     imap_search_text_max_octets: int = MIB
+    imap_annotation_max_octets: int = 16 * KIB
+    imap_annotations_max: int = 100
     imap_errors_max: int = 20
     imap_connections_max: int = 2000
     imap_unauthenticated_max: int = 200
@@ -402,6 +419,7 @@ class Config:
     domains: tuple[DomainConfig, ...]
     store: StoreConfig = StoreConfig()
     tls: TlsConfig = TlsConfig()
+    balancer: BalancerConfig = BalancerConfig()
     smtp: SmtpConfig = SmtpConfig()
     imap: ImapConfig = ImapConfig()
     tokens: TokensConfig = TokensConfig()

@@ -9,13 +9,12 @@ import asyncio
 import contextlib
 from dataclasses import replace
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
 from mss.errors import MssError
 from mss.log import get_logger
 from mss.services import nodes
-from mss.store.nodes import Running
+from mss.store.nodes import Running, program
 from mss.store.schema import HEAD
 
 if TYPE_CHECKING:
@@ -24,14 +23,6 @@ if TYPE_CHECKING:
 
 _PAUSE_S: Final = 15
 _log = get_logger("node")
-
-
-def program() -> str:
-    """Return the version of this program."""
-    try:
-        return version("mss-server")[:32]
-    except PackageNotFoundError:
-        return "unknown"
 
 
 class Presence:

@@ -14,11 +14,13 @@ import typing
 from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import date
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
 from mss.config import Config
-from mss.errors import Misconfigured
+from mss.errors import Malformed, Misconfigured
+from mss.model.address import Address
 
 
 def load(path: Path) -> Config:
@@ -170,6 +172,17 @@ def _check(config: Config, name: str) -> None:
     _check_lists(config, name)
     _check_ops(config, name)
     _check_hl7(config, name)
+    _check_balancer(config, name)
+    _check_life(config, name)
+    _check_journal(config, name)
+
+
+def _check_balancer(config: Config, name: str) -> None:
+    for address in config.balancer.addresses:
+        try:
+            ip_network(address)
+        except ValueError as error:
+            raise Misconfigured(f"{name}: “balancer.addresses”: {error}") from error
 
 
 def _check_hl7(config: Config, name: str) -> None:
@@ -219,6 +232,19 @@ def _check_lists(config: Config, name: str) -> None:
     for url in config.tls.crl_urls:
         if not url.startswith(("http://", "https://")):
             raise Misconfigured(f"{name}: “tls.crl_urls”: {url[:100]} is neither http:// nor https://")
+
+
+def _check_life(config: Config, name: str) -> None:
+    if config.life.full_notice_share > 1:
+        raise Misconfigured(f"{name}: “life.full_notice_share” is a share of the quota: 1 at most")
+
+
+def _check_journal(config: Config, name: str) -> None:
+    try:
+        if config.journal.anchors_to:
+            Address.parse(config.journal.anchors_to)
+    except Malformed as error:
+        raise Misconfigured(f"{name}: “journal.anchors_to” is no address: {error}") from error
 
 
 def _check_ops(config: Config, name: str) -> None:

@@ -18,6 +18,8 @@ class Shares:
     submission: Share = field(default_factory=Share)
     submissions: Share = field(default_factory=Share)
     imap: Share = field(default_factory=Share)
+    webmail: Share = field(default_factory=Share)
+    fhir: Share = field(default_factory=Share)
 
     @classmethod
     def among(cls, workers: int) -> Shares:

@@ -12,12 +12,14 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from mss.errors import Conflict, MssError
 from mss.log import get_logger
+from mss.model.address import Address
 from mss.policy import retention
-from mss.services import lives, nodes, operators, undelete, upkeep
+from mss.services import anchoring, fullness, lives, nodes, operators, undelete, upkeep
 from mss.services.house import House, hosted
 from mss.store import anchors
 from mss.store.collection import BEGINNING, Place
@@ -62,11 +64,12 @@ class Upkeep:
         self._store, self._clock, self._metrics = store, clock, metrics
         self._stopping = asyncio.Event()
         self._done: dict[str, datetime] = {}
-        self._journal, self._life = config.journal, config.life
+        self._journal, self._life, self._hook = config.journal, config.life, bool(config.notify.command)
         found = hosted(config)
         self._house = House(found.hostname, found.domains, found.limits)
         outside = config.journal.anchors_file
         self._anchors = None if outside is None else config.path(outside)
+        self._anchors_to = Address.parse(config.journal.anchors_to) if config.journal.anchors_to else None
         idle_s, window_s = config.webmail.session_idle_s, config.limits.login_window_s
         self._jobs = (
             self._emptying("arrivals", upkeep.forget_arrivals),
@@ -76,13 +79,14 @@ class Upkeep:
             self._emptying("expunged-letters", undelete.forget_expunged),
             self._emptying("directory", operators.sweep_directory),
             self._emptying("nodes", nodes.forget_silent),
+            _Job("fullness", _ROUND, self._tell_of_fullness),
             _Job("lives", _DAY, self._sweep_lives),
             _Job("folders", _DAY, self._expire_folders),
             self._emptying("deliveries", lives.forget_deliveries),
             _Job("journal", _DAY, self._trim_journal),
             *(
                 [_Job("anchors", timedelta(seconds=config.journal.anchors_every_s / 2), self._anchor)]
-                if outside
+                if outside or config.journal.anchors_to
                 else []
             ),
             # They look at every holding, every object and every file there is.
@@ -156,6 +160,17 @@ class Upkeep:
             lambda now: self._store.collect(retention.oldest_kept(retention.UNHELD_OCTETS, now), BATCH)
         )
 
+    async def _tell_of_fullness(self) -> int:
+        """Tell the holders of boxes that have become nearly full; nothing is removed."""
+        after: int | None = 0
+        share, settle = self._life.full_notice_share, partial(fullness.settle, hook=self._hook)
+        while after is not None and not self._stopping.is_set():
+            found = await self._store.read(fullness.look, share, after, BATCH)
+            for box_id in found.boxes:
+                await self._store.write(settle, box_id, share, self._house, self._clock())
+            after = found.after
+        return 0
+
     async def _sweep_lives(self) -> int:
         """Tell holders, close unused boxes, erase closed ones whose archive is over; returns how many were erased."""
         after: int | None = 0
@@ -163,7 +178,8 @@ class Upkeep:
         while after is not None and not self._stopping.is_set():
             due = await self._store.read(lives.due, self._life, after, BATCH, self._clock())
             for box_id in due.boxes:
-                await self._store.write(lives.settle, box_id, self._life, self._house, self._clock())
+                settle = partial(lives.settle, hook=self._hook)
+                await self._store.write(settle, box_id, self._life, self._house, self._clock())
             for box_id in due.over:
                 await erase(self._store, box_id, "archive-over", "system:upkeep", self._clock)
                 erased += 1
@@ -196,11 +212,14 @@ class Upkeep:
         return gone
 
     async def _anchor(self) -> int:
-        """Write the heads of all chains into the file outside; nothing is removed."""
+        """Write the heads of all chains into the file outside, and send them there; nothing is removed."""
         now = self._clock()
         heads = await self._store.read(upkeep.heads, now)
         if self._anchors is not None and heads:
             await asyncio.to_thread(anchors.append, self._anchors, heads, now)
+        if self._anchors_to is not None:
+            every = timedelta(seconds=self._journal.anchors_every_s / 2)
+            await self._store.write(anchoring.send, self._house, self._anchors_to, every, now)
         return 0
 
     async def _while_more(self, work: Callable[[datetime], Awaitable[int]]) -> int:

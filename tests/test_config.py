@@ -123,6 +123,7 @@ level = "DEBUG"
         ("[relay]\n# retry_s = 1\nroutes = []\n", 11, "“relay.routes” must be a table"),
         ('[relay.routes]\n"a.test" = \'x\'\n"b.test" = 25\n', 11, "“relay.routes.b.test” must be a text"),
         ("[trust_list]\nshrink_max_share = -0.1\n", 10, "“trust_list.shrink_max_share” must not be negative"),
+        ("[life]\nfull_notice_share = 0\n", 10, "“life.full_notice_share” must be above 0"),
         ("[trust_list]\nshrink_max_share = nan\n", 10, "“trust_list.shrink_max_share” must be a number"),
         ("[trust_list]\nshrink_max_share = inf\n", 10, "“trust_list.shrink_max_share” must be a number"),
         ("[trust_list]\nshrink_max_share = true\n", 10, "“trust_list.shrink_max_share” must be a number"),

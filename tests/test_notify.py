@@ -61,6 +61,34 @@ async def test_the_program_reads_one_line_without_names(store: Store, sqlite_con
     assert await made.once() == 0
 
 
+async def test_of_a_box_it_is_told_the_channel_that_the_holder_named(
+    store: Store, sqlite_config: Config, tmp_path: Path
+) -> None:
+    hands, said = Hands(), tmp_path / "said"
+    program = f"import sys; open({str(said)!r}, 'a').write(sys.stdin.read())"
+    made = notifier(store, sqlite_config, hands, sys.executable, "-c", program)
+    assert await made.once() == 1
+    said.unlink()
+    await store.write(lambda uow: uow.lives.set_channel(1, "tel:+33123456789"))
+    await store.write(lambda uow: uow.lives.notify(1, "box-closing", NOW))
+    assert await made.once() == 1
+    told = {"notice": 1, "box": 1, "kind": "box-closing", "at": NOW.isoformat(), "channel": "tel:+33123456789"}
+    assert json.loads(said.read_text()) == told
+    hands.now += timedelta(days=30)
+    assert await made.once() == 0
+
+
+async def test_a_notice_about_a_box_is_given_up_at_last(store: Store, sqlite_config: Config) -> None:
+    hands = Hands()
+    await store.write(lambda uow: uow.lives.notify(1, "box-closing", NOW))
+    made = notifier(store, sqlite_config, hands, "/no/such/program")
+    for _ in range(TRIES_MAX):
+        assert await made.once() == 2
+        hands.now += timedelta(days=1)
+    assert await made.once() == 0
+    assert await store.write(lambda uow: uow.lives.hooks_due(5, hands.now, hands.now)) == ()
+
+
 @pytest.mark.parametrize("command", [(sys.executable, "-c", "raise SystemExit(3)"), ("/no/such/program",)])
 async def test_what_fails_is_tried_again_and_given_up_at_last(
     store: Store, sqlite_config: Config, command: tuple[str, ...]

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from mss.accepting import Share, accept
+from mss.balancer import NO_BALANCERS, Balancers
 from mss.clock import Clock
 from mss.config import KIB, Limits
 from mss.errors import Malformed, MssError
@@ -40,9 +41,11 @@ class Mllp:
         sign_in: SignIn,
         certificate: Callable[[object, datetime], ClientCertificate | None],
         context: Callable[[], ssl.SSLContext] | None,
+        balancers: Balancers = NO_BALANCERS,
     ) -> None:
         self._desk, self._limits, self._clock = desk, limits, clock
         self._sign_in, self._certificate, self._context = sign_in, certificate, context
+        self._balancers = balancers
         self._acceptors: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -51,7 +54,8 @@ class Mllp:
         loop = asyncio.get_running_loop()
         for bound in sockets:
             bound.setblocking(False)
-            taking = accept(bound, Share(), lambda: len(self._tasks), self._take, _accept_failed)
+            held = lambda: len(self._tasks)  # noqa: E731
+            taking = accept(bound, Share(), held, self._take, _accept_failed, self._balancers)
             self._acceptors.append(loop.create_task(taking))
         await asyncio.sleep(0)  # From now on each acceptor has begun, and closes its socket when it ends.
 

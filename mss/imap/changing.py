@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import Final
 
 from mss.imap import commands as c
-from mss.imap import responses, units
+from mss.imap import folders, responses, units
 from mss.imap.folders import located
 from mss.imap.reading import NO_SUCH_NUMBER, SOME_GONE
 from mss.imap.responses import Runs
 from mss.imap.session import Answer, Session, done
 from mss.imap.view import View
 from mss.model.mailbox import SYSTEM_FLAGS
-from mss.services import mailbox, own_seen
+from mss.services import many, own_seen
 from mss.services.mailbox import FlagAction, Placed, Stored
 
 # A unit of work lasts 20 ms at most.
-_SLICE_LETTERS: Final = 1000
+_SLICE_LETTERS: Final = many.SLICE
 READ_ONLY: Final = Answer("NO", "The mailbox is open for reading only", "CANNOT")
 _ACTIONS: Final = {
     c.StoreMode.REPLACE: FlagAction.REPLACE,
@@ -142,5 +142,5 @@ async def expunge(session: Session, command: c.Expunge) -> Answer:
     if view.read_only:
         return READ_ONLY
     runs = None if command.uids is None else view.resolve(command.uids, uid=True)
-    await session.write(mailbox.expunge, view.mailbox.id, runs, session.actor, session.house.clock())
+    await folders.expunge(session, view.mailbox.id, runs)
     return done()

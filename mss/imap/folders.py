@@ -9,10 +9,11 @@ from typing import Final
 from mss.imap import commands as c
 from mss.imap import responses, resyncing, units
 from mss.imap.places import Place
+from mss.imap.responses import Runs
 from mss.imap.session import REV2, UTF8, Answer, Session, done
 from mss.imap.view import View
-from mss.model.mailbox import SPECIAL_USES
-from mss.services import mailbox
+from mss.model.mailbox import INBOX, SPECIAL_USES, Mailbox
+from mss.services import mailbox, many
 from mss.services.mailbox import NoSuchMailbox, NotPermitted, UseTaken
 from mss.services.opening import Opened, Since
 
@@ -52,6 +53,8 @@ def _known_use(written: str) -> str:
 async def delete(session: Session, command: c.Delete) -> Answer:
     """Delete a mailbox; the selected one is left first."""
     place, name = located(session, command.mailbox, to_change=True)
+    while await session.write(many.empty_some, place.box.id, name, session.actor, session.house.clock()):
+        pass
     await session.write(mailbox.delete, place.box.id, name, session.actor, session.house.clock())
     here = session.selected
     if here is not None and (here.place.box.id, here.view.mailbox.name) == (place.box.id, name):
@@ -65,8 +68,26 @@ async def rename(session: Session, command: c.Rename) -> Answer:
     target, new = located(session, command.to, to_change=True)
     if target.box.id != place.box.id:
         raise NotPermitted("a mailbox stays in its box")
-    await session.write(mailbox.rename, place.box.id, old, new, session.actor, session.house.clock())
+    found = await session.read(mailbox.find, place.box.id, old, session.house.clock())
+    if found.name == INBOX:
+        await _move_all(session, found, new)
+    else:
+        await session.write(mailbox.rename, place.box.id, old, new, session.actor, session.house.clock())
     return done()
+
+
+async def expunge(session: Session, mailbox_id: int, among: Runs | None) -> None:
+    """Remove what is flagged \\Deleted, perhaps only among some letters."""
+    for part in await session.read(many.flagged, mailbox_id, among, session.house.clock()):
+        await session.write(mailbox.expunge, mailbox_id, part, session.actor, session.house.clock())
+
+
+async def _move_all(session: Session, inbox: Mailbox, new: str) -> None:
+    """Rename INBOX: its letters move into a new mailbox, and it stays (RFC 9051 §6.3.6)."""
+    made = await session.write(mailbox.create, inbox.box_id, new, session.actor, session.house.clock())
+    where, last, first = (inbox.id, made.id), inbox.uidnext - 1, 1
+    while first := await session.write(many.move_some, *where, first, last, session.actor, session.house.clock()):
+        pass
 
 
 async def subscribe(session: Session, command: c.Subscribe) -> Answer:
@@ -126,7 +147,7 @@ async def close(session: Session, command: c.Close) -> Answer:
     """Leave the mailbox; CLOSE removes what is flagged \\Deleted without telling."""
     view = session.here.view
     if command.expunge and not view.read_only:
-        await session.write(mailbox.expunge, view.mailbox.id, None, session.actor, session.house.clock())
+        await expunge(session, view.mailbox.id, None)
     session.unselect()
     return done()
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mss.accepting import Share, accept
+from mss.balancer import NO_BALANCERS, Balancers
 from mss.clock import Clock
 from mss.config import Limits
 from mss.imap.connection import State
@@ -42,9 +43,10 @@ _log = get_logger("imap")
 class Server:
     """Listening sockets and their sessions, until `close`."""
 
-    def __init__(self, house: House, share: Share | None = None) -> None:
+    def __init__(self, house: House, share: Share | None = None, balancers: Balancers = NO_BALANCERS) -> None:
         self.house = house
         self._share = share or Share()
+        self._balancers = balancers
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._bound: list[socket.socket] = []
         self._acceptors: set[asyncio.Task[None]] = set()
@@ -59,36 +61,39 @@ class Server:
             bound.listen(_BACKLOG)
             take = self._take_secured if implicit_tls else self._take
             self._bound.append(bound)
-            self._acceptors.add(loop.create_task(accept(bound, self._share, self._held, take, _accept_failed)))
+            taking = accept(bound, self._share, self._held, take, _accept_failed, self._balancers)
+            self._acceptors.add(loop.create_task(taking))
 
     def _held(self) -> int:
         return len(self._sessions) + len(self._handshakes)
 
-    def _take(self, accepted: socket.socket, _address: Any) -> None:
-        task = asyncio.get_running_loop().create_task(self.adopt(accepted, implicit_tls=False))
+    def _take(self, accepted: socket.socket, address: Any) -> None:
+        adopting = self.adopt(accepted, str(address[0]), implicit_tls=False)
+        task = asyncio.get_running_loop().create_task(adopting)
         self._beginnings.add(task)
         task.add_done_callback(self._beginnings.discard)
 
     def _take_secured(self, accepted: socket.socket, address: Any) -> None:
         """Take a connection under implicit TLS; handshakes count as connections."""
-        if self._is_full(str(address[0]) if address else ""):
+        ip = str(address[0])
+        if self._is_full(ip):
             accepted.close()
             self.house.metrics.session_closed("full")
             return
-        task = asyncio.get_running_loop().create_task(self.adopt(accepted, implicit_tls=True))
+        task = asyncio.get_running_loop().create_task(self.adopt(accepted, ip, implicit_tls=True))
         self._handshakes.add(task)
         task.add_done_callback(self._handshakes.discard)
 
-    async def adopt(self, connected: socket.socket, *, implicit_tls: bool) -> None:
-        """Serve a connection that is accepted already, once hands are shaken."""
+    async def adopt(self, connected: socket.socket, ip: str, *, implicit_tls: bool) -> None:
+        """Serve a connection of a client that is accepted already, once hands are shaken."""
         loop = asyncio.get_running_loop()
         connected.setblocking(False)
         if not implicit_tls:
-            await loop.connect_accepted_socket(self._protocol, connected)
+            await loop.connect_accepted_socket(lambda: self._protocol(ip), connected)
             return
         try:
             await loop.connect_accepted_socket(
-                self._protocol,
+                lambda: self._protocol(ip),
                 connected,
                 ssl=self.house.tls_context(),
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
@@ -98,8 +103,8 @@ class Server:
             self.house.metrics.session_closed("tls-failed")
             connected.close()
 
-    def _protocol(self) -> Stream:
-        return Stream(WireLimits.before_login(self.house.limits), self._opened)
+    def _protocol(self, ip: str) -> Stream:
+        return Stream(WireLimits.before_login(self.house.limits), self._opened, ip)
 
     def _opened(self, stream: Stream) -> None:
         self.house.metrics.session_opened()
@@ -167,11 +172,13 @@ async def serve(
     certificate: Callable[[object, datetime], ClientCertificate | None] = lambda _end, _now: None,
     share: Share | None = None,
     screen: Screen = UNSCREENED,
+    balancers: Balancers = NO_BALANCERS,
 ) -> Server:
     """Serve IMAP on bound sockets; returns the handle to close it with. `share`: with workers on the same sockets.
 
     `read` reads a letter that comes by APPEND, perhaps in another process; the default does so in a thread.
     `certificate` says what a TLS session's client showed, `screen` looks at letters before they are kept.
+    `balancers` say who comes.
     """
     house = House(
         store=store,
@@ -185,7 +192,7 @@ async def serve(
         certificate=certificate,
         screen=screen,
     )
-    server = Server(house, share)
+    server = Server(house, share, balancers)
     await server.listen(starttls_sockets, implicit_tls=False)
     await server.listen(implicit_tls_sockets, implicit_tls=True)
     return server

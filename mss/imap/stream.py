@@ -39,12 +39,12 @@ class Gone(Exception):
 class Stream(asyncio.Protocol):
     """A connection, from acceptance to its end."""
 
-    def __init__(self, limits: WireLimits, opened: Callable[[Stream], None]) -> None:
+    def __init__(self, limits: WireLimits, opened: Callable[[Stream], None], ip: str) -> None:
         self.wire = Wire(limits)
         self.tls = False
         self.tls_version = ""
         self.end: object = None
-        self.ip = ""
+        self.ip = ip
         self.octets_in = 0
         self.octets_out = 0
         self._opened = opened
@@ -65,8 +65,6 @@ class Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; under implicit TLS the handshake is done."""
         self._take(cast(asyncio.Transport, transport))
-        peer = transport.get_extra_info("peername")
-        self.ip = str(peer[0]) if peer else ""
         self._opened(self)
 
     def _take(self, transport: asyncio.Transport) -> None:

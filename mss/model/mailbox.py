@@ -106,6 +106,11 @@ class Quota:
         too_much = self.octets_max is not None and usage.octets + octets > self.octets_max
         return not (too_many or too_much)
 
+    def share(self, usage: Usage) -> float:
+        """Return how much of it is used up, of octets or of letters, whichever is more; 0 without a limit."""
+        used = ((usage.letters, self.letters_max), (usage.octets, self.octets_max))
+        return max((held / most if most else 1.0 for held, most in used if most is not None), default=0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Expunged:

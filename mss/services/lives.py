@@ -8,24 +8,20 @@ first: from then on nobody reads it, here or in a backup; the rows go in slices 
 from __future__ import annotations
 
 import hashlib
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from mss.config import LifeConfig
 from mss.errors import Conflict
-from mss.mail.compose import Correspondent, Draft, compose, message_id
 from mss.model.account import Box, BoxState
-from mss.model.address import Address
 from mss.model.audit import AuditEvent, AuditRecord
 from mss.model.mailbox import ChangeKind
 from mss.model.party import BoxKind
 from mss.policy import retention
 from mss.policy.retention import Inactivity, Retention
-from mss.services import accounts, report
+from mss.services import accounts, notices
 from mss.services.house import House
-from mss.services.report import POSTMASTER_NAME
 from mss.store import Uow
 from mss.store.journal import Sought
 from mss.store.lives import Life
@@ -64,12 +60,12 @@ def due(uow: Uow, rules: LifeConfig, after: int, limit: int, now: datetime) -> D
     return Due(found, over, page[-1].box_id if len(page) == limit else None)
 
 
-def settle(uow: Uow, box_id: int, rules: LifeConfig, house: House, now: datetime) -> Inactivity:
+def settle(uow: Uow, box_id: int, rules: LifeConfig, house: House, now: datetime, *, hook: bool = False) -> Inactivity:
     """Tell a box's holder, or close the box, if that is still due; returns what was done."""
     life = uow.lives.of(box_id)
     what = Inactivity.KEEP if life is None else _due(life, rules, now)
     if life is not None and what is Inactivity.NOTIFY:
-        _tell(uow, life, rules, house, now)
+        _tell(uow, life, rules, house, now, hook)
     elif what is Inactivity.DELETE:
         close(uow, box_id, "inactive", _UPKEEP, now)
     return what
@@ -92,22 +88,14 @@ def is_over(life: Life, rules: LifeConfig, now: datetime) -> bool:
     return now - life.closed_at >= timedelta(days=days)
 
 
-def _tell(uow: Uow, life: Life, rules: LifeConfig, house: House, now: datetime) -> None:
-    """Put a notice into the box; who has a channel of their own is listed for it by `mss account notices`."""
+def _tell(uow: Uow, life: Life, rules: LifeConfig, house: House, now: datetime, hook: bool) -> None:
+    """Put a notice into the box; who has a channel of their own is listed for it by `mss account notices`, too."""
     box = uow.accounts.box_by_id(life.box_id)
     if box is None:
         return
     day = now + timedelta(days=rules.notice_days)
-    sender = Address.own(f"postmaster@{box.address.domain}")
-    draft = Draft(
-        sender=Correspondent(sender, POSTMASTER_NAME),
-        to=(Correspondent(box.address, box.display_name),),
-        subject="Votre messagerie va être fermée",
-        date=now,
-        message_id=message_id(f"notice.{secrets.token_hex(12)}", box.address.domain),
-        text=_NOTICE.format(day=f"{day:%d/%m/%Y}"),
-    )
-    report.send(uow, house, box.address, compose(draft), now)
+    text = _NOTICE.format(day=f"{day:%d/%m/%Y}")
+    notices.tell(uow, house, box, notices.CLOSING, "Votre messagerie va être fermée", text, now, hook=hook)
     uow.lives.told(box.id, now)
     facts = {"days": rules.notice_days}
     uow.journal.write(AuditEvent(_UPKEEP, "box.notice", f"box:{box.id}", subject_box_id=box.id, facts=facts), now)

@@ -147,15 +147,22 @@ def create(uow: Uow, box_id: int, name: str, actor: str, now: datetime, use: str
 
 
 def delete(uow: Uow, box_id: int, name: str, actor: str, now: datetime) -> None:
-    """Delete a mailbox with its messages; INBOX and those with children are refused."""
+    """Delete a mailbox with its messages; one that holds many is emptied first (`many.empty_some`)."""
+    mailbox = deletable(uow, box_id, name, now)
+    uow.expunged.keep(mailbox, None, now)
+    uow.mailboxes.delete(mailbox.id)
+    uow.annotations.drop_all(box_id, mailbox.id)
+    _journal(uow, actor, "mailbox.delete", mailbox, now)
+    uow.wake("mailbox", box_id)
+
+
+def deletable(uow: Uow, box_id: int, name: str, now: datetime) -> Mailbox:
+    """Return a mailbox that may be deleted; INBOX and those with children are refused."""
     mailbox = find(uow, box_id, name, now)
     children = any(other.name.startswith(mailbox.name + "/") for other in uow.mailboxes.all_of(box_id))
     if mailbox.name == INBOX or children:
         raise NotPermitted("INBOX and mailboxes with others below them cannot be deleted")
-    uow.expunged.keep(mailbox, None, now)
-    uow.mailboxes.delete(mailbox.id)
-    _journal(uow, actor, "mailbox.delete", mailbox, now)
-    uow.wake("mailbox", box_id)
+    return mailbox
 
 
 def rename(uow: Uow, box_id: int, old: str, new: str, actor: str, now: datetime) -> None:

@@ -74,9 +74,9 @@ class Connection(_Unlisted, SMTP):
     # The stream's flow control, not a line's limit: aiosmtpd's 1001 would stop the socket every 2 kB.
     line_length_limit = READ_OCTETS
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, ip: str = "") -> None:
         self._house = house
-        self.facts = Session(new_id(), house.door.listener, "")
+        self.facts = Session(new_id(), house.door.listener, ip)
         self.transaction: Transaction | None = None
         self._lines = Lines()
         self._out: list[bytes] = []
@@ -100,9 +100,7 @@ class Connection(_Unlisted, SMTP):
     # The connection ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note who is there; aiosmtpd starts the command loop."""
-        peername = transport.get_extra_info("peername") or ("",)
-        self.facts = replace(self.facts, ip=str(peername[0]))
+        """Begin; aiosmtpd starts the command loop."""
         self._house.metrics.session_opened(self.facts.listener)
         super().connection_made(transport)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from mss.accepting import Share, accept
+from mss.balancer import NO_BALANCERS, Balancers
 from mss.clock import Clock
 from mss.config import Limits
 from mss.log import get_logger
@@ -45,9 +46,11 @@ class Server:
         metrics: Metrics,
         spool: Spool,
         share: Share | None = None,
+        balancers: Balancers = NO_BALANCERS,
     ) -> None:
         self._limits = limits
         self._share = share or Share()
+        self._balancers = balancers
         self._connections: set[Connection] = set()
         self._by_ip: Counter[str] = Counter()
         self._bound: list[socket.socket] = []
@@ -76,15 +79,16 @@ class Server:
             bound.listen(_BACKLOG)
             take = self._take_secured if implicit_tls else self._take
             self._bound.append(bound)
-            self._acceptors.add(loop.create_task(accept(bound, self._share, self._held, take, _accept_failed)))
+            taking = accept(bound, self._share, self._held, take, _accept_failed, self._balancers)
+            self._acceptors.add(loop.create_task(taking))
         await asyncio.sleep(0)  # From now on each acceptor has begun, and closes its socket when it ends.
 
     def _held(self) -> int:
         return len(self._handshakes) + self.connections
 
-    def _take(self, accepted: socket.socket, _address: Any) -> None:
-        loop = asyncio.get_running_loop()
-        self._begin(loop.connect_accepted_socket(lambda: Extended(self._house), accepted))
+    def _take(self, accepted: socket.socket, address: Any) -> None:
+        loop, ip = asyncio.get_running_loop(), str(address[0])
+        self._begin(loop.connect_accepted_socket(lambda: Extended(self._house, ip), accepted))
 
     def _take_secured(self, accepted: socket.socket, address: Any) -> None:
         """Take a connection under implicit TLS: handshakes count as connections, each takes the newest context."""
@@ -101,7 +105,7 @@ class Server:
     async def _shake_hands(self, accepted: socket.socket, ip: str) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: Extended(self._house),
+                lambda: Extended(self._house, ip),
                 accepted,
                 ssl=self._house.tls_context(),
                 ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S,
@@ -170,10 +174,11 @@ async def serve(
     spool: Spool,
     implicit_tls: bool = False,
     share: Share | None = None,
+    balancers: Balancers = NO_BALANCERS,
 ) -> Server:
     """Serve a door on bound sockets; returns the handle to close it with.
 
-    `spool`: all doors of a process have the same. `share`: with workers on the same sockets.
+    `spool`: all doors of a process have the same. `share`: with workers on the same sockets. `balancers` say who comes.
     """
     server = Server(
         door,
@@ -185,6 +190,7 @@ async def serve(
         metrics=metrics,
         spool=spool,
         share=share,
+        balancers=balancers,
     )
     await server.listen(sockets, implicit_tls=implicit_tls)
     return server

@@ -15,14 +15,18 @@ from mss.errors import Malformed, Unavailable
 from mss.store.chains import Head
 
 
+def line(heads: Iterable[Head], now: datetime) -> bytes:
+    """Return the line that tells of all heads."""
+    rows = [[head.writer, head.number, head.hash] for head in heads]
+    return json.dumps({"at": now.isoformat(), "heads": rows}, separators=(",", ":")).encode() + b"\n"
+
+
 def append(file: Path, heads: Iterable[Head], now: datetime) -> None:
     """Add a line with all heads, flushed; only appending is asked of the file system."""
-    rows = [[head.writer, head.number, head.hash] for head in heads]
-    line = json.dumps({"at": now.isoformat(), "heads": rows}, separators=(",", ":")) + "\n"
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(descriptor, line.encode())
+            os.write(descriptor, line(heads, now))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

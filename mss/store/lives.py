@@ -6,21 +6,23 @@ Every verb is one short unit. It decides nothing: see `policy.retention` and `se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, delete, func, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from mss.clock import from_us, to_us
 from mss.model.account import BoxState
 from mss.model.address import Address
 from mss.model.delivery import DeliveryState
 from mss.model.party import BoxKind
+from mss.store.annotation_tables import entries
 from mss.store.dossier_tables import awaited_documents
+from mss.store.engine import drop_some
 from mss.store.holding_tables import expunged, seen, thread_names
 from mss.store.hot import Hot
-from mss.store.keeping_tables import box_lives
+from mss.store.keeping_tables import box_lives, box_notices
 from mss.store.prepared_tables import search_texts, sort_forms
 from mss.store.rights_tables import (
     document_authors,
@@ -61,14 +63,15 @@ _SEEN = Hot.upsert(box_lives, ["box_id"], ["signed_in_at", "told_at"])
 _CLOSED = Hot.upsert(box_lives, ["box_id"], ["closed_at"])
 _CHANNELLED = Hot.upsert(box_lives, ["box_id"], ["channel"])
 _TOLD = Hot.upsert(box_lives, ["box_id"], ["told_at"])
-_EMPTY: Final = {"signed_in_at": None, "told_at": None, "closed_at": None, "channel": None}
+_EMPTY: Final = {"signed_in_at": None, "told_at": None, "closed_at": None, "channel": None, "full_told_at": None}
 _ENDS: Final = (DeliveryState.DELIVERED, DeliveryState.FAILED, DeliveryState.EXPIRED)
 # What of a box goes when it is erased, in this order: by the box itself, or by its mailboxes.
 _OF_MAILBOX: Final = (messages, changes, keywords, seen)
 _OF_BOX: Final = (
+    entries,
     letters, conversations, contacts, drafts, documents, expunged, thread_names, search_texts, sort_forms, holdings,
     awaited_documents, grants, dossier_settings, document_authors, dossier_readers, invitations, patient_notices,
-    unopened_notices,
+    unopened_notices, box_notices,
 )  # fmt: skip
 
 
@@ -83,6 +86,18 @@ class Life:
     signed_in_at: datetime | None = None
     told_at: datetime | None = None
     closed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BoxCall:
+    """A notice of which the program of [notify] is to be told; `channel` is where its holder wants to be told."""
+
+    id: int
+    box_id: int
+    kind: str
+    at: datetime
+    tries: int
+    channel: str = field(default="", repr=False)
 
 
 class Lives:
@@ -139,6 +154,32 @@ class Lives:
         return tuple(
             map(_life, self._connection.execute(joined.where(where).order_by(box_lives.c.told_at).limit(limit)))
         )
+
+    # -- notices ------------------------------------------------------------------------------------------------------
+
+    def notify(self, box_id: int, kind: str, now: datetime) -> None:
+        """Let the program of [notify] be told of a notice that stands in the box."""
+        row = {"box_id": box_id, "kind": kind, "at": to_us(now), "hook_at": to_us(now), "hook_tries": 0}
+        self._connection.execute(insert(box_notices), row)
+
+    def hooks_due(self, limit: int, now: datetime, again_at: datetime) -> tuple[BoxCall, ...]:
+        """Claim calls that are due; whoever dies over them, they come again at `again_at`."""
+        due = box_notices.c.hook_at <= to_us(now)
+        some = select(box_notices.c.id).where(due).order_by(box_notices.c.hook_at).limit(limit)
+        ids = list(self._connection.execute(some).scalars())
+        values = {"hook_at": to_us(again_at), "hook_tries": box_notices.c.hook_tries + 1}
+        claimed = update(box_notices).where(box_notices.c.id.in_(ids), due).values(values).returning(*box_notices.c)
+        rows = self._connection.execute(claimed).all() if ids else ()
+        return tuple(
+            BoxCall(row.id, row.box_id, row.kind, from_us(row.at), row.hook_tries, self.channel(row.box_id))
+            for row in sorted(rows, key=lambda row: row.id)
+        )
+
+    def hook_done(self, notice_id: int, again_at: datetime | None) -> None:
+        """Forget a notice that was told, or was tried often enough; or say when to try again."""
+        of_it = box_notices.c.id == notice_id
+        again = update(box_notices).where(of_it).values(hook_at=to_us(again_at)) if again_at else None
+        self._connection.execute(delete(box_notices).where(of_it) if again is None else again)
 
     # -- folders and deliveries --------------------------------------------------------------------------------------
 
@@ -218,13 +259,7 @@ class Lives:
         return self._drop(mailboxes, mailboxes.c.box_id == box_id, limit)
 
     def _drop(self, table: Any, where: Any, limit: int) -> int:
-        key = list(table.primary_key.columns)
-        some = select(*key).where(where).limit(limit)
-        rows = [tuple(row) for row in self._connection.execute(some)]
-        if rows:
-            one = key[0].in_([row[0] for row in rows]) if len(key) == 1 else tuple_(*key).in_(rows)
-            self._connection.execute(delete(table).where(one))
-        return len(rows)
+        return drop_some(self._connection, table, where, limit)
 
     def erase_rest(self, box_id: int) -> int:
         """Drop the box itself, who may act for it, and the accounts that act for nothing else; returns how many."""
@@ -246,7 +281,7 @@ class Lives:
         return len(alone)
 
     def _forget_accounts(self, account_ids: Sequence[int]) -> None:
-        named = (recovery_codes, web_sessions, client_certificates, token_subjects, submission_budgets)
+        named = (recovery_codes, web_sessions, client_certificates, token_subjects, submission_budgets, entries)
         for table in named:
             self._connection.execute(delete(table).where(table.c.account_id.in_(account_ids)))
         self._connection.execute(delete(accounts).where(accounts.c.id.in_(account_ids)))
@@ -259,6 +294,6 @@ def _life(row: Any) -> Life:
     at = {
         name: None if row._mapping[name] is None else from_us(row._mapping[name])
         for name in _EMPTY
-        if name != "channel"
+        if name not in ("channel", "full_told_at")
     }
     return Life(row.id, BoxKind(row.kind), BoxState(row.state), from_us(row.created_at), **at)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -36,7 +37,7 @@ from mss.model.mailbox import (
     ChangeKind,
     Mailbox,
 )
-from mss.store.engine import bulk, lockable
+from mss.store.engine import bulk, bulk_each, lockable
 from mss.store.holding_tables import seen
 from mss.store.hot import Hot
 from mss.store.tables import boxes, changes, holdings, keywords, mailboxes, messages
@@ -65,7 +66,22 @@ _VALIDITY = (
     )
     .returning(boxes.c.uidvalidity)
 )
-_COUNT = select(func.count()).select_from(messages).where(messages.c.mailbox_id == bindparam("b_id"))
+_COUNT = Hot(select(func.count()).select_from(messages).where(messages.c.mailbox_id == bindparam("b_id")))
+_FIRST_WITHOUT = Hot(
+    select(func.min(messages.c.uid)).where(
+        messages.c.mailbox_id == bindparam("b_id"), messages.c.flags.bitwise_and(bindparam("b_flag")) == 0
+    )
+)
+_IS_DELETED = messages.c.flags.bitwise_and(bindparam("b_deleted")) != 0
+_COUNTS = Hot(
+    select(
+        func.count(),
+        func.sum(case((messages.c.flags.bitwise_and(bindparam("b_seen")) == 0, 1), else_=0)),
+        func.sum(case((_IS_DELETED, 1), else_=0)),
+        func.sum(messages.c.size),
+        func.sum(case((_IS_DELETED, messages.c.size), else_=0)),
+    ).where(messages.c.mailbox_id == bindparam("b_id"))
+)
 _REMOVED = Hot(
     select(changes.c.uid_first, changes.c.uid_last).where(
         and_(
@@ -119,6 +135,10 @@ def _change_flags(which: ColumnElement[bool]) -> ReturningUpdate[Any]:
 
 
 _CHANGE_FLAGS = Hot(_change_flags(_IN_RUN))
+# So many at once are added as one statement: PostgreSQL sums up a mailbox's use once for each.
+_BULKY = 10
+_OF_ROW = ("uid", "flags", "internal_date", "size", "object_id")
+_ADDED = ("mailbox_id", "modseq", "saved_at", *_OF_ROW)
 
 
 def runs_of(uids: Iterable[int]) -> Runs:
@@ -193,8 +213,8 @@ class Mailboxes:
     def create_defaults_of(self, box_ids: Sequence[int], now: datetime) -> None:
         """Create the default mailboxes of many boxes that have none yet."""
         kinds = list(zip(DEFAULT_MAILBOXES.items(), default_validities(now), strict=True))
-        rows = [(box_id, name, validity, 1, 1, use, True) for box_id in box_ids for (name, use), validity in kinds]
-        bulk(self._connection, mailboxes, _BULK, rows)
+        rows = [(name, validity, 1, 1, use, True) for (name, use), validity in kinds]
+        bulk_each(self._connection, mailboxes, _BULK, box_ids, rows)
 
     def create(self, box_id: int, name: str, special_use: str, now: datetime) -> int:
         """Create a mailbox and return its id. UIDVALIDITY is the second of its creation, greater than any before in
@@ -287,8 +307,12 @@ class Mailboxes:
     def add(self, mailbox_id: int, rows: Sequence[dict[str, Any]], modseq: int, now: datetime) -> None:
         """Add messages (uid, flags, internal_date, size, object_id) at one MODSEQ, and log them."""
         saved_at = to_us(now)
-        full = [{"mailbox_id": mailbox_id, "modseq": modseq, "saved_at": saved_at, **row} for row in rows]
-        _ADD.many(self._connection, full)
+        if len(rows) < _BULKY:
+            full = [{"mailbox_id": mailbox_id, "modseq": modseq, "saved_at": saved_at, **row} for row in rows]
+            _ADD.many(self._connection, full)
+        else:
+            each = itemgetter(*_OF_ROW)
+            bulk(self._connection, messages, _ADDED, [(mailbox_id, modseq, saved_at, *each(row)) for row in rows])
         self.log(mailbox_id, modseq, runs_of(row["uid"] for row in rows), ChangeKind.ADDED)
 
     def uids(self, mailbox_id: int) -> list[int]:
@@ -301,7 +325,7 @@ class Mailboxes:
 
         The rows themselves are only counted; were the numbers to differ, the rows are right.
         """
-        count = self._connection.execute(_COUNT, {"b_id": mailbox_id}).scalar_one()
+        (count,) = _COUNT.run(self._connection, {"b_id": mailbox_id}).fetchone()
         found = _without(uidnext, self.removed_since(mailbox_id, 0))
         if sum(last - first + 1 for first, last in found) == count:
             return found
@@ -315,19 +339,13 @@ class Mailboxes:
 
     def first_without(self, mailbox_id: int, flag: int) -> int | None:
         """Return the first UID that lacks a flag bit."""
-        where = and_(messages.c.mailbox_id == mailbox_id, messages.c.flags.bitwise_and(flag) == 0)
-        return self._connection.execute(select(func.min(messages.c.uid)).where(where)).scalar()
+        (first,) = _FIRST_WITHOUT.run(self._connection, {"b_id": mailbox_id, "b_flag": flag}).fetchone()
+        return None if first is None else int(first)
 
     def counts(self, mailbox_id: int, seen: int, deleted: int) -> tuple[int, int, int, int, int]:
         """Return (messages, unseen, deleted, octets, octets of those deleted)."""
-        query = select(
-            func.count(),
-            func.sum(case((messages.c.flags.bitwise_and(seen) == 0, 1), else_=0)),
-            func.sum(case((messages.c.flags.bitwise_and(deleted) != 0, 1), else_=0)),
-            func.sum(messages.c.size),
-            func.sum(case((messages.c.flags.bitwise_and(deleted) != 0, messages.c.size), else_=0)),
-        ).where(messages.c.mailbox_id == mailbox_id)
-        count, *sums = self._connection.execute(query).one()
+        values = {"b_id": mailbox_id, "b_seen": seen, "b_deleted": deleted}
+        count, *sums = _COUNTS.run(self._connection, values).fetchone()
         unseen, gone, size, gone_size = (int(one or 0) for one in sums)
         return count, unseen, gone, size, gone_size
 

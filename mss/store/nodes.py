@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from sqlalchemy import Connection, delete, inspect, select
@@ -15,6 +16,14 @@ from mss.store.nodes_tables import nodes
 # A worker that was not heard of for so long is taken for dead; it renews its row far more often.
 SILENT: Final = timedelta(seconds=60)
 _SEEN = Hot.upsert(nodes, ["name"], ["node", "program", "form", "roles", "seen_at"])
+
+
+def program() -> str:
+    """Return the version of this program."""
+    try:
+        return version("mss-server")[:32]
+    except PackageNotFoundError:
+        return "unknown"
 
 
 @dataclass(frozen=True, slots=True)

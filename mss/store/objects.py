@@ -31,16 +31,20 @@ _BY_DIGEST = Hot(select(objects.c.id).where(objects.c.digest == bindparam("diges
 _ANY_HOLDING = Hot(
     select(holdings.c.box_id, holdings.c.content_key).where(holdings.c.object_id == bindparam("object_id")).limit(1)
 )
-_HELD = select(holdings.c.object_id).where(
-    and_(holdings.c.box_id == bindparam("box_id"), holdings.c.object_id == bindparam("object_id"))
+_HELD = Hot(
+    select(holdings.c.object_id).where(
+        and_(holdings.c.box_id == bindparam("box_id"), holdings.c.object_id == bindparam("object_id"))
+    )
 )
-_READ = (
+_READ = Hot(
     select(objects.c.size, objects.c.file, holdings.c.content_key)
     .join(holdings, holdings.c.object_id == objects.c.id)
     .where(and_(holdings.c.box_id == bindparam("box_id"), holdings.c.object_id == bindparam("object_id")))
 )
-_INLINE = select(func.substr(objects.c.octets, bindparam("start"), bindparam("length"))).where(
-    objects.c.id == bindparam("object_id")
+_INLINE = Hot(
+    select(func.substr(objects.c.octets, bindparam("start"), bindparam("length"))).where(
+        objects.c.id == bindparam("object_id")
+    )
 )
 _FORMS = update(holdings).where(
     and_(holdings.c.box_id == bindparam("b_box_id"), holdings.c.object_id == bindparam("b_object_id"))
@@ -162,7 +166,10 @@ class Objects:
         return key, {"file": None, "octets": sealed}
 
     def _existing(self, digest: bytes, fresh_key: bytes, fresh_values: dict[str, Any]) -> Stored:
-        (object_id,) = _BY_DIGEST.run(self._connection, {"digest": digest}).fetchone()
+        found = _BY_DIGEST.run(self._connection, {"digest": digest}).fetchone()
+        if found is None:
+            raise Conflict("the octets were collected at this moment")
+        object_id = found[0]
         for holder, wrapped in _ANY_HOLDING.run(self._connection, {"object_id": object_id}).fetchall():
             return Stored(object_id, self._unwrap(holder, object_id, wrapped), is_new=False)
         # Nobody holds it any more, so nobody can open it: it begins anew under a fresh key.
@@ -211,35 +218,38 @@ class Objects:
 
     def holds(self, box_id: int, object_id: int) -> bool:
         """Say whether a box holds an object."""
-        return self._connection.execute(_HELD, {"box_id": box_id, "object_id": object_id}).first() is not None
+        return _HELD.run(self._connection, {"box_id": box_id, "object_id": object_id}).fetchone() is not None
 
     def content_key(self, box_id: int, object_id: int) -> bytes:
         """Return the content key through a holder; Damaged when the box holds no such object."""
-        row = self._connection.execute(_READ, {"box_id": box_id, "object_id": object_id}).first()
+        return self._unwrap(box_id, object_id, self._held(box_id, object_id)[2])
+
+    def _held(self, box_id: int, object_id: int) -> tuple[int, str | None, bytes]:
+        """Return (size, file, wrapped key) of an object that a box holds."""
+        row: tuple[int, str | None, bytes] | None
+        row = _READ.run(self._connection, {"box_id": box_id, "object_id": object_id}).fetchone()
         if row is None:
             raise crypto.Damaged("the box holds no such object")
-        return self._unwrap(box_id, object_id, row.content_key)
+        return row
 
     def _unwrap(self, box_id: int, object_id: int, wrapped: bytes) -> bytes:
         return crypto.unseal(self._keys.key(box_id), wrapped, _CONTENT_KEY + b":%d:%d" % (box_id, object_id))
 
     def size(self, box_id: int, object_id: int) -> int:
         """Return how many octets an object has."""
-        return int(self._connection.execute(_READ, {"box_id": box_id, "object_id": object_id}).one().size)
+        return self._held(box_id, object_id)[0]
 
     def get(self, box_id: int, object_id: int, start: int = 0, end: int | None = None) -> bytes:
         """Return octets [start, end) of an object that a box holds; a range costs a range."""
-        row = self._connection.execute(_READ, {"box_id": box_id, "object_id": object_id}).first()
-        if row is None:
-            raise crypto.Damaged("the box holds no such object")
-        end = row.size if end is None else min(end, row.size)
+        size, file, wrapped = self._held(box_id, object_id)
+        end = size if end is None else min(end, size)
         if start >= end:
             return b""
-        first, sealed_start, sealed_end = crypto.sealed_range(row.size, start, end)
-        sealed = self._sealed_octets(object_id, row.file, sealed_start, sealed_end)
+        first, sealed_start, sealed_end = crypto.sealed_range(size, start, end)
+        sealed = self._sealed_octets(object_id, file, sealed_start, sealed_end)
         if len(sealed) != sealed_end - sealed_start:
             raise crypto.Damaged("sealed octets are cut off")
-        plain = crypto.open_segments(self._unwrap(box_id, object_id, row.content_key), sealed, row.size, first)
+        plain = crypto.open_segments(self._unwrap(box_id, object_id, wrapped), sealed, size, first)
         offset = first * crypto.SEGMENT_OCTETS
         return plain[start - offset : end - offset]
 
@@ -247,7 +257,8 @@ class Objects:
         if file is not None:
             return self._aside.files.get(file, start, end)
         values = {"object_id": object_id, "start": start + 1, "length": end - start}
-        return bytes(self._connection.execute(_INLINE, values).scalar_one() or b"")
+        (octets,) = _INLINE.run(self._connection, values).fetchone()
+        return bytes(octets or b"")
 
     def forms(self, box_id: int, object_id: int) -> Forms | None:
         """Return the IMAP forms of a letter; None for an object that is no letter."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
 from sqlalchemy import Connection, bindparam, func, or_, select
 
+from mss.clock import to_us
+from mss.model.account import BoxState
 from mss.model.mailbox import Quota, Usage
 from mss.store.holding_tables import quotas
 from mss.store.hot import Hot
+from mss.store.keeping_tables import box_lives
 from mss.store.tables import boxes, mailboxes
 
 _QUOTA = Hot(
@@ -21,6 +28,17 @@ _USAGE = Hot(
     )
 )
 _SET = Hot.upsert(quotas, ["subject"], ["octets_max", "letters_max"])
+_TOLD = Hot.upsert(box_lives, ["box_id"], ["full_told_at"])
+
+
+@dataclass(frozen=True, slots=True)
+class Fullness:
+    """How full a box is, and whether its holder was told."""
+
+    box_id: int
+    usage: Usage
+    quota: Quota
+    told: bool
 
 
 class Quotas:
@@ -56,6 +74,39 @@ class Quotas:
         else:
             row = {"subject": subject, "octets_max": quota.octets_max, "letters_max": quota.letters_max}
             _SET.run(self._connection, row)
+
+    def fullness(self, after: int, limit: int) -> tuple[Fullness, ...]:
+        """Return how full the boxes behind a number are that take letters, so many at most, in order."""
+        joined = boxes.outerjoin(box_lives, box_lives.c.box_id == boxes.c.id)
+        query = select(boxes.c.id, boxes.c.kind, box_lives.c.full_told_at).select_from(joined)
+        where = (boxes.c.id > after, boxes.c.state != BoxState.CLOSED)
+        rows = self._connection.execute(query.where(*where).order_by(boxes.c.id).limit(limit)).all()
+        known = self._some([one for row in rows for one in (_of_box(row.id), _of_kind(row.kind))])
+        held = self._usages([row.id for row in rows])
+        found = []
+        for row in rows:
+            quota = known.get(_of_box(row.id)) or known.get(_of_kind(row.kind)) or Quota()
+            usage = held.get(row.id, Usage(0, 0))
+            found.append(Fullness(row.id, usage, quota, row.full_told_at is not None))
+        return tuple(found)
+
+    def _usages(self, box_ids: Sequence[int]) -> dict[int, Usage]:
+        sums = (func.sum(mailboxes.c.letters), func.sum(mailboxes.c.octets))
+        query = select(mailboxes.c.box_id, *sums).where(mailboxes.c.box_id.in_(box_ids)).group_by(mailboxes.c.box_id)
+        return {box: Usage(int(letters), int(octets)) for box, letters, octets in self._connection.execute(query)}
+
+    def full_told(self, box_id: int, at: datetime | None) -> None:
+        """Note that a holder was told that the box is nearly full; None: it no longer is."""
+        row = {"signed_in_at": None, "told_at": None, "closed_at": None, "channel": None}
+        _TOLD.run(self._connection, {**row, "box_id": box_id, "full_told_at": None if at is None else to_us(at)})
+
+    def any(self) -> bool:
+        """Whether there is any quota at all."""
+        return self._connection.execute(select(quotas.c.subject).limit(1)).first() is not None
+
+    def _some(self, subjects: Sequence[str]) -> dict[str, Quota]:
+        rows = self._connection.execute(select(quotas).where(quotas.c.subject.in_(set(subjects))))
+        return {row.subject: Quota(row.octets_max, row.letters_max) for row in rows}
 
     def all(self) -> dict[str, Quota]:
         """Return every quota by its subject: "kind:PER", "box:12"."""

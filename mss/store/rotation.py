@@ -1,8 +1,9 @@
 """A new master key: every owner's key is wrapped under it, in slices, while the house serves on.
 
 Rules. The successor is on disk before anything is wrapped under it. The key of digests goes first: from then on whoever
-makes a key wraps it under the successor, too (`keys`). A row changes only if nobody changed it meanwhile: a key that is
-dropped stays dropped. The predecessor's file goes last. A cut at any instant: run it again.
+makes a key wraps it under the successor, too (`keys`); a program of another release may not know that, so that none may
+live. A row changes only if nobody changed it meanwhile: a key that is dropped stays dropped. The predecessor's file
+goes last. A cut at any instant: run it again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mss.store import crypto
 from mss.store.engine import mapping, open_engine
 from mss.store.keys import DIGESTS, opens, purpose, wrapping_key
 from mss.store.masters import MasterFiles, fingerprint
-from mss.store.store import key_ring
+from mss.store.store import key_ring, of_other_releases
 from mss.store.tables import owner_keys
 
 # Owners' keys wrapped in one transaction: other writers wait no longer than a few milliseconds.
@@ -61,8 +62,12 @@ def prepare(config: Config) -> str:
 
 
 def rotate(config: Config, now: datetime, told: Told = lambda done, total: None) -> Rotated:
-    """Wrap every key under a new master key, or finish what an earlier run began; `told` hears (done, of how many)."""
+    """Wrap every key under a new master key, or finish what an earlier run began; `told` hears (done, of how many).
+
+    Conflict: a node of another release lives, or another program does the same.
+    """
     files = _files(config)
+    _expect_one_release(config, now)
     with _alone(files), _engine(config) as engine, mapping("the database of keys"):
         key_ring(config, engine).prepare(now)
         before = files.keys()
@@ -72,8 +77,18 @@ def rotate(config: Config, now: datetime, told: Told = lambda done, total: None)
             files.switch()
         else:
             count = _wrap_all(engine, files, told)
+        # What an old program that began meanwhile made is under the predecessor only: that must not go.
+        _expect_one_release(config, now)
         files.finish()
         return Rotated(fingerprint(before[0]), fingerprint(files.keys()[0]), count)
+
+
+def _expect_one_release(config: Config, now: datetime) -> None:
+    if others := of_other_releases(config, now):
+        raise Conflict(
+            f"a program of another release runs on {', '.join(others)}, and may not know a change of the master key: "
+            "bring it to this release (mss node list), wait a minute, then type the same again"
+        )
 
 
 def _files(config: Config) -> MasterFiles:

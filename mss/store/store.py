@@ -33,7 +33,7 @@ from mss.store.glance import Busy, Glances, ThreadReads
 from mss.store.journal import Chain
 from mss.store.keys import KeyRing
 from mss.store.masters import MasterFiles, make_master_key, read_master_key
-from mss.store.nodes import Nodes
+from mss.store.nodes import Nodes, program
 from mss.store.notices import Notices
 from mss.store.objects import Staged, digest_of
 from mss.store.opened import OpenedForms
@@ -107,6 +107,17 @@ def _others(config: Config, clock: Clock) -> list[str]:
             return sorted({one.node for one in Nodes(connection).living(clock())}) if Nodes.there(connection) else []
 
     return _asked(config, living)
+
+
+def of_other_releases(config: Config, now: datetime) -> tuple[str, ...]:
+    """Return the nodes that live and run a program of another release, or one made for other tables."""
+
+    def others(engine: Engine) -> tuple[str, ...]:
+        with mapping(), engine.connect() as connection, connection.begin():
+            living = Nodes(connection).living(now) if Nodes.there(connection) else ()
+            return tuple(sorted({one.node for one in living if (one.form, one.program) != (schema.HEAD, program())}))
+
+    return _asked(config, others)
 
 
 def _asked(config: Config, question: Callable[[Engine], T]) -> T:

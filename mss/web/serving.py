@@ -9,10 +9,14 @@ import asyncio
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from mss.accepting import Share, accept
+from mss.balancer import NO_BALANCERS, Balancers
+from mss.log import get_logger
 
 if TYPE_CHECKING:
     import socket
@@ -24,16 +28,25 @@ if TYPE_CHECKING:
 
 _HEAD_MAX_OCTETS = 32 * 1024
 _STOP_TIMEOUT_S = 5
+_HANDSHAKE_TIMEOUT_S = 30
+_BACKLOG = 512
+
+_log = get_logger("web")
 
 
 class Served:
     """A web application that is being served."""
 
-    def __init__(self, server: uvicorn.Server, task: asyncio.Task[None]) -> None:
-        self._server, self._task = server, task
+    def __init__(
+        self, server: uvicorn.Server, task: asyncio.Task[None], acceptor: asyncio.Task[None], entrance: _Entrance
+    ) -> None:
+        self._server, self._task, self._acceptor, self._entrance = server, task, acceptor, entrance
 
     async def stop(self) -> None:
         """Stop listening, let the answers under way finish (a few seconds at most), close."""
+        self._acceptor.cancel()
+        await asyncio.gather(self._acceptor, return_exceptions=True)
+        await self._entrance.close()
         self._server.should_exit = True
         await self._task
 
@@ -45,10 +58,12 @@ async def serve(
     *,
     tls: ssl.SSLContext | None = None,
     trusted_proxies: tuple[str, ...] = (),
+    share: Share | None = None,
+    balancers: Balancers = NO_BALANCERS,
 ) -> Served:
-    """Serve on a listening socket; returns once it accepts connections.
+    """Serve on a listening socket; returns once it accepts connections. `share`: with workers on the same socket.
 
-    X-Forwarded-… headers count only from `trusted_proxies`: anybody can write them.
+    X-Forwarded-… headers count only from `trusted_proxies`: anybody can write them. `balancers` say who comes.
     """
     # Its lines name addresses and carry traces; ours are written by `door`.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
@@ -68,12 +83,19 @@ async def serve(
         ssl_context_factory=(lambda _config, _default: tls) if tls else None,
     )
     server = _Server(config)
-    task = asyncio.create_task(server.serve(sockets=[sock]), name="web")
+    # It listens nowhere itself: who comes is known here, before it is.
+    task = asyncio.create_task(server.serve(sockets=[]), name="web")
     await asyncio.wait((task, ready := asyncio.create_task(server.ready.wait())), return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         ready.cancel()
         task.result()
-    return Served(server, task)
+    sock.setblocking(False)
+    sock.listen(_BACKLOG)
+    entrance = _Entrance(server, tls, limits.http_connections_max)
+    taking = accept(sock, share or Share(), entrance.held, entrance.take, _accept_failed, balancers)
+    acceptor = asyncio.create_task(taking, name="web-accept")
+    await asyncio.sleep(0)  # From now on it has begun, and closes its socket when it ends.
+    return Served(server, task, acceptor, entrance)
 
 
 class _Server(uvicorn.Server):
@@ -89,6 +111,53 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the program."""
         yield
+
+
+class _Entrance:
+    """Connections between their acceptance and their first request: hands are shaken, then uvicorn has them."""
+
+    def __init__(self, server: uvicorn.Server, tls: ssl.SSLContext | None, connections_max: int) -> None:
+        self._server, self._tls, self._connections_max = server, tls, connections_max
+        self._handshakes: set[asyncio.Task[None]] = set()
+
+    def held(self) -> int:
+        """Return how many connections there are."""
+        return len(self._handshakes) + len(self._server.server_state.connections)
+
+    def take(self, accepted: socket.socket, address: Any) -> None:
+        """Begin with a connection of this client."""
+        if len(self._handshakes) >= self._connections_max:
+            accepted.close()
+            return
+        task = asyncio.get_running_loop().create_task(self._begin(accepted, (str(address[0]), int(address[1]))))
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
+
+    async def _begin(self, accepted: socket.socket, client: tuple[str, int]) -> None:
+        loop, server = asyncio.get_running_loop(), self._server
+        config, state = server.config, server.server_state
+
+        def protocol() -> asyncio.Protocol:
+            kind = cast(Any, config.http_protocol_class)
+            return cast(asyncio.Protocol, kind(config, state, server.lifespan.state, client_met=client))
+
+        shaking: dict[str, Any] = {}
+        if self._tls is not None:
+            shaking = {"ssl": self._tls, "ssl_handshake_timeout": _HANDSHAKE_TIMEOUT_S}
+        try:
+            await loop.connect_accepted_socket(protocol, accepted, **shaking)
+        except OSError:
+            accepted.close()  # Browsers that do not trust us, and those who look for open ports, are no news.
+
+    async def close(self) -> None:
+        """Break off the handshakes under way."""
+        for task in self._handshakes:
+            task.cancel()
+        await asyncio.gather(*self._handshakes, return_exceptions=True)
+
+
+def _accept_failed(error: OSError) -> None:
+    _log.error("web.accept_failed", errno=error.errno)
 
 
 TLS_EXTENSION = "mss.tls"
@@ -107,12 +176,14 @@ def _bounded(limits: Limits) -> type[H11Protocol]:
     """Return a protocol that drops connections which ask for nothing in time, and crowds from one source."""
 
     class Bounded(H11Protocol):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
+        def __init__(self, *args: Any, client_met: tuple[str, int], **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
+            self.client_met = client_met
             self.answers = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self.client = self.client_met
             if _crowd(self.connections, self.client) > limits.http_connections_per_source_max:
                 transport.abort()
                 return

@@ -35,6 +35,8 @@ def test_both_files_are_well() -> None:
         ('["no-new-privileges:true"]', "[]", "node-1: it may gain privileges"),
         ('"node-1-data:/etc/mss/data"', '"elsewhere:/etc/mss/data"', "node-1: volumes: there is no “elsewhere”"),
         ('"node-1-data:/etc/mss/data"', '"elsewhere:/etc/mss/data"', "volumes: nobody uses “node-1-data”"),
+        ("ipv4_address: 172.31.25.2", "ipv4_address: 172.31.26.9", "balancer: its address is not"),
+        ("{ipam: {config: [{subnet: 172.31.26.0/24}]}}", "{}", "balancer: its address is not"),
         ("secrets: [keys_password]", "secrets: [other]", "keys: secrets: there is no “other”"),
         ("networks: [figures]", "networks: [none]", "metrics: networks: there is no “none”"),
         ("./deploy/garage.toml:", "./deploy/absent.toml:", "s3: there is no file ./deploy/absent.toml"),
@@ -82,6 +84,13 @@ def test_the_antivirus_that_the_nodes_ask_is_one_that_they_reach() -> None:
     services = yaml.safe_load(FILE.read_text(encoding="utf-8"))["services"]
     assert port == "3310"
     assert set(services[host]["networks"]) & set(services["node-1"]["networks"])
+
+
+def test_the_balancer_that_the_nodes_believe_is_the_one_that_says_who_comes() -> None:
+    believed = tomllib.loads(STORE.read_text(encoding="utf-8"))["balancer"]["addresses"]
+    balancer = yaml.safe_load(FILE.read_text(encoding="utf-8"))["services"]["balancer"]
+    assert believed == [place["ipv4_address"] for place in balancer["networks"].values()]
+    assert "default-server send-proxy-v2 check" in (compose.ROOT / "deploy" / "haproxy.cfg").read_text(encoding="utf-8")
 
 
 def test_the_secrets_of_the_store_are_where_the_nodes_get_them() -> None:

@@ -217,7 +217,7 @@ class World:
     async def connect(self, *, implicit_tls: bool = True) -> Client:
         """Open a connection and read its greeting."""
         ours, theirs = socket.socketpair()
-        adopting = asyncio.create_task(self.server.adopt(theirs, implicit_tls=implicit_tls))
+        adopting = asyncio.create_task(self.server.adopt(theirs, "", implicit_tls=implicit_tls))
         ours.setblocking(False)
         context = ssl.create_default_context(cafile=str(self.config.root / "authority" / "ca.pem"))
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT

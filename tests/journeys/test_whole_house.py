@@ -6,19 +6,24 @@ import http.client
 import re
 import shutil
 import signal
+import smtplib
+import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from demo.clients import context
+from demo.house import REGION
 from mss import instance
 from tests.journeys.nodes import house
-from tests.journeys.sites import PATIENCE_S, Site, letter, new_id
+from tests.journeys.sites import BOX, DOCTOR, PATIENCE_S, Site, letter, new_id
 from tests.support import postgres, s3
 from tests.support.compose import ROOT
 from tests.support.ports import free_base
@@ -26,6 +31,9 @@ from tests.support.ports import free_base
 pytestmark = [pytest.mark.journey, pytest.mark.postgres, pytest.mark.slow]
 
 _FIRST_PORT = 12_500
+# On loopback the balancer has an address of its own, and so has a client.
+_BALANCER = "127.0.0.9"
+_CLIENT = "127.0.0.33"
 
 
 def _services() -> dict[str, object]:
@@ -60,6 +68,7 @@ def _on_loopback(text: str, nodes: list[Site], base: int) -> str:
             return f"127.0.0.1:{port} port {first + instance.PORTS['ops']}"
 
         text = re.sub(rf"node-{number}:(\d+)", moved, text)
+    text = text.replace("mode tcp\n", f"mode tcp\n    source {_BALANCER}\n")
     text = re.sub(r"bind :8404", f"bind 127.0.0.1:{base + instance.PORTS['ops']}", text)
     return re.sub(r"bind :\d+", lambda _: f"bind 127.0.0.1:{base + next(doors)}", text)
 
@@ -75,6 +84,7 @@ def test_the_house_of_the_compose_file_takes_letters_while_a_node_is_replaced(
         _balanced(nodes, tmp_path) as outside,
     ):
         for node in nodes:
+            node.set("[policy]", f'[balancer]\naddresses = ["{_BALANCER}"]\n\n[policy]')
             node.start()
         _until_both_are_in(outside, count)
         ids = [new_id() for _ in range(6)]
@@ -86,9 +96,52 @@ def test_the_house_of_the_compose_file_takes_letters_while_a_node_is_replaced(
         assert {one: found[one] for one in ids} == dict.fromkeys(ids, 1)
         nodes[0].start()
         _until_both_are_in(outside, count)
+        _every_door_knows_its_client(outside, nodes)
         for node in nodes:
             assert "mss_store_up 1.0" in _get(node.port("ops"))
             assert "mss_blobs_up 1.0" in _get(node.port("ops"))
+
+
+def _every_door_knows_its_client(outside: Site, nodes: list[Site]) -> None:
+    """Come to each door through the balancer, from an address that nobody else has here."""
+    here, login = (_CLIENT, 0), (outside.login.login, outside.login.password)
+    tls, as_peer = context(outside.ca_file), context(outside.ca_file)
+    as_peer.load_cert_chain(*outside.peers[REGION])
+    with smtplib.SMTP("localhost", outside.port("mx"), "mx", PATIENCE_S, here) as client:
+        client.starttls(context=as_peer)
+        client.ehlo()
+        assert client.mail(DOCTOR)[0] == 250
+    with smtplib.SMTP("localhost", outside.port("submission"), "pc", PATIENCE_S, here) as client:
+        client.starttls(context=tls)
+        client.login(*login)
+        assert client.mail(BOX)[0] == 250
+    port = outside.port("submissions")
+    with smtplib.SMTP_SSL("localhost", port, "pc", timeout=PATIENCE_S, source_address=here, context=tls) as client:
+        client.login(*login)
+        assert client.mail(BOX)[0] == 250
+    for door, implicit in (("imap", False), ("imaps", True)):
+        with socket.create_connection(("127.0.0.1", outside.port(door)), PATIENCE_S, here) as plain:
+            _look_into_the_mailbox(plain, tls if implicit else None)
+    web = http.client.HTTPSConnection(
+        "localhost", outside.port("webmail"), timeout=PATIENCE_S, source_address=here, context=tls
+    )
+    web.request("GET", "/sign-in")
+    assert web.getresponse().status == 200
+    web.close()
+    lines = [line for node in nodes for line in node.log.lines()]
+    ours = [line for line in lines if line.get("ip") == _CLIENT]
+    assert {line["listener"] for line in ours if "listener" in line} == {"mx", "submission", "submissions"}
+    assert sum(line["event"] == "imap.session" for line in ours) == 2
+    assert _BALANCER not in {line.get("ip") for line in lines}, "a node took the balancer for a client"
+
+
+def _look_into_the_mailbox(plain: socket.socket, tls: ssl.SSLContext | None) -> None:
+    """Say goodbye to IMAP: in clear, or under TLS from the first octet."""
+    with tls.wrap_socket(plain, server_hostname="localhost") if tls else nullcontext(plain) as client:
+        said = client.makefile("rb")
+        assert said.readline().startswith(b"* OK")
+        client.sendall(b"a LOGOUT\r\n")
+        assert b"a OK" in said.read()
 
 
 def _deliver(outside: Site, octets: bytes) -> None:

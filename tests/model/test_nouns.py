@@ -193,6 +193,22 @@ def test_an_event_has_facts_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("quota", "share"),
+    [
+        (Quota(), 0.0),
+        (Quota(octets_max=40), 0.5),
+        (Quota(letters_max=8), 0.25),
+        (Quota(40, 8), 0.5),
+        (Quota(200, 2), 1.0),
+        (Quota(10, None), 2.0),
+        (Quota(0, None), 1.0),
+    ],
+)
+def test_how_much_of_a_quota_is_used_up(quota: Quota, share: float) -> None:
+    assert quota.share(Usage(letters=2, octets=20)) == share
+
+
+@pytest.mark.parametrize(
     ("quota", "fits"),
     [
         (Quota(), True),

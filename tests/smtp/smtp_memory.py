@@ -109,7 +109,7 @@ async def converse(pieces: Iterable[bytes], listener: Listener = Listener.MX) ->
         admit=lambda _connection: None,
         leave=lambda _connection: gone.set(),
     )
-    connection = ends.connection = Extended(house)
+    connection = ends.connection = Extended(house, "192.0.2.1")
     connection.connection_made(ends)
     for piece in pieces:
         await asyncio.sleep(0)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mss import pki
+from mss.balancer import NO_BALANCERS, Balancers
 from mss.config import Config, DomainConfig, Limits, OperatorConfig, TlsConfig
 from mss.model.account import Account, AccountKind
 from mss.model.address import Domain
@@ -247,6 +248,7 @@ async def serving(
     spool: Spool | None = None,
     implicit_tls: bool = False,
     clock: Callable[[], datetime] = now,
+    balancers: Balancers = NO_BALANCERS,
 ) -> AsyncIterator[tuple[Server, int]]:
     """Serve a door on a free port."""
     socket_ = bound()
@@ -263,6 +265,7 @@ async def serving(
         metrics=metrics or Silence(),
         spool=spool or Spool(limits or Limits()),
         implicit_tls=implicit_tls,
+        balancers=balancers,
     )
     try:
         yield server, port

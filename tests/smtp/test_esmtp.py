@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 from aiosmtpd.smtp import SMTP
 
+from mss.balancer import Balancers
 from mss.config import Limits
 from mss.errors import Unavailable
 from mss.mail import scan
@@ -552,6 +555,22 @@ async def test_too_many_connections(material: TlsMaterial) -> None:
         assert server.connections == 1
         async with connected(port) as four:
             assert (await four.reply()).startswith("220")
+
+
+async def test_behind_a_balancer_each_client_counts_for_itself(material: TlsMaterial) -> None:
+    limits = replace(LIMITS, smtp_connections_per_peer_max=1)
+    balancers = Balancers((ip_network("127.0.0.1"),), 200, 30)
+    async with serving(Recorder(), material, limits=limits, balancers=balancers) as (server, port):
+        async with connected(port) as one, connected(port) as two, connected(port) as three:
+            said = [
+                await talk.say(b"PROXY TCP4 198.51.100.%d 192.0.2.1 40000 25" % source)
+                for talk, source in ((one, 7), (two, 8), (three, 8))
+            ]
+            assert [reply[:3] for reply in said] == ["220", "220", "421"]
+            assert {connection.facts.ip for connection in server._connections} == {"198.51.100.7", "198.51.100.8"}
+        async with connected(port) as client:
+            with suppress(ConnectionResetError):  # What it said was never read.
+                assert await client.say(b"EHLO nobody-said-who-comes") == ""
 
 
 async def test_too_many_connections_in_all(material: TlsMaterial) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 from mss.config import Config
 from mss.errors import Conflict, Malformed, Misconfigured
 from mss.services import accounts
-from mss.store import crypto, keycopies, rotation
+from mss.store import crypto, keycopies, rotation, schema
 from mss.store.engine import open_engine
 from mss.store.keys import OPERATOR, KeyMissing, KeyRing
-from mss.store.masters import MasterFiles, make_master_key, read_master_key
+from mss.store.masters import MasterFiles, fingerprint, make_master_key, read_master_key
+from mss.store.nodes import Nodes, Running, program
 from mss.store.store import Store, key_ring
 from tests.store.store_world import NOW, clinic_box, patient_box
 
@@ -92,6 +94,50 @@ async def test_workers_serve_on_while_the_master_key_changes(lite: Store, sqlite
             only_old.key(box.id)
     await other.close()
     await fresh.close()
+
+
+@pytest.mark.parametrize(
+    ("form", "release", "seconds", "refused"),
+    [
+        (schema.HEAD, program(), 0, False),
+        ("0030", program(), 59, True),
+        ("0030", program(), 60, False),
+        (schema.HEAD, "0.0.9", 0, True),
+    ],
+)
+async def test_no_master_key_changes_while_a_program_of_another_release_lives(
+    lite: Store, sqlite_config: Config, files: MasterFiles, form: str, release: str, seconds: int, refused: bool
+) -> None:
+    seen = NOW - timedelta(seconds=seconds)
+    await lite.write(lambda uow: uow.nodes.seen(Running("w1", "node-2", release, form, "mx", seen, seen)))
+    before = read_master_key(files.path)
+    if not refused:
+        assert rotation.rotate(sqlite_config, NOW).after != fingerprint(before)
+        return
+    with pytest.raises(Conflict, match="another release runs on node-2"):
+        rotation.rotate(sqlite_config, NOW)
+    assert read_master_key(files.path) == before
+    assert not files.under_way()
+
+
+async def test_the_old_master_key_stays_when_an_old_program_began_meanwhile(
+    lite: Store, sqlite_config: Config, files: MasterFiles
+) -> None:
+    await clinic_box(lite)
+    old = Running("w1", "node-2", "0.0.9", "0030", "mx", NOW, NOW)
+
+    def begin(_done: int, _total: int) -> None:
+        engine = open_engine(sqlite_config.sqlite_url(sqlite_config.store.url), connections=1)
+        with engine.begin() as connection:
+            Nodes(connection).seen(old)
+        engine.dispose()
+
+    with pytest.raises(Conflict, match="node-2"):
+        rotation.rotate(sqlite_config, NOW, begin)
+    assert files.under_way()
+    await lite.write(lambda uow: uow.nodes.gone("w1"))
+    rotation.rotate(sqlite_config, NOW)
+    assert not files.under_way()
 
 
 def _cut_at(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[], int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,6 +69,7 @@ def _service(service: Mapping[str, Any], loaded: Mapping[str, Any], root: Path) 
     for kind in ("networks", "volumes", "secrets"):
         for one in sorted(_used(service, kind) - set(loaded.get(kind) or {})):
             yield f"{kind}: there is no “{one}”"
+    yield from _places(service, loaded)
     for source in _sources(service):
         if source.startswith("./") and not (root / source).exists():
             yield f"there is no file {source}"
@@ -80,6 +82,15 @@ def _service(service: Mapping[str, Any], loaded: Mapping[str, Any], root: Path) 
     for port in service.get("ports", ()):
         if not _PORT.match(port):
             yield f"“{port}” is no port"
+
+
+def _places(service: Mapping[str, Any], loaded: Mapping[str, Any]) -> Iterator[str]:
+    """Find addresses that do not lie in their networks."""
+    networks = service.get("networks", ())
+    for name, place in networks.items() if isinstance(networks, dict) else ():
+        ranges = (loaded.get("networks") or {}).get(name, {}).get("ipam", {}).get("config", ())
+        if not any(ip_address(place["ipv4_address"]) in ip_network(one["subnet"]) for one in ranges):
+            yield f"its address is not one of the network {name}"
 
 
 def _image(service: Mapping[str, Any]) -> Iterator[str]:

@@ -53,11 +53,13 @@ class Server:
     process: subprocess.Popen[bytes]
     again: Callable[[], subprocess.Popen[bytes]]
     admin: psycopg.Connection[Any] = field(init=False)
+    standby: Path | None = None
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def url(self, database: str) -> str:
-        """Return SQLAlchemy's address of a database."""
-        return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
+        """Return SQLAlchemy's address of a database: with a standby, whichever of both can be written to."""
+        url = f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
+        return url if self.standby is None else f"{url}&host={self.standby}&target_session_attrs=read-write"
 
     def create(self, *, template: str = "template0") -> str:
         """Create a database as a copy of another, which nobody may be connected to, and return its name."""
@@ -78,6 +80,10 @@ class Server:
         self.process.send_signal(signal.SIGQUIT)
         self.process.wait(STOP_TIMEOUT_S)
 
+    def promote(self) -> None:
+        """Make a standby the server that is written to."""
+        self.admin.execute("SELECT pg_promote(true, 60)")
+
     def restart(self) -> None:
         """Start the server again after a crash, over the same data."""
         self.process = self.again()
@@ -91,14 +97,17 @@ class Server:
 
 
 @contextmanager
-def running(*, durable: bool = False, under: Callable[[Path], Sequence[str]] | None = None) -> Iterator[Server]:
+def running(
+    *, durable: bool = False, under: Callable[[Path], Sequence[str]] | None = None, more: tuple[str, ...] = ()
+) -> Iterator[Server]:
     """Start a new, empty server and stop it at the end; `durable` keeps and flushes like one in production.
 
-    `under` gives the words of a program before it that becomes it, and that may write into the folder that it is given.
+    `more` are further settings; `under` gives the words of a program before it that becomes it, and that may write into
+    the folder that it is given.
     """
     user = _user()
     disk = _short_temporary_folder()
-    settings = _SETTINGS if durable else _SETTINGS + _FAST
+    settings = (_SETTINGS if durable else _SETTINGS + _FAST) + more
     with _folder(disk, user) as folder, _folder(disk if durable else memory.roomy() or disk, user) as data:
         programs = _reachable(_programs(), folder, user)
         _initialise(programs, folder, data, user)
@@ -115,6 +124,49 @@ def running(*, durable: bool = False, under: Callable[[Path], Sequence[str]] | N
                 server.admin.close()
         finally:
             _stop(server.process)
+
+
+@contextmanager
+def standing_by(primary: Server) -> Iterator[Server]:
+    """Start a replica of a durable server, without which nothing is acknowledged; `promote` lets it be written to."""
+    user, disk = _user(), _short_temporary_folder()
+    with _folder(disk, user) as folder, _folder(disk, user) as parent:
+        programs, data = _reachable(_programs(), folder, user), parent / "data"
+        source = ["-h", str(primary.folder), "-U", "postgres", "-D", str(data)]
+        copy: list[str | Path] = [
+            programs / "pg_basebackup",
+            *source,
+            "-R",
+            "-X",
+            "stream",
+            "--checkpoint=fast",
+            "--no-sync",
+        ]
+        subprocess.run(copy, check=True, capture_output=True, **_identity(user, folder))
+
+        def start() -> subprocess.Popen[bytes]:
+            return _process([programs / "postgres", "-D", data], folder, user, _SETTINGS)
+
+        server = Server(folder, start(), start)
+        try:
+            with _connected(folder, server.process) as admin:
+                server.admin = admin
+                primary.standby = folder
+                primary.admin.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+                primary.admin.execute("SELECT pg_reload_conf()")
+                _until_in_step(primary)
+                yield server
+                server.admin.close()
+        finally:
+            _stop(server.process)
+
+
+def _until_in_step(primary: Server) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while primary.admin.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'").fetchone() is None:
+        if time.monotonic() > deadline:
+            raise RuntimeError("the standby does not follow")
+        time.sleep(0.02)
 
 
 def _short_temporary_folder() -> Path:
