@@ -101,22 +101,22 @@ def _related(root: Element, unique_ids: dict[str, str]) -> dict[tuple[str, str],
 
 
 def _listed(entry: Element, related: dict[tuple[str, str], str]) -> Listed:
-    types = _classifications(entry, ENTRY_TYPE)
-    size = _slot(entry, "size")
+    types, slots = _classifications(entry, ENTRY_TYPE), _slots(entry)
+    size = _first(slots, "size")
     return Listed(
-        uri=_uri(_slots(entry, "URI")),
+        uri=_uri(slots.get("URI", [])),
         unique_id=_external(entry, ENTRY_UNIQUE_ID),
         mime_type=entry.attribute("mimeType").lower(),
-        hash_hex=_slot(entry, "hash").lower(),
+        hash_hex=_first(slots, "hash").lower(),
         size_octets=int(size) if re.fullmatch(r"\d{1,12}", size, re.ASCII) else None,
         title=_localised(entry),
         type_code=types[0].attribute("nodeRepresentation")[:TEXT_MAX] if types else "",
-        type_system=_slot(types[0], "codingScheme") if types else "",
+        type_system=_first(_slots(types[0]), "codingScheme") if types else "",
         type_label=_localised(types[0]) if types else "",
-        created_at=parse_time(_slot(entry, "creationTime")),
-        language=_slot(entry, "languageCode"),
+        created_at=parse_time(_first(slots, "creationTime")),
+        language=_first(slots, "languageCode"),
         confidentiality=_confidentiality(entry),
-        patient=_patient(entry),
+        patient=_patient(entry, slots.get("sourcePatientInfo", [])),
         class_code=_code(entry, ENTRY_CLASS),
         format_code=_code(entry, ENTRY_FORMAT),
         replaces=related.get((REPLACES, entry.attribute("id")), ""),
@@ -134,11 +134,11 @@ def _confidentiality(entry: Element) -> frozenset[Confidentiality]:
     return confidentiality_of([c.attribute("nodeRepresentation") for c in found if c.attribute("nodeRepresentation")])
 
 
-def _patient(entry: Element) -> PatientIdentity:
+def _patient(entry: Element, told: list[str]) -> PatientIdentity:
     """Return the identity of patientId, with the traits of sourcePatientInfo (PID-5, 7 and 8)."""
     match = _CX.match(_external(entry, ENTRY_PATIENT_ID))
     identifiers = ((match.group(1), match.group(2)),) if match and match.group(1) else ()
-    info = dict(value.split("|", 1) for value in _slots(entry, "sourcePatientInfo") if "|" in value)
+    info = dict(value.split("|", 1) for value in told if "|" in value)
     name = [*info.get("PID-5", "").split("^"), ""]
     birth_date = info.get("PID-7", "")[:8]
     return PatientIdentity(
@@ -153,15 +153,18 @@ def _uri(values: list[str]) -> str:
     return "".join(_ORDERED.sub("", value, count=1) for value in numbered)
 
 
-def _slots(element: Element, name: str) -> list[str]:
+def _slots(element: Element) -> dict[str, list[str]]:
+    """Return the values of all slots by their names; of two with one name the first counts."""
+    found: dict[str, list[str]] = {}
     for slot in element.find_all("Slot"):
-        if slot.attribute("name") == name:
-            return [value.text[:TEXT_MAX] for value in slot.find_all("ValueList/Value")]
-    return []
+        name = slot.attribute("name")
+        if name not in found:
+            found[name] = [value.text[:TEXT_MAX] for value in slot.find_all("ValueList/Value")]
+    return found
 
 
-def _slot(element: Element, name: str) -> str:
-    return next(iter(_slots(element, name)), "")
+def _first(slots: dict[str, list[str]], name: str) -> str:
+    return next(iter(slots.get(name, [])), "")
 
 
 def _localised(element: Element) -> str:
