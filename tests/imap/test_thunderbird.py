@@ -24,7 +24,8 @@ from tests.imap.test_clients import Reached, needed, reached
 
 __all__ = ["reached"]
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow]
+# A whole desktop program, which answers keys when it likes: for the long runs, not for each change.
+pytestmark = [pytest.mark.journey, pytest.mark.soak]
 
 PATIENCE_S = 60
 # The certificate's name leads to loopback; nothing is asked of the network, and no page of welcome is in the way.
