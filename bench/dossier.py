@@ -7,6 +7,7 @@ same CDA with lxml alone, in the same run, is what it is compared with.
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import random
 import tempfile
@@ -100,6 +101,9 @@ async def _file(config: Config) -> list[float]:
     origin = Origin("peer:bench", frozenset({parse_domain("chu.example")}))
     envelope = Envelope(Address.parse("labo@chu.example"), (Recipient(box),))
     spent = []
+    # As a worker does after its start.
+    gc.collect()
+    gc.freeze()
     for octets in map(letter, range(LETTERS)):
         began = time.process_time()
         reading = read_letter(octets, config.limits, documents=True)

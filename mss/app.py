@@ -342,6 +342,7 @@ class Worker:
             config.limits,
             self._clock,
             self._screen,
+            self._metrics.hl7,
         )
         if folder is not None:
             drop = Drop(config.path(folder), desk, config.hl7.poll_s, config.limits.hl7_message_max_octets)

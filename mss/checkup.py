@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from mss import checkpeers, checkscan
+from mss import checkorders, checkpeers, checkscan
 from mss.checkpeers import CLOCK_DRIFT, Level
 from mss.clock import Clock, system_clock
 from mss.config import MIB, Config
@@ -60,6 +60,7 @@ def run(config: Config, clock: Clock = system_clock) -> tuple[Finding, ...]:
         ("files", _files),
         ("disk", _disk),
         ("ports", _ports),
+        ("orders' folder", checkorders.folder),
         ("webmail", _webmail),
     )
     return tuple(finding for subject, check in checks for finding in _guarded(subject, partial(check, config, now)))
@@ -196,7 +197,8 @@ async def _look_into_store(config: Config, now: datetime) -> list[Finding]:
             )
         postmaster = await store.read(_postmaster_box, config)
         readings = [checkpeers.list_in_use(config, listed, now), *checkpeers.last_reading(last)]
-        return [writable, *readings, _clock_finding(now, newest), *postmaster]
+        sender = await store.read(checkorders.sender, config, now)
+        return [writable, *readings, _clock_finding(now, newest), *postmaster, *sender]
     except Unavailable as error:
         return [Finding("store", "wrong", str(error), "see that the database runs and its files are ours to write")]
     finally:
@@ -290,6 +292,7 @@ def _ports(config: Config, now: datetime) -> Iterator[Finding]:
         "ops": (config.ops.listen,) if config.ops.listen else (),
     }
     doors |= {"fhir": config.fhir.listen} if config.fhir.listen else {}
+    doors |= {"hl7": config.hl7.mllp_listen} if config.hl7.mllp_listen else {}
     for name, addresses in doors.items():
         if not addresses:
             yield Finding(f"door {name}", "warning", "it is closed: no address is configured")

@@ -368,7 +368,7 @@ class Limits:
     zip_ratio_max: int = 100
     zip_depth_max: int = 6
     cda_max_octets: int = 20 * MIB
-    xml_depth_max: int = 200
+    xml_depth_max: int = 300
     filing_max_octets: int = 5_000_000
     hl7_message_max_octets: int = 40 * MIB
     hl7_segments_max: int = 1000

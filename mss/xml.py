@@ -18,7 +18,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 from lxml import etree
 
@@ -29,6 +30,23 @@ from mss.errors import Malformed
 NODES_MAX: Final = 400_000
 # libxml2 refuses a longer text unless told otherwise: an embedded PDF of 7.5 MB is one.
 _TEXT_MAX: Final = 10_000_000
+
+# The parser stops by itself at 256, or one or two more, where it builds no tree.
+GUARDED_DEPTH: Final = 258
+_GUARDS: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "resolve_entities": False,
+        "no_network": True,
+        "load_dtd": False,
+        "dtd_validation": False,
+        "attribute_defaults": False,
+        # A comment inside a text must not cut it in two.
+        "remove_comments": True,
+        "remove_pis": True,
+        # Nothing is ever looked up by an identifier.
+        "collect_ids": False,
+    }
+)
 
 _ENCODINGS: Final = frozenset({"utf-8", "us-ascii", "ascii", "iso-8859-1", "iso-8859-15", "windows-1252", "latin1"})
 _DECLARED = re.compile(rb"""\sencoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
@@ -56,12 +74,12 @@ class Element:
     @property
     def name(self) -> str:
         """The local name."""
-        return etree.QName(self._node).localname
+        return str(self._node.tag).rpartition("}")[2]
 
     @property
     def namespace(self) -> str:
         """The namespace's URI, empty without."""
-        return etree.QName(self._node).namespace or ""
+        return str(self._node.tag).rpartition("}")[0][1:]
 
     @property
     def content(self) -> str:
@@ -95,12 +113,13 @@ class Element:
     def find_all(self, path: str, namespace: str | None = None) -> list[Element]:
         """Return all elements at the path below this one, in document order."""
         uri = self.namespace if namespace is None else namespace
-        steps = "/".join(f"{{{uri}}}{step}" if uri else step for step in path.split("/"))
-        return [Element(node) for node in self._node.findall(steps)]
+        return [Element(node) for node in _at(self._node, uri, path.split("/"))]
 
     def find(self, path: str, namespace: str | None = None) -> Element | None:
         """Return the first element at the path, if any."""
-        return next(iter(self.find_all(path, namespace)), None)
+        uri = self.namespace if namespace is None else namespace
+        found = _at(self._node, uri, path.split("/"))
+        return Element(found[0]) if found else None
 
     def text_at(self, path: str) -> str:
         """Return the text of the first element at the path; empty without."""
@@ -118,18 +137,80 @@ class Element:
             yield Element(node)
 
 
+def _at(node: etree._Element, uri: str, steps: list[str]) -> list[etree._Element]:
+    """Return the elements at the steps below a node, in document order."""
+    found = [node]
+    for step in steps:
+        name = f"{{{uri}}}{step}" if uri else step
+        found = [child for one in found for child in one.iterchildren(name)]
+    return found
+
+
 def parse(octets: bytes, *, max_octets: int, depth_max: int) -> Element:
     """Return the root element; Malformed with a safe text when the octets are not XML that we accept."""
+    readable, encoding = _accepted(octets, max_octets)
+    root = _parse(readable, encoding)
+    # The parser's own guard costs nothing; where it does not reach, the tree is walked.
+    if (depth_max < GUARDED_DEPTH or len(readable) > _TEXT_MAX) and _deeper_than(root, depth_max):
+        raise Malformed("XML nested deeper than the limit")
+    return Element(root)
+
+
+def parse_without(octets: bytes, name: str, *, max_octets: int, depth_max: int) -> Element | None:
+    """Return the root without its one child of a name, of which no tree is built: it is only checked.
+
+    None, and `parse` must be asked, where the cut cannot be proven: from the first tag of that name, which begins a
+    child of the root, to the last one there must be one element, and the rest must be well-formed without it. Nothing
+    else that the root has can then be missing.
+    """
+    readable, encoding = _accepted(octets, max_octets)
+    if depth_max < GUARDED_DEPTH or len(readable) > _TEXT_MAX:
+        return None
+    try:
+        start, inherited = _child_at(readable, encoding, name.encode())
+        end = readable.index(b">", readable.rindex(name.encode())) + 1
+        rest = _parse(readable[:start] + readable[end:], encoding)
+        begin = start + len(name) + 1
+        child = readable[start:begin] + inherited + readable[begin:end]
+        etree.fromstring(child, _parser(encoding or rest.getroottree().docinfo.encoding, len(child), _Unheard()))
+    except (etree.XMLSyntaxError, Malformed, ValueError):
+        return None
+    return Element(rest)
+
+
+def _child_at(octets: bytes, encoding: str | None, name: bytes) -> tuple[int, bytes]:
+    """Return where the first child of the root with a name begins, and the name spaces that it inherits, written as
+    attributes; ValueError when the first such tag without prefix is none."""
+    found = re.search(rb"<%b[\s>]" % re.escape(name), octets)
+    if found is None:
+        raise ValueError("no such element")
+    parser = etree.XMLPullParser(events=("start",), encoding=encoding, **_GUARDS)
+    parser.feed(octets[: octets.index(b">", found.start()) + 1])
+    begun = [node for _, node in parser.read_events() if isinstance(node, etree._Element)]
+    root = begun[0] if begun else None
+    if root is None or begun[-1].getparent() is not root or etree.QName(begun[-1]).localname.encode() != name:
+        raise ValueError("no child of the root")
+    spaces = ((f"xmlns:{prefix}" if prefix else "xmlns", uri) for prefix, uri in root.nsmap.items())
+    return found.start(), "".join(f' {key}="{escape(uri)}"' for key, uri in spaces).encode()
+
+
+class _Unheard:
+    """Who hears nothing of what is parsed: only whether it is well-formed comes out, and no tree is built."""
+
+    def close(self) -> None:
+        """End."""
+
+
+def _accepted(octets: bytes, max_octets: int) -> tuple[bytes, str | None]:
+    """Return octets that are worth parsing, and the encoding to impose; Malformed before anything is parsed."""
     if len(octets) > max_octets:
         raise Malformed("XML larger than the limit")
     readable, encoding = _ascii_based(octets)
     _refuse_declarations(readable)
-    if readable.count(b"<") > NODES_MAX or readable.count(b"=") > NODES_MAX:
+    # So few octets cannot hold more.
+    if len(readable) > NODES_MAX and (readable.count(b"<") > NODES_MAX or readable.count(b"=") > NODES_MAX):
         raise Malformed("XML with more elements or attributes than the limit")
-    root = _parse(readable, encoding)
-    if _deeper_than(root, depth_max):
-        raise Malformed("XML nested deeper than the limit")
-    return Element(root)
+    return readable, encoding
 
 
 def _ascii_based(octets: bytes) -> tuple[bytes, str | None]:
@@ -156,23 +237,17 @@ def _refuse_declarations(octets: bytes) -> None:
         raise Malformed("XML with a document type declaration")
 
 
+def _parser(encoding: str | None, size_octets: int, target: Any = None) -> etree.XMLParser:
+    # What is lifted for large octets is bounded by the rules above.
+    return etree.XMLParser(encoding=encoding, huge_tree=size_octets > _TEXT_MAX, target=target, **_GUARDS)
+
+
 def _parse(octets: bytes, encoding: str | None) -> etree._Element:
-    parser = etree.XMLParser(
-        encoding=encoding,
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        attribute_defaults=False,
-        # What this lifts for large octets is bounded by the rules above.
-        huge_tree=len(octets) > _TEXT_MAX,
-        # A comment inside a text must not cut it in two.
-        remove_comments=True,
-        remove_pis=True,
-    )
     try:
-        root = etree.fromstring(octets, parser)
+        root = etree.fromstring(octets, _parser(encoding, len(octets)))
     except etree.XMLSyntaxError as error:
+        if (error.msg or "").startswith("Excessive depth"):
+            raise Malformed("XML nested deeper than the limit") from None
         raise Malformed(f"not well-formed XML at line {error.lineno or 1}") from None
     if root.getroottree().docinfo.internalDTD is not None:
         raise Malformed("XML with a document type declaration")

@@ -26,6 +26,7 @@ settings.load_profile("fast")
 
 sockets.install_guard()
 cheap.make_passwords_cheap()
+cheap.make_new_stores_cheap()
 _made_here = pytest.StashKey[str]()
 
 
@@ -38,6 +39,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if folder is not None and not config.option.basetemp:
         memory.sweep(folder)
         config.option.basetemp = config.stash[_made_here] = str(memory.fresh_folder(folder))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave what was collected out of all rounds of garbage: it lives to the end."""
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -49,7 +49,7 @@ async def _end(*tasks: asyncio.Task[None]) -> None:
 
 
 async def _until(count: int, *takers: Taker) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while sum(len(taker.taken) for taker in takers) < count:
             await asyncio.sleep(0.001)
 

@@ -240,7 +240,7 @@ async def test_the_watch_looks_again_when_it_is_asked(world: World, capfd: pytes
 
     async def until(event: str) -> None:
         nonlocal said
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while event not in said:
                 await asyncio.sleep(0.01)
                 said += capfd.readouterr().err
@@ -254,7 +254,7 @@ async def test_the_watch_looks_again_when_it_is_asked(world: World, capfd: pytes
     watch.look_now()
     await until("certificates.unusable")
     await watch.stop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await task
     assert "operator.key" in material.problems[0]
 
@@ -270,7 +270,7 @@ async def test_a_mishap_does_not_end_the_watch(
         raise RuntimeError("odd")
 
     monkeypatch.setattr(watch, "look", failing)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await watch.run()
     assert "certificates.watch_failed" in capfd.readouterr().err
 

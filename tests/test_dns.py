@@ -236,7 +236,7 @@ async def test_a_silent_name_server_is_unavailable_in_time() -> None:
     try:
         port = transport.get_extra_info("sockname")[1]
         resolver = lookups.make_resolver(["127.0.0.1"], port=port, timeout_s=0.1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             with pytest.raises(Unavailable):
                 await lookups.mx(Domain("chu.example"), resolver)
     finally:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mss import xml
 from mss.errors import Malformed
-from mss.xml import Element, escape, parse, serialise, tag
+from mss.xml import GUARDED_DEPTH, Element, escape, parse, parse_without, serialise, tag
 
 LAUGHS = b"""<?xml version="1.0"?>
 <!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol2 "&lol;&lol;&lol;&lol;&lol;&lol;&lol;&lol;&lol;&lol;">
@@ -197,3 +197,127 @@ def test_garbage_is_malformed_or_an_element(pieces: list[bytes]) -> None:
     except Malformed as error:
         text = str(error)
     assert text.startswith(("not well-formed XML at line ", "XML ")) or root.name == "a"
+
+
+# -- a root without one large child ------------------------------------------------------------------------------------
+
+_HEAD = '<?xml version="1.0" encoding="UTF-8"?><d xmlns="urn:x" xmlns:y="urn:y"><id root="1"/>'
+
+
+def without(octets: bytes, *, max_octets: int = 1_000_000, depth_max: int = GUARDED_DEPTH) -> Element | None:
+    return parse_without(octets, "body", max_octets=max_octets, depth_max=depth_max)
+
+
+def named(root: Element) -> list[str]:
+    return [child.name for child in root.children()]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "<body><a/></body>",
+        "<body\n y:kind='1'><y:a>text</y:a><body/></body>",
+        "<body ><![CDATA[</body>]]></body>",
+        "<body><!-- </d> --></body><last/>",
+        "<body><a/></body ><!-- the end -->",
+        "<body><a/></body><!-- no body -->",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1"])
+def test_a_child_that_is_cut_out_leaves_all_others(written: str, encoding: str) -> None:
+    octets = f"{_HEAD}<t>é</t>{written}</d>".replace("UTF-8", encoding).encode(encoding)
+    root = without(octets)
+    assert root is not None
+    assert named(root) == [name for name in named(read(octets)) if name != "body"]
+    assert root.text_at("t") == "é"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "<bodyOf/>",
+        "<body/>",
+        "<y:body><a/></y:body>",
+        # Two of them, with what would be missed between them.
+        "<body><a/></body><id root='2'/><body><a/></body>",
+        "<body><a/></body><id root='2'/><body/>",
+        # Not a child of the root.
+        "<a><body><b/></body></a>",
+        "<!-- <body> --><id root='2'/><body><a/></body>",
+        "<!-- <body> <a/></body> -->",
+        "<t><![CDATA[<body> <a/></body>]]></t>",
+        "<y:body><!-- <body> </body> --></y:body>",
+        # The last word of that name ends something else.
+        "<body><a/></body><id root='2'/><a body='1'/>",
+        "<body><a/></body><id root='2'/><!-- body -->",
+        "<body xmlns:y='urn:z'><a/></body>",
+        "<body a='>'><a/></body>",
+    ],
+)
+def test_a_cut_that_cannot_be_proven_is_none(written: str) -> None:
+    octets = f"{_HEAD}{written}</d>".encode()
+    assert named(read(octets))[0] == "id"
+    assert without(octets) is None
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "<body><a></body>",
+        "<body>&unknown;</body>",
+        "<body><z:a/></body>",
+        "<body><a b='1' b='2'/></body>",
+        "<body><a/></body></body>",
+        "<body>\x01</body>",
+        "<body><a/></body>",
+        "<body" + "><a" * GUARDED_DEPTH + "/></body>",
+    ],
+)
+def test_what_is_not_well_formed_is_left_to_the_parser(written: str) -> None:
+    octets = f"{_HEAD}{written}<t></d>".encode()
+    assert without(octets) is None
+    with pytest.raises(Malformed):
+        read(octets)
+
+
+def test_a_cut_asks_for_the_bounds_that_the_parser_keeps() -> None:
+    octets = f"{_HEAD}<body><a/></body></d>".encode()
+    assert without(octets, max_octets=len(octets)) is not None
+    assert without(octets, depth_max=GUARDED_DEPTH - 1) is None
+    with pytest.raises(Malformed, match="larger than the limit"):
+        without(octets, max_octets=len(octets) - 1)
+    with pytest.raises(Malformed, match="document type declaration"):
+        without(b"<!DOCTYPE d>" + octets.partition(b"?>")[2])
+
+
+@pytest.mark.parametrize("depth", [200, 254])
+def test_a_cut_lets_through_what_the_parser_does(depth: int) -> None:
+    octets = f"{_HEAD}<body>{'<a>' * depth}{'</a>' * depth}</body></d>".encode()
+    assert parse(octets, max_octets=10**6, depth_max=GUARDED_DEPTH).name == "d"
+    assert without(octets) is not None
+
+
+def test_the_parser_keeps_its_own_depth() -> None:
+    deep = b"<a>" * 300 + b"</a>" * 300
+    with pytest.raises(Malformed, match="nested deeper"):
+        parse(deep, max_octets=10**6, depth_max=10**6)
+
+
+_PIECES = st.lists(
+    st.sampled_from(
+        ["<body>", "</body>", "<body ", "<body/>", ">", "<a>", "</a>", "<id root='2'/>", "<!--", "-->", "<![CDATA[",
+         "]]>", "body", " ", "<y:body>", "</y:body>", "'", "<?p", "?>", "&amp;", "x='", "</d>", "<d>"]
+    ),
+    max_size=12,
+)  # fmt: skip
+
+
+@given(_PIECES)
+def test_a_cut_never_hides_anything(pieces: list[str]) -> None:
+    octets = f"{_HEAD}{''.join(pieces)}</d>".encode()
+    root = without(octets)
+    if root is not None:
+        names = named(read(octets))[::-1]
+        names.remove("body")
+        assert names == named(root)[::-1]

@@ -220,6 +220,37 @@ class _Units(Collector):
         yield HistogramMetricFamily("mss_store_unit_seconds", text, buckets=buckets, sum_value=seconds)
 
 
+class OrderCounts:
+    """What the door for orders (HL7 v2) counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._orders = Counter(
+            "mss_hl7_orders",
+            "Orders answered, by way, outcome and rule.",
+            ("way", "outcome", "rule"),
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "mss_hl7_order_seconds", "Time to answer an order.", ("way",), buckets=_SLOW, registry=registry
+        )
+        self._sessions = Counter("mss_hl7_sessions", "MLLP connections that ended.", ("outcome",), registry=registry)
+        self._open = Gauge("mss_hl7_sessions_open", "MLLP connections open now.", registry=registry)
+
+    def order(self, way: str, outcome: str, rule: str, seconds: float) -> None:
+        """An order was answered."""
+        self._orders.labels(word(way), word(outcome), word(rule) if rule else "none").inc()
+        self._seconds.labels(word(way)).observe(seconds)
+
+    def session_opened(self) -> None:
+        """A connection was taken."""
+        self._open.inc()
+
+    def session_closed(self, outcome: str) -> None:
+        """A connection ended."""
+        self._open.dec()
+        self._sessions.labels(word(outcome)).inc()
+
+
 class Metrics:
     """All figures of one process; `smtp` and `imap` are what the doors get, itself what signing in gets."""
 
@@ -229,6 +260,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self.smtp = SmtpCounts(self._registry)
         self.imap = ImapCounts(self._registry)
+        self.hl7 = OrderCounts(self._registry)
         self._auth = Counter("mss_auth", "Sign-ins.", ("mechanism", "outcome"), registry=self._registry)
         self._queue = Gauge("mss_queue_messages", "Deliveries by state.", ("state",), registry=self._registry)
         self._oldest = Gauge("mss_queue_oldest_seconds", "Age of the oldest due delivery.", registry=self._registry)

@@ -16,7 +16,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -43,7 +43,7 @@ _UNREADABLE = (
 class Archive:
     """An archive that passed all checks; `entries` maps names (parts joined by "/") to what the directory says."""
 
-    octets: bytes
+    opened: zipfile.ZipFile = field(repr=False)
     entries: Mapping[str, zipfile.ZipInfo]
 
 
@@ -53,8 +53,9 @@ def open_archive(octets: bytes, limits: Limits) -> Archive:
     if octets.count(_CENTRAL_SIGNATURE) > 50 * limits.zip_entries_max:
         raise Malformed(Problem.ARCHIVE_TOO_MANY_ENTRIES)
     try:
-        with zipfile.ZipFile(io.BytesIO(octets)) as opened:
-            infos, directory_start = opened.infolist(), opened.start_dir
+        # It stands in memory, and holds nothing that would have to be closed.
+        opened = zipfile.ZipFile(io.BytesIO(octets))
+        infos, directory_start = opened.infolist(), opened.start_dir
     except _UNREADABLE:
         raise Malformed(Problem.ARCHIVE_UNREADABLE) from None
     if len(infos) > limits.zip_entries_max:
@@ -64,14 +65,14 @@ def open_archive(octets: bytes, limits: Limits) -> Archive:
     if sum(info.file_size for info in infos) > limits.zip_uncompressed_max_octets:
         raise Malformed(Problem.ARCHIVE_TOO_LARGE)
     _check_places(octets, infos, directory_start)
-    return Archive(octets, _named(infos, limits))
+    return Archive(opened, _named(infos, limits))
 
 
 def read_entry(archive: Archive, name: str) -> bytes:
     """Return an entry's octets; Malformed when they are not as many as declared or their checksum is wrong."""
     info = archive.entries[name]
     try:
-        with zipfile.ZipFile(io.BytesIO(archive.octets)) as opened, opened.open(info) as entry:
+        with archive.opened.open(info) as entry:
             octets = entry.read(info.file_size + 1)
     except _UNREADABLE:
         raise Malformed(Problem.ARCHIVE_UNREADABLE) from None

@@ -16,7 +16,7 @@ from mss.config import Limits
 from mss.errors import Malformed
 from mss.model.document import Author, Confidentiality, DocumentEntry, DocumentFormat, PatientIdentity
 from mss.model.ins import Traits
-from mss.xml import Element, parse
+from mss.xml import Element, parse, parse_without
 
 HL7: Final = "urn:hl7-org:v3"
 XSLT: Final = "http://www.w3.org/1999/XSL/Transform"
@@ -35,12 +35,12 @@ _SEXES: Final = {"M": "M", "F": "F", "UN": "U", "U": "U"}
 
 def read(octets: bytes, limits: Limits) -> DocumentEntry:
     """Return the header facts; Malformed, with a constant that says what is wrong."""
-    return _entry(_document(octets, limits))
+    return _entry(_header(octets, limits) or _document(octets, limits))
 
 
 def read_whole(octets: bytes, limits: Limits) -> tuple[DocumentEntry, bytes | None]:
     """Return the header facts and the embedded PDF, from one parse."""
-    root = _document(octets, limits)
+    root = _header(octets, limits) or _document(octets, limits)
     return _entry(root), _pdf(root)
 
 
@@ -52,6 +52,14 @@ def embedded_pdf(octets: bytes, limits: Limits | None = None) -> bytes | None:
 def looks_like_cda(octets: bytes) -> bool:
     """Return whether the octets are worth reading as a CDA: cheap, and wrong in one direction only."""
     return b"ClinicalDocument" in octets and HL7.encode() in octets
+
+
+def _header(octets: bytes, limits: Limits) -> Element | None:
+    """Return the ClinicalDocument without its structured body, which is large and not read here; None for others."""
+    if b"nonXMLBody" in octets:
+        return None
+    root = parse_without(octets, "component", max_octets=limits.cda_max_octets, depth_max=limits.xml_depth_max)
+    return root if root and (root.namespace, root.name) == (HL7, "ClinicalDocument") else None
 
 
 def _document(octets: bytes, limits: Limits) -> Element:

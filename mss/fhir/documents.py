@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from starlette.requests import Request
@@ -12,10 +14,13 @@ from mss.fhir import codes, providing, resources, searching
 from mss.fhir.outcome import Json, Refusal, not_found, outcome, refused
 from mss.fhir.parameters import Query
 from mss.fhir.providing import Provision
+from mss.fhir.reading import each, text
 from mss.fhir.room import Room, answer
-from mss.model.document import Document
+from mss.model.document import Confidentiality, Document
 from mss.policy import rules
-from mss.services import software
+from mss.policy.access import Action
+from mss.policy.decision import Decision
+from mss.services import accesses, governing, software
 from mss.services.house import Hosted
 from mss.services.records import OpenedDocument
 from mss.services.software import Caller, Deposit, Provided
@@ -33,6 +38,60 @@ async def read_record(room: Room, request: Request) -> Response:
     await _noted(room, caller, document)
     names = await room.store.read(searching.names_of, document)
     return answer(resources.document_reference(document, names))
+
+
+async def update_record(room: Room, request: Request) -> Response:
+    """Mask a document from professionals, or show it again, as its patient wants (PDSM flow 2): the label MASQUE_PS.
+
+    All else in a record is its author's, or ours: what differs in it is refused, never dropped in silence.
+    """
+    caller = await room.who(request)
+    document = await _known(room, request)
+    record = await room.resource(request)
+    seen = await room.store.write(software.note, room.book, caller, document, room.clock())
+    decision = await room.store.read(_may_mask, caller, document, room.clock())
+    for one in (decision, seen):
+        if not one.accepted:
+            raise refused(one)
+    masked = await room.store.read(_mask_wanted, document, record)
+    if masked is not document.masked:
+        where = (caller.account.id, document.box_id, document.id, masked, room.clock())
+        decision = await room.store.write(governing.mask, *where)
+    if not decision.accepted:
+        raise refused(decision)
+    changed = await _known(room, request)
+    names = await room.store.read(searching.names_of, changed)
+    return answer(resources.document_reference(changed, names))
+
+
+def _may_mask(uow: Uow, caller: Caller, document: Document, now: datetime) -> Decision:
+    box = uow.accounts.box_by_id(document.box_id)
+    return accesses.may(uow, caller.account.id, box, Action.CHANGE_CONFIDENTIALITY, now)
+
+
+def _mask_wanted(uow: Uow, document: Document, record: Json) -> bool:
+    """Return whether a record says that the document is masked; Refusal when it says anything else that is new."""
+    known = resources.document_reference(document, searching.names_of(uow, document))
+    wanted, labels = _labels(record), _labels(known)
+    # What its author masked stays so: the label is in the document.
+    fixed = labels if MASKED in document.entry.confidentiality else labels - {MASKED}
+    if not fixed <= wanted <= labels | {MASKED} or _written(record) != _written(known):
+        raise Refusal(422, "not-supported", "Of a record only the label MASQUE_PS is changed here.")
+    return document.masked if MASKED in document.entry.confidentiality else MASKED in wanted
+
+
+MASKED: Final = Confidentiality.MASKED_FOR_PROFESSIONALS
+# What this house writes anew at each change, or what stands elsewhere in the record.
+_OURS: Final = frozenset({"meta", "text", "identifier", "securityLabel"})
+
+
+def _labels(record: Json) -> frozenset[str]:
+    given = (text(coding, "code") for label in each(record, "securityLabel") for coding in each(label, "coding"))
+    return frozenset(given)
+
+
+def _written(record: Json) -> Json:
+    return {name: value for name, value in record.items() if name not in _OURS}
 
 
 async def read_binary(room: Room, request: Request) -> Response:
@@ -161,13 +220,16 @@ async def _provider(room: Room, request: Request) -> Caller:
 
 
 async def _provide(room: Room, caller: Caller, provision: Provision) -> Provided:
-    for one in provision.documents:
-        for octets in filter(None, (one.octets, one.companion_pdf)):
-            screened = await room.screen.judge(octets)
-            if not screened.accepted:
-                raise refused(screened)
     box_id = await room.store.read(_box_of, room.hosted, provision) or 0
     deposit = Deposit(box_id, provision.documents, provision.submission)
+    for octets in deposit.heavy():
+        screened = await room.screen.judge(octets)
+        if not screened.accepted:
+            # Nothing of what is refused is kept, so nothing heavy goes with the note.
+            await room.store.write(
+                software.note_refused, caller, replace(deposit, documents=()), screened, room.clock()
+            )
+            raise refused(screened)
     provided = await room.store.write(software.provide, room.hosted, caller, deposit, room.clock())
     if provided.decision.accepted:
         return provided

@@ -29,6 +29,7 @@ from mss.services.software import Caller
 from mss.store import Uow
 
 SEARCHED: Final = frozenset({"patient", "patient.identifier", "_count"})
+TRACES_SEARCHED: Final = SEARCHED | {"date"}
 _CHOICES: Final = "choices"
 
 
@@ -38,7 +39,7 @@ _CHOICES: Final = "choices"
 async def search_traces(room: Room, request: Request) -> Response:
     """Search who did what in a dossier, newest first."""
     caller = await room.who(request)
-    query, box_id = await searching.query_of(room, request, caller, "AuditEvent", SEARCHED)
+    query, box_id = await searching.query_of(room, request, caller, "AuditEvent", TRACES_SEARCHED)
     if box_id is None:
         box_id = await room.store.read(searching.box_asked, room.hosted, query)
     hits = Hits()
@@ -49,7 +50,8 @@ async def search_traces(room: Room, request: Request) -> Response:
 
 
 def _traces(uow: Uow, caller: Caller, box_id: int, query: Query, now: datetime) -> Hits:
-    found = accesses.accesses(uow, caller.account.id, box_id, query.offset, query.count + 1, now)
+    days, count = query.wanted.days, query.count + 1
+    found = accesses.accesses(uow, caller.account.id, box_id, query.offset, count, now, days=days)
     patient = software.patient_id(uow, box_id)
     own = (caller.actor, caller.account.display_name)
     shown = tuple(resources.audit_event(one, patient, own) for one in found[: query.count])
@@ -85,7 +87,7 @@ def _consents(uow: Uow, book: Book, caller: Caller, box_id: int, now: datetime) 
     box = uow.accounts.box_by_id(box_id)
     if not accesses.may(uow, caller.account.id, box, Action.MANAGE_RIGHTS, now).accepted:
         return ()
-    rights, patient = rights_of(uow, book, box_id), software.patient_id(uow, box_id)
+    rights, patient = rights_of(uow, book, box_id, now), software.patient_id(uow, box_id)
     grants = tuple(resources.consent(one, patient) for one in rights.grants if one.holds(now))
     return (resources.choices(rights, patient), *grants)
 
@@ -142,7 +144,7 @@ async def update_consent(room: Room, request: Request) -> Response:
 
 
 def _choose(uow: Uow, account_id: int, box_id: int, permits: frozenset[Switch], book: Book, now: datetime) -> Decision:
-    known = rights_of(uow, book, box_id)
+    known = rights_of(uow, book, box_id, now)
     return governing.choose(uow, account_id, box_id, Choices(permits, known.default_mask, known.notify), now)
 
 

@@ -40,10 +40,11 @@ INTERACTIONS: Final = (
     *_searches("DocumentReference", documents.search_records, documents.SEARCHED),
     Interaction("create", "DocumentReference", "POST", "/DocumentReference", documents.create_record),
     Interaction("read", "DocumentReference", "GET", "/DocumentReference/{id}", documents.read_record),
+    Interaction("update", "DocumentReference", "PUT", "/DocumentReference/{id}", documents.update_record),
     Interaction("read", "Binary", "GET", "/Binary/{id}", documents.read_binary),
     *_searches("List", documents.search_lists, documents.LISTS_SEARCHED),
     Interaction("read", "List", "GET", "/List/{id}", documents.read_list),
-    *_searches("AuditEvent", rights.search_traces, rights.SEARCHED),
+    *_searches("AuditEvent", rights.search_traces, rights.TRACES_SEARCHED),
     *_searches("Consent", rights.search_consents, rights.SEARCHED),
     Interaction("create", "Consent", "POST", "/Consent", rights.create_consent),
     Interaction("read", "Consent", "GET", "/Consent/{id}", rights.read_consent),
@@ -102,7 +103,8 @@ def openapi(base: str, version: str) -> Json:
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
     public = {"security": [], "responses": {"200": _content("What this server can do.")}}
     paths["/metadata"] = {"get": public | {"operationId": "capabilities"}}
-    paths["/openapi.json"] = {"get": public | {"operationId": "description"}}
+    described = {"description": "This description.", "content": {"application/json": {"schema": {"type": "object"}}}}
+    paths["/openapi.json"] = {"get": public | {"operationId": "description", "responses": {"200": described}}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "mss: the interface for software (FHIR R4)", "version": version},

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from mss.clock import Clock
 from mss.config import Hl7Config, Limits
@@ -60,6 +61,35 @@ class _Never(Exception):
         self.fault = fault
 
 
+class Counts(Protocol):
+    """What counts orders and connections, for the operator's figures."""
+
+    def order(self, way: str, outcome: str, rule: str, seconds: float) -> None:
+        """An order was answered: done, refused or deferred, by a rule where it was not done."""
+
+    def session_opened(self) -> None:
+        """A connection was taken."""
+
+    def session_closed(self, outcome: str) -> None:
+        """A connection ended."""
+
+
+class Uncounted:
+    """Counts nothing."""
+
+    def order(self, way: str, outcome: str, rule: str, seconds: float) -> None:
+        """Nothing."""
+
+    def session_opened(self) -> None:
+        """Nothing."""
+
+    def session_closed(self, outcome: str) -> None:
+        """Nothing."""
+
+
+UNCOUNTED: Final = Uncounted()
+
+
 class Desk:
     """Takes orders for one box."""
 
@@ -72,7 +102,9 @@ class Desk:
         limits: Limits,
         clock: Clock,
         screen: Screen,
+        counts: Counts = UNCOUNTED,
     ) -> None:
+        self.counts = counts
         self._store, self._config, self._hosted, self._outside = store, config, hosted, outside
         self._limits, self._clock, self._screen = limits, clock, screen
         self._box = Address.parse(config.box)
@@ -81,6 +113,7 @@ class Desk:
 
     async def take(self, octets: bytes, account_id: int | None, way: str) -> Answer:
         """Carry out an order and return its acknowledgement; no message makes it fail."""
+        began = time.perf_counter()
         async with self._turns:
             message, fault, temporary = None, None, False
             try:
@@ -98,6 +131,8 @@ class Desk:
             "hl7.order", way=way, octets=len(octets), outcome="done" if fault is None else "refused",
             rule=fault.rule if fault else None, temporary=temporary,
         )  # fmt: skip
+        outcome = "done" if fault is None else "deferred" if temporary else "refused"
+        self.counts.order(way, outcome, fault.rule if fault else "", time.perf_counter() - began)
         acknowledgement = acknowledge(message, fault, secrets.token_hex(8), self._clock())
         return Answer(acknowledgement, fault is None, temporary)
 

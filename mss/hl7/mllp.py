@@ -92,6 +92,7 @@ class Mllp:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ip: str) -> None:
         outcome = "ended"
+        self._desk.counts.session_opened()
         try:
             account_id = await self._who(writer, ip) if self._context is not None else None
             await self._talk(reader, writer, account_id)
@@ -103,6 +104,7 @@ class Mllp:
             outcome = type(error).__name__
         finally:
             _log.info("hl7.session", ip=ip, outcome=outcome)
+            self._desk.counts.session_closed(outcome)
             writer.transport.abort()
 
     async def _who(self, writer: asyncio.StreamWriter, ip: str) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -167,7 +166,7 @@ async def _mark_seen(session: Session, rows: Numbered) -> dict[int, Row]:
     )  # fmt: skip
     view.own(stored.modseq)
     return {
-        uid: replace(unseen[uid], modseq=modseq, flags=flags) for uid, modseq, flags in stored.rows if uid in unseen
+        uid: unseen[uid]._replace(modseq=modseq, flags=flags) for uid, modseq, flags in stored.rows if uid in unseen
     }
 
 

@@ -427,7 +427,10 @@ class Session:
         since = here.view.mailbox
         try:
             now = self.house.clock()
-            news = await self.read(own_seen.changes, since.id, since.modseq, now, self.reader)
+            which = (since.id, since.modseq, now, self.reader)
+            news = await self.house.store.glance(own_seen.few_changes, *which)
+            if news is None:
+                news = await self.read(own_seen.changes, *which)
         except NoSuchMailbox:
             raise Gone("mailbox-gone", "The selected mailbox was deleted") from None
         here.view.apply(news.mailbox, news.log, news.flags)

@@ -7,6 +7,7 @@ connection that sent octets beyond STARTTLS is closed (`Gone("injected")`).
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
@@ -120,7 +121,17 @@ class Stream(asyncio.Protocol):
                 return None
             if self._eof:
                 raise Gone("lost")
+            if self.wire.has_literals:
+                self._acknowledge()
             await self._arrival(deadline)
+
+    def _acknowledge(self) -> None:
+        """Tell the client at once that its octets are here. Many send a literal and the line's end by themselves, and
+        hold the end back until then (RFC 1122 §4.2.3.4); acknowledgements are put off for 40 ms otherwise."""
+        connection = self._transport.get_extra_info("socket")
+        if connection is not None and hasattr(socket, "TCP_QUICKACK"):
+            with suppress(OSError):  # No TCP, or gone: the next read tells.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     async def _arrival(self, deadline: float | None) -> None:
         self._arrived.clear()

@@ -133,6 +133,11 @@ class Wire:
         """Octets that were fed and are not yet part of an event."""
         return len(self._buffer)
 
+    @property
+    def has_literals(self) -> bool:
+        """Whether a command has begun that holds literals, and its last line is not there yet."""
+        return bool(self._literals) or self._state is _State.LITERAL
+
     def decline(self) -> str:
         """Give up the command whose `GoAhead` was just returned; returns its tag.
 

@@ -138,6 +138,26 @@ def ends_at(delegation: Delegation, traits: Traits | None) -> datetime | None:
     return min(ends, default=None)
 
 
+def permitted(
+    chosen: frozenset[Switch] | None, default: frozenset[Switch], ends_at: datetime | None, now: datetime
+) -> frozenset[Switch]:
+    """Return the emergency switches that are on: those chosen, or the operator's where nothing was.
+
+    What representatives chose for a child ends at `ends_at` and is asked again: what they allowed beyond the operator's
+    word is over then, what they forbade stays until the grown person says otherwise.
+    """
+    if chosen is None:
+        return default
+    return chosen & default if ends_at is not None and now >= ends_at else chosen
+
+
+def asks_again(traits: Traits | None, chosen_ends: Iterable[datetime | None], answered: bool, now: datetime) -> bool:
+    """Say whether somebody who came of age is to be asked again what representatives had chosen: something of it ended
+    then, and they chose nothing themselves since."""
+    majority = of_age_at(traits)
+    return majority is not None and now >= majority and majority in set(chosen_ends) and not answered
+
+
 def in_force(delegation: Delegation, traits: Traits | None, now: datetime) -> bool:
     """Say whether a delegation for the box of a person with these traits holds now."""
     end = ends_at(delegation, traits)

@@ -61,7 +61,7 @@ def _after(tally: Tally, most: int, pause: timedelta) -> datetime | None:
 def network_of(source: str) -> str:
     """Return the network that an IP address stands for: itself for IPv4, the /64 for IPv6; other texts as they are."""
     try:
-        address = ip_address(source.partition("%")[0])
+        address = ip_address(source)
     except ValueError:
         return source
     if not isinstance(address, IPv6Address):

@@ -114,7 +114,7 @@ def _next_state(
 
 
 def _opening_rule(changes: list[tuple[Participant, ContactState]], states: Mapping[str, ContactState]) -> Rule:
-    moves = [(states.get(one.address.key, ContactState.NEVER), after) for one, after in changes]
+    moves = [(states.get(one.address.key), after) for one, after in changes]
     before = {old for old, after in moves if old is not after}
     if ContactState.ENDED in before:
         return rules.CONVERSATION_REOPENED
@@ -200,7 +200,7 @@ def _candidates(facts: ReplyFacts) -> tuple[Participant, ...]:
         sent = (letter for letter in reversed(facts.letters) if letter.direction is Direction.SENT)
         named += [one for letter in sent for one in letter.authorises]
         if not facts.letters:
-            named += [Participant(contact.address, contact.name, Role.SENDER) for contact in facts.contacts]
+            named = [Participant(contact.address, contact.name, Role.SENDER) for contact in facts.contacts]
     return _distinct(named)
 
 

@@ -408,6 +408,6 @@ def markdown() -> str:
     ]
     for name, rule in sorted(RULES.items()):
         words = RULEBOOK[name]
-        code = f"{rule.code} {rule.enhanced}" if rule.code >= 400 else "–"
+        code = "–" if rule.code == 250 else f"{rule.code} {rule.enhanced}"
         lines.append(f"| `{name}` | {code} | {words.english} | {words.french} | {words.change or '–'} |")
     return "\n".join(lines) + "\n"

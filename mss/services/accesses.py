@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -142,14 +142,23 @@ _REPEATED: Final = ("conversation.letter", "letter.flags")
 
 
 def accesses(
-    uow: Uow, account_id: int, box_id: int, offset: int, limit: int, now: datetime, *, others: bool = False
+    uow: Uow,
+    account_id: int,
+    box_id: int,
+    offset: int,
+    limit: int,
+    now: datetime,
+    *,
+    others: bool = False,
+    days: Iterable[tuple[str, date]] = (),
 ) -> tuple[Access, ...]:
     """Return who did what in a box and its dossier, newest first, `others`: without the reader's own doings; none when
-    the account may not read it."""
+    the account may not read it. `days` are (comparison, day in UTC) of when it was."""
     if not may(uow, account_id, uow.accounts.box_by_id(box_id), Action.READ_JOURNAL, now).accepted:
         return ()
     without = f"account:{account_id}" if others else ""
-    found = uow.journal.about_box(box_id, limit, offset=offset, except_actions=_REPEATED, except_actor=without)
+    at = tuple((how, _midnight(day), _midnight(day) + timedelta(days=1)) for how, day in days)
+    found = uow.journal.about_box(box_id, limit, offset=offset, except_actions=_REPEATED, except_actor=without, at=at)
     names = _names(uow, account_id, {record.event.actor for record in found})
     targets = {record.event.target for record in found}
     titles = _titles(uow, account_id, box_id, targets, now) | _subjects(uow, account_id, box_id, targets, now)
@@ -162,6 +171,10 @@ def accesses(
         )
         for record in found
     )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _names(uow: Uow, account_id: int, actors: Iterable[str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from mss.policy import access, delegating, rules
 from mss.policy.access import Action
 from mss.policy.decision import Decision, reject
 from mss.policy.delegating import Invited
-from mss.services import accounts
+from mss.services import accounts, attesting
 from mss.services.accesses import may
 from mss.store import Uow
 from mss.store.rights import Invitation
@@ -123,6 +123,8 @@ def answer(uow: Uow, account_id: int, code: str, accepts: bool, now: datetime) -
     if accepts:
         actor = f"account:{account_id}"
         accounts.delegate(uow, Delegation(account_id, box.id, found.kind, None, now), actor, now)
+        if found.kind is DelegationKind.CAREGIVER:
+            attesting.attest(uow, box, account_id, found, now)
         uow.rights.notify(box.id, NoticeKind.DELEGATION_ACCEPTED, found.name, now, hook=False)
     _note(
         uow, account_id, box.id, "invitation.accept" if accepts else "invitation.refuse", found.id, decision, None, now

@@ -279,11 +279,22 @@ def keep_document(uow: Uow, document: Document, actor: str, now: datetime) -> in
     target = f"document:{document_id or 0}"
     facts = {"letter": document.email_id, "by": document.filed_by.value}
     uow.journal.write(AuditEvent(actor, action, target, subject_box_id=document.box_id, facts=facts), now)
-    if document_id is not None and document.entry.replaces:
-        earlier = uow.dossiers.by_unique_id(document.box_id, document.entry.replaces)
-        if earlier is not None and earlier.id != document_id:
-            uow.dossiers.replace(earlier.id, document_id)
+    if document_id is not None:
+        _link_versions(uow, document, document_id)
     return document_id
+
+
+def _link_versions(uow: Uow, document: Document, document_id: int) -> None:
+    """Mark the version that a new document replaces, and the new one when its successor came first."""
+    older = document.entry.replaces
+    if older and older != document.entry.unique_id:
+        earlier = uow.dossiers.by_unique_id(document.box_id, older)
+        if earlier is None:
+            uow.dossiers.expect(document.box_id, older, document_id)
+        else:
+            uow.dossiers.replace(earlier.id, document_id)
+    for later in uow.dossiers.expected(document.box_id, document.entry.unique_id):
+        uow.dossiers.replace(document_id, later)
 
 
 def send_copy(uow: Uow, box_id: int, letter: Incoming, now: datetime) -> Placed:

@@ -83,10 +83,14 @@ class Choices:
 
 
 def choose(uow: Uow, account_id: int, box_id: int, choices: Choices, now: datetime) -> Decision:
-    """Set the emergency switches, the mask of new documents, and whether the patient is told outside the webmail."""
-    decision = may(uow, account_id, uow.accounts.box_by_id(box_id), Action.MANAGE_RIGHTS, now)
-    if decision.accepted:
-        uow.rights.choose(box_id, Settings(choices.permits, choices.default_mask, choices.notify))
+    """Set the emergency switches, the mask of new documents, and whether the patient is told outside the webmail. What
+    is chosen for a child is asked again at majority."""
+    box = uow.accounts.box_by_id(box_id)
+    decision = may(uow, account_id, box, Action.MANAGE_RIGHTS, now)
+    if box is not None and decision.accepted:
+        majority = access.of_age_at(box.traits)
+        end = majority if majority is not None and now < majority else None
+        uow.rights.choose(box_id, Settings(choices.permits, choices.default_mask, choices.notify, end))
         facts: dict[str, str | int | bool | None] = {
             "permits": " ".join(sorted(choices.permits)),
             "default_mask": choices.default_mask,
@@ -129,21 +133,27 @@ def grantee_of(party: Party) -> Grantee:
 
 @dataclass(frozen=True, slots=True)
 class RightsPage:
-    """What a patient set, and the professionals who wrote, by the numbers that stand for their addresses."""
+    """What a patient set, and the professionals who wrote, by the numbers that stand for their addresses; `asks_again`:
+    the patient came of age, and has not said yet what representatives said before."""
 
     rights: Rights
     known: tuple[tuple[int, str], ...]
+    asks_again: bool = False
 
 
 def page(uow: Uow, book: Book, account_id: int, box_id: int, now: datetime) -> RightsPage | None:
     """Return what a patient set for others; None when the account may not govern it."""
-    if not may(uow, account_id, uow.accounts.box_by_id(box_id), Action.MANAGE_RIGHTS, now).accepted:
+    box = uow.accounts.box_by_id(box_id)
+    if box is None or not may(uow, account_id, box, Action.MANAGE_RIGHTS, now).accepted:
         return None
     contacts = uow.conversations.contacts(box_id)
     numbers = ((uow.conversations.contact_number(box_id, one.address), one.name) for one in contacts if one.name)
     known = tuple((number, name) for number, name in numbers if number is not None)
-    rights = rights_of(uow, book, box_id)
-    return RightsPage(replace(rights, grants=tuple(one for one in rights.grants if one.holds(now))), known)
+    rights, chosen = rights_of(uow, book, box_id, now), uow.rights.settings(box_id)
+    answered = chosen.permits is not None and chosen.ends_at is None
+    ends = (chosen.ends_at, *(one.ends_at for one in rights.grants))
+    again = access.asks_again(box.traits, ends, answered, now)
+    return RightsPage(replace(rights, grants=tuple(one for one in rights.grants if one.holds(now))), known, again)
 
 
 def contact_named(uow: Uow, box_id: int, number: int) -> Grantee | None:

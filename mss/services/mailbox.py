@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum, Flag, auto
+from enum import Enum
 from functools import cache
 from typing import Any, Final, assert_never
 
@@ -29,13 +29,15 @@ from mss.model.mailbox import (
     Mailbox,
     MailboxStatus,
 )
-from mss.services import quotas
+from mss.services import listing, quotas
+from mss.services.listing import Columns as Columns
+from mss.services.listing import Row as Row
 from mss.services.reading import Reading
 from mss.store import Uow
 from mss.store.mailboxes import Runs as Runs
 from mss.store.mailboxes import merged as merged
 from mss.store.mailboxes import runs_of
-from mss.store.objects import Forms, Opener
+from mss.store.objects import Forms
 
 NAME_MAX_CHARACTERS: Final = 255
 LEVELS_MAX: Final = 10
@@ -66,34 +68,6 @@ class UseTaken(MssError):
 
 class NotPermitted(MssError):
     """The mailbox may not be changed that way (INBOX deleted, for instance)."""
-
-
-class Columns(Flag):
-    """What `rows` brings besides uid, modseq, flags, internal date and size."""
-
-    PLAIN = 0
-    ENVELOPE = auto()
-    BODYSTRUCTURE = auto()
-    # When it was saved, its names (OBJECTID) and its preview.
-    MORE = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One message of a mailbox; `flags` as bits of the mailbox; times in microseconds since 1970."""
-
-    uid: int
-    modseq: int
-    flags: int
-    internal_date_us: int
-    size_octets: int
-    object_id: int
-    envelope: bytes = b""
-    bodystructure: bytes = b""
-    saved_at_us: int = 0
-    thread_id: int | None = None
-    email: str = ""
-    preview: str = ""
 
 
 def mailboxes(uow: Uow, box_id: int, now: datetime) -> tuple[Mailbox, ...]:
@@ -232,6 +206,10 @@ class Changes:
     flags: tuple[tuple[int, int, int], ...]
 
 
+# A glance may take the loop's own time: some 50 µs.
+_GLANCED_MAX: Final = 32
+
+
 def changes(uow: Uow, mailbox_id: int, since: int, now: datetime) -> Changes:
     """Return what happened after MODSEQ `since`."""
     mailbox = _by_id(uow, mailbox_id)
@@ -241,35 +219,22 @@ def changes(uow: Uow, mailbox_id: int, since: int, now: datetime) -> Changes:
     return Changes(mailbox, log, uow.mailboxes.flags_since(mailbox_id, since))
 
 
+def few_changes(uow: Uow, mailbox_id: int, since: int, now: datetime) -> Changes | None:
+    """Return what happened after MODSEQ `since`; None when that is more than is read at a glance."""
+    mailbox = _by_id(uow, mailbox_id)
+    if mailbox.modseq <= since:
+        return Changes(mailbox, (), ())
+    if mailbox.modseq - since > _GLANCED_MAX:
+        return None
+    log = uow.mailboxes.changes_since(mailbox_id, since)
+    if sum(one.uid_last - one.uid_first + 1 for one in log) > _GLANCED_MAX:
+        return None
+    return Changes(mailbox, log, uow.mailboxes.flags_since(mailbox_id, since))
+
+
 def rows(uow: Uow, mailbox_id: int, uids: Runs, columns: Columns, now: datetime) -> list[Row]:
     """Return the rows of the UIDs that exist, by UID; callers ask in chunks (500 or so)."""
-    box_id = _by_id(uow, mailbox_id).box_id
-    envelope, bodystructure = Columns.ENVELOPE in columns, Columns.BODYSTRUCTURE in columns
-    more = Columns.MORE in columns
-    found = uow.mailboxes.rows(mailbox_id, box_id, uids, envelope=envelope, bodystructure=bodystructure, more=more)
-    if not columns:
-        return [Row(*row[:6]) for row in found]
-    opener = uow.objects.opener(box_id)
-    return [
-        Row(
-            row[0],
-            row[1],
-            row[2],
-            row[3],
-            row[4],
-            row[5],
-            opener.envelope(row[5], row[6]) if envelope else b"",
-            opener.bodystructure(row[5], row[7]) if bodystructure else b"",
-            *(_more(uow, opener, row) if more else ()),
-        )
-        for row in found
-    ]
-
-
-def _more(uow: Uow, opener: Opener, row: tuple[Any, ...]) -> tuple[int, int | None, str, str]:
-    object_id, saved_at, thread_id, preview = row[5], *row[8:11]
-    text = opener.preview(object_id, preview) if preview is not None else ""
-    return saved_at, thread_id, uow.objects.email_name(object_id), text
+    return listing.rows(uow, mailbox_id, _by_id(uow, mailbox_id).box_id, uids, columns)
 
 
 def octets(uow: Uow, mailbox_id: int, object_id: int, start: int, end: int | None, now: datetime) -> bytes:

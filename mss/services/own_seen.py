@@ -46,7 +46,7 @@ def rows(uow: Uow, mailbox_id: int, uids: Runs, columns: Columns, now: datetime,
 def seen_by(uow: Uow, mailbox_id: int, found: Sequence[Row], reader: int) -> list[Row]:
     """Return rows with the reader's \\Seen in place of their own."""
     marks = uow.seen.by(mailbox_id, reader, runs_of(row.uid for row in found))
-    return [replace(row, flags=_own(row.flags, row.uid, marks)) for row in found]
+    return [row._replace(flags=_own(row.flags, row.uid, marks)) for row in found]
 
 
 def _own(bits: int, uid: int, marks: frozenset[int]) -> int:
@@ -59,6 +59,12 @@ def changes(uow: Uow, mailbox_id: int, since: int, now: datetime, reader: int | 
     if reader is None or not found.flags:
         return found
     return replace(found, flags=_own_flags(uow, mailbox_id, found.flags, reader))
+
+
+def few_changes(uow: Uow, mailbox_id: int, since: int, now: datetime, reader: int | None) -> Changes | None:
+    """Return what happened after a MODSEQ as `changes` does; None when that is more than is read at a glance."""
+    found = mailbox.few_changes(uow, mailbox_id, since, now)
+    return found if found is None or reader is None or not found.flags else None
 
 
 def _own_flags(uow: Uow, mailbox_id: int, flags: Flags, reader: int) -> Flags:

@@ -35,12 +35,18 @@ from mss.store import Uow
 class Origin:
     """Where a letter came in: the listed peer's name ("peer:<CN>") and all domains its certificate may speak for.
 
-    `octets` are the letter's as they came, before our own trace fields: they recognise a copy.
+    `known` is `known_by` of the letter's octets as they came, before our own trace fields; without it what is stored
+    recognises a copy.
     """
 
     actor: str
     domains: frozenset[Domain]
-    octets: bytes = field(default=b"", repr=False)
+    known: bytes = field(default=b"", repr=False)
+
+
+def known_by(octets: bytes) -> bytes:
+    """Return what recognises a letter that comes again; a turn of the store is too short to look through it all."""
+    return hashlib.sha256(trace.below_signatures(octets)).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,7 @@ def accept(uow: Uow, hosted: Hosted, origin: Origin, envelope: Envelope, reading
         reply_to_foreign=hosted.policy.reply_to_foreign,
         actor=origin.actor,
     )
-    known = hashlib.sha256(trace.below_signatures(origin.octets)).digest() if origin.octets else digest
+    known = origin.known or digest
     earlier: dict[str, str] = {}
 
     def one(recipient: Recipient) -> RecipientOutcome:

@@ -79,10 +79,10 @@ def professional_of(uow: Uow, account_id: int, now: datetime) -> Professional | 
     )
 
 
-def rights_of(uow: Uow, book: Book, box_id: int) -> Rights:
-    """Return all that a patient set, with the operator's word where the patient chose nothing."""
+def rights_of(uow: Uow, book: Book, box_id: int, now: datetime) -> Rights:
+    """Return all that a patient set and that counts now, with the operator's word where the patient chose nothing."""
     chosen = uow.rights.settings(box_id)
-    permits = book.permits if chosen.permits is None else chosen.permits
+    permits = access.permitted(chosen.permits, book.permits, chosen.ends_at, now)
     return Rights(uow.rights.grants(box_id), permits, chosen.default_mask, chosen.notify)
 
 
@@ -101,7 +101,7 @@ def judge_all(
     marks = uow.rights.marks(box_id)
     if refused is not None:
         return [(mark[0], refused) for mark in marks]
-    standing = access.standing(rights_of(uow, book, box_id), one, purpose, now)
+    standing = access.standing(rights_of(uow, book, box_id, now), one, purpose, now)
     alike = _Alike(uow, book, one, box_id, standing, uow.rights.written_by(box_id, one.person_id))
     known, decide, own = alike.known, alike.decide, alike.own
     # What counts of a document is a mark's tail: a look-up for each, and a decision for each kind.
@@ -230,7 +230,7 @@ def _tally(uow: Uow, book: Book, one: Professional, box_id: int, purpose: Purpos
         for kind in uow.rights.kinds(box_id):
             tally.add(refused, kind[-1])
         return tally
-    standing = access.standing(rights_of(uow, book, box_id), one, purpose, now)
+    standing = access.standing(rights_of(uow, book, box_id, now), one, purpose, now)
     tally.alike = alike = _Alike(uow, book, one, box_id, standing, uow.rights.written_by(box_id, one.person_id))
     for type_digest, category, hidden, masked, count in uow.rights.kinds(box_id):
         if type_digest is not None:
@@ -273,7 +273,7 @@ def judge(
     refused = _closed(uow, box_id)
     if document is None or refused is not None:
         return refused or reject(rules.DOCUMENT_UNKNOWN, document=document_id), document
-    standing = access.standing(rights_of(uow, book, box_id), one, purpose, now)
+    standing = access.standing(rights_of(uow, book, box_id, now), one, purpose, now)
     return access.may_read_document(_facts(book, one, standing, document)), document
 
 
@@ -379,7 +379,7 @@ def _tell(uow: Uow, book: Book, one: Professional, box_id: int, decision: Decisi
             # An emergency is told whatever the patient wished: that is the price of opening without consent.
             uow.rights.notify(box_id, NoticeKind.EMERGENCY_ACCESS, one.name, now, hook=True)
     elif first:
-        hook = rights_of(uow, book, box_id).notify
+        hook = rights_of(uow, book, box_id, now).notify
         uow.rights.notify(box_id, NoticeKind.FIRST_ACCESS, one.name, now, hook=hook)
 
 

@@ -286,6 +286,11 @@ def provide(uow: Uow, hosted: Hosted, caller: Caller, deposit: Deposit, now: dat
     return provided
 
 
+def note_refused(uow: Uow, caller: Caller, deposit: Deposit, decision: Decision, now: datetime) -> None:
+    """Write down that documents were refused before any of them was filed: by the antivirus."""
+    _note_deposit(uow, caller, deposit, Provided(decision), now)
+
+
 def may_provide(uow: Uow, caller: Caller, now: datetime) -> Decision:
     """Say whether somebody may provide documents: a professional or a robot that acts for a professional box."""
     if caller.account.kind is AccountKind.PATIENT:

@@ -77,6 +77,21 @@ _RIGHT = [
 ]
 _BOX_BY_KEY = Hot(select(*_BOX).where(boxes.c.address_key == bindparam("address_key")))
 _BOX_BY_ID = Hot(select(*_BOX).where(boxes.c.id == bindparam("box_id")))
+_ACCOUNT = (
+    accounts.c.id, accounts.c.login, accounts.c.kind, accounts.c.display_name, accounts.c.password_hash,
+    accounts.c.enabled, accounts.c.totp_confirmed, accounts.c.locale,
+)  # fmt: skip
+_BY_LOGIN = Hot(select(*_ACCOUNT).where(accounts.c.login == bindparam("login")))
+_BY_ID = Hot(select(*_ACCOUNT).where(accounts.c.id == bindparam("account_id")))
+_BOXES_OF = Hot(
+    select(*_BOX, *_RIGHT)
+    .join(delegations, delegations.c.box_id == boxes.c.id)
+    .where(
+        delegations.c.account_id == bindparam("account_id"),
+        or_(delegations.c.ends_at.is_(None), delegations.c.ends_at > bindparam("now")),
+    )
+    .order_by(delegations.c.kind != str(DelegationKind.OWNER), boxes.c.address_key)
+)
 _NAME, _TRAITS, _ACCOUNT_NAME, _TOTP = b"box name", b"box traits", b"account name", b"totp secret"
 
 
@@ -222,17 +237,15 @@ class Accounts:
 
     def by_login(self, login: str) -> Account | None:
         """Return the account of a login."""
-        return self._account(
-            self._connection.execute(select(accounts).where(accounts.c.login == login.lower())).first()
-        )
+        return self._account(_BY_LOGIN.run(self._connection, {"login": login.lower()}).fetchone())
 
     def by_id(self, account_id: int) -> Account | None:
         """Return an account."""
-        return self._account(self._connection.execute(select(accounts).where(accounts.c.id == account_id)).first())
+        return self._account(_BY_ID.run(self._connection, {"account_id": account_id}).fetchone())
 
     def all(self) -> tuple[Account, ...]:
         """Return all accounts, by login."""
-        rows = self._connection.execute(select(accounts).order_by(accounts.c.login)).all()
+        rows = self._connection.execute(select(*_ACCOUNT).order_by(accounts.c.login)).all()
         return tuple(account for row in rows if (account := self._account(row)))
 
     def set_password(self, account_id: int, password_hash: str) -> None:
@@ -246,18 +259,20 @@ class Accounts:
     def _update(self, account_id: int, **values: Any) -> None:
         self._connection.execute(update(accounts).where(accounts.c.id == account_id).values(values))
 
-    def _account(self, row: Row[Any] | None) -> Account | None:
+    def _account(self, row: Sequence[Any] | None) -> Account | None:
+        """Make an account of the columns of `_ACCOUNT`, a row's first."""
         if row is None:
             return None
+        number, login, kind, name, password_hash, enabled, totp_confirmed, locale = row[: len(_ACCOUNT)]
         return Account(
-            id=row.id,
-            login=row.login,
-            kind=AccountKind(row.kind),
-            display_name=self._sealing.unseal_text(OPERATOR, row.display_name, _ACCOUNT_NAME),
-            password_hash=row.password_hash,
-            enabled=row.enabled,
-            totp_confirmed=row.totp_confirmed,
-            locale=row.locale,
+            id=number,
+            login=login,
+            kind=AccountKind(kind),
+            display_name=self._sealing.unseal_text(OPERATOR, name, _ACCOUNT_NAME),
+            password_hash=password_hash,
+            enabled=bool(enabled),
+            totp_confirmed=bool(totp_confirmed),
+            locale=locale,
         )
 
     # -- delegations ---------------------------------------------------------------------------------------------
@@ -275,14 +290,8 @@ class Accounts:
 
     def delegations_of(self, account_id: int, now: datetime) -> tuple[tuple[Box, DelegationKind], ...]:
         """Return the boxes that an account may act for now: its own first, then by address."""
-        live = or_(delegations.c.ends_at.is_(None), delegations.c.ends_at > to_us(now))
-        query = (
-            select(*_BOX, *_RIGHT)
-            .join(delegations, delegations.c.box_id == boxes.c.id)
-            .where(and_(delegations.c.account_id == account_id, live))
-            .order_by(delegations.c.kind != DelegationKind.OWNER, boxes.c.address_key)
-        )
-        found = ((self._box(row), _delegation(row)) for row in self._connection.execute(query))
+        rows = _BOXES_OF.run(self._connection, {"account_id": account_id, "now": to_us(now)}).fetchall()
+        found = ((self._box(row), _delegation(row)) for row in rows)
         # What was written down may outlive a child's majority.
         return tuple((box, right.kind) for box, right in found if in_force(right, box.traits, now))
 
@@ -302,7 +311,7 @@ class Accounts:
     def delegations_on(self, box_id: int) -> tuple[tuple[Account, Delegation], ...]:
         """Return who may act for a box, ended ones too, by login."""
         query = (
-            select(accounts, *_RIGHT)
+            select(*_ACCOUNT, *_RIGHT)
             .join(delegations, delegations.c.account_id == accounts.c.id)
             .where(delegations.c.box_id == box_id)
             .order_by(accounts.c.login)
@@ -456,10 +465,11 @@ class Accounts:
         self._connection.execute(delete(web_sessions).where(web_sessions.c.account_id == account_id))
 
 
-def _delegation(row: Row[Any]) -> Delegation:
-    """Make a delegation of the columns of `_RIGHT`."""
-    ends, since = (None if at is None else from_us(at) for at in (row.right_ends, row.right_since))
-    return Delegation(row.right_account, row.right_box, DelegationKind(row.right_kind), ends, since)
+def _delegation(row: Sequence[Any]) -> Delegation:
+    """Make a delegation of the columns of `_RIGHT`, a row's last."""
+    account_id, box_id, kind, *instants = row[-len(_RIGHT) :]
+    ends, since = (None if at is None else from_us(at) for at in instants)
+    return Delegation(account_id, box_id, DelegationKind(kind), ends, since)
 
 
 def _tally(*conditions: ColumnElement[bool]) -> tuple[ColumnElement[int], ColumnElement[int]]:

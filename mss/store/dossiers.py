@@ -6,7 +6,18 @@ from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 from mss.clock import from_us, to_us
 from mss.model.document import (
@@ -19,6 +30,7 @@ from mss.model.document import (
     PatientIdentity,
 )
 from mss.model.ins import Traits
+from mss.store.dossier_tables import awaited_documents
 from mss.store.hot import Hot
 from mss.store.sealing import Sealing
 from mss.store.tables import documents
@@ -31,6 +43,17 @@ HIDDEN = {
 }
 _ENTRY = b"document entry"
 _FILE = Hot.new(documents, documents.c.id)
+_AWAIT = Hot.new(awaited_documents)
+_WAITING = Hot(
+    select(awaited_documents.c.document_id)
+    .where(
+        and_(
+            awaited_documents.c.box_id == bindparam("box_id"),
+            awaited_documents.c.unique_digest == bindparam("unique_digest"),
+        )
+    )
+    .order_by(awaited_documents.c.document_id)
+)
 
 
 class Dossiers:
@@ -122,6 +145,20 @@ class Dossiers:
     def replace(self, document_id: int, by: int) -> None:
         """Note that a document was replaced by another."""
         self._connection.execute(update(documents).where(documents.c.id == document_id).values(replaced_by=by))
+
+    def expect(self, box_id: int, unique_id: str, by: int) -> None:
+        """Note that a document stands in the place of one that is not here yet."""
+        row = {"box_id": box_id, "unique_digest": self._unique(box_id, unique_id), "document_id": by}
+        _AWAIT.run(self._connection, row)
+
+    def expected(self, box_id: int, unique_id: str) -> tuple[int, ...]:
+        """Return the documents that came before the one of a `uniqueId`, in whose place they stand, and forget it."""
+        key = {"box_id": box_id, "unique_digest": self._unique(box_id, unique_id)}
+        found = tuple(int(number) for (number,) in _WAITING.run(self._connection, key).fetchall())
+        if found:
+            mine = (awaited_documents.c[name] == value for name, value in key.items())
+            self._connection.execute(delete(awaited_documents).where(*mine))
+        return found
 
     def mask(self, box_id: int, document_id: int, masked: bool, entry_id: str) -> bool:
         """Mask a document from professionals, or show it again, under a new entry id (new at each change of its

@@ -40,10 +40,12 @@ from sqlalchemy.pool import NullPool, QueuePool
 from sqlalchemy.types import TypeEngine
 
 from mss.errors import Conflict, Misconfigured, Unavailable
+from mss.store import dialects
 
 __all__ = [
     "IntegrityError", "among", "bulk", "bulk_each", "claimable", "drop_some", "fault_of", "is_passing", "is_sqlite",
-    "locked", "mapped", "mapping", "open_engine", "open_glancing", "open_telling", "reserved", "sqlite_path",
+    "lockable", "locked", "mapped", "mapping", "open_engine", "open_glancing", "open_reading", "open_telling",
+    "open_writing", "reserved", "sqlite_path",
 ]  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 10_000
@@ -97,9 +99,9 @@ def _parsed(url: str) -> URL:
         parsed = None
     match parsed.get_backend_name() if parsed is not None else "":
         case "sqlite":
-            return cast(URL, parsed)
+            return cast(URL, parsed).set(drivername=dialects.SQLITE)
         case "postgresql":
-            return cast(URL, parsed).set(drivername="postgresql+psycopg")
+            return cast(URL, parsed).set(drivername=dialects.POSTGRESQL)
         case _:
             raise Misconfigured("a database's URL begins with sqlite:/// or postgresql+psycopg://: see [store]")
 
@@ -138,6 +140,7 @@ def open_engine(url: str, *, connections: int, read_only: bool = False, mostly_r
         poolclass=QueuePool,
         hide_parameters=True,
         connect_args=connect | _ALIVE,
+        **dialects.SHARED,
     )
     if read_only:
         event.listen(engine, "connect", _only_read)
@@ -150,9 +153,19 @@ def _only_read(connection: Any, _record: object) -> None:
     connection.commit()
 
 
+def open_reading(url: str, connections: int) -> Engine:
+    """Open SQLite for reads; whoever uses it begins and ends transactions on the driver."""
+    return _open_sqlite(url, connections, read_only=True, busy_timeout_ms=_BUSY_TIMEOUT_MS)
+
+
 def open_glancing(url: str) -> Engine:
     """Open SQLite for reads that never wait for a lock; whoever uses it begins and ends transactions on the driver."""
     return _open_sqlite(url, 1, read_only=True, busy_timeout_ms=0)
+
+
+def open_writing(url: str) -> Engine:
+    """Open SQLite for its one writer, which begins and ends transactions on the driver."""
+    return _open_sqlite(url, 1, read_only=False, busy_timeout_ms=_BUSY_TIMEOUT_MS)
 
 
 def open_telling(url: str) -> Engine:
@@ -173,7 +186,7 @@ def _begun_by(engine: Engine, begin: str) -> Engine:
 def _open_sqlite(url: str, connections: int, *, read_only: bool, busy_timeout_ms: int) -> Engine:
     sqlite_path(url).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_engine(
-        url,
+        _parsed(url),
         pool_size=connections,
         max_overflow=0,
         poolclass=QueuePool,
@@ -184,6 +197,7 @@ def _open_sqlite(url: str, connections: int, *, read_only: bool, busy_timeout_ms
             "timeout": busy_timeout_ms / 1000,
             "cached_statements": 512,
         },
+        **dialects.SHARED,
     )
 
     @event.listens_for(engine, "connect")
@@ -207,8 +221,9 @@ def _pragmas(busy_timeout_ms: int, *, read_only: bool) -> list[str]:
         "temp_store=MEMORY",
         "cache_size=-32768",
         "mmap_size=268435456",
-        "wal_autocheckpoint=2000",
-        "journal_size_limit=67108864",
+        # A net: `checkpoints` carries the log into the file long before.
+        "wal_autocheckpoint=16000",
+        "journal_size_limit=134217728",
         *(["query_only=ON"] if read_only else []),
     ]
 
@@ -363,4 +378,9 @@ def claimable(connection: Connection, query: Select[Any]) -> Select[Any]:
 
 def locked(connection: Connection, query: Select[Any]) -> Select[Any]:
     """Make a query hold its rows until the unit ends (SQLite's writer is alone anyway)."""
-    return query if connection.dialect.name == "sqlite" else query.with_for_update()
+    return lockable(connection.dialect.name, query)
+
+
+def lockable(engine: str, query: Select[Any]) -> Select[Any]:
+    """Make a query for an engine hold its rows until the unit ends."""
+    return query if engine == "sqlite" else query.with_for_update()

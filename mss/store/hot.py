@@ -47,7 +47,7 @@ class Hot:
         """Make an INSERT that leaves an existing row as it is: no row comes back then, and `rowcount` is 0."""
 
         def build(engine: str) -> Executable:
-            statement = _INSERTS[engine](table).on_conflict_do_nothing()
+            statement = INSERTS[engine](table).on_conflict_do_nothing()
             return cast(Executable, statement.returning(*returning) if returning else statement)
 
         return cls(build, _columns(table))
@@ -57,7 +57,7 @@ class Hot:
         """Make an INSERT that sets the columns `changed` of an existing row with the same `key`."""
 
         def build(engine: str) -> Executable:
-            statement = _INSERTS[engine](table)
+            statement = INSERTS[engine](table)
             set_ = {name: statement.excluded[name] for name in changed}
             return cast(Executable, statement.on_conflict_do_update(index_elements=key, set_=set_))
 
@@ -101,7 +101,8 @@ class _Form:
         return given if self.order is None else [given[name] for name in self.order]
 
 
-_INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+# Each engine's own INSERT, which knows what to do with a row that is there already.
+INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def _columns(table: Table) -> list[str]:

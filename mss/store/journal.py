@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
 
 from mss.clock import from_us, to_us
 from mss.model.audit import AuditEvent, AuditRecord
@@ -133,13 +135,19 @@ class Journal:
         offset: int = 0,
         except_actions: tuple[str, ...] = (),
         except_actor: str = "",
+        at: Sequence[tuple[str, datetime, datetime]] = (),
     ) -> tuple[AuditRecord, ...]:
-        """Return the newest records about a box or its dossier, without some actions and one actor's doings."""
+        """Return the newest records about a box or its dossier, without some actions and one actor's doings.
+
+        `at` compares when they were written with spans, from an instant to before another (see `COMPARED`).
+        """
         query = select(journal).where(journal.c.subject_box_id == box_id)
         if except_actions:
             query = query.where(journal.c.action.not_in(except_actions))
         if except_actor:
             query = query.where(journal.c.actor != except_actor)
+        for how, begin, end in at:
+            query = query.where(COMPARED[how](to_us(begin), to_us(end)))
         return self._records(query.order_by(journal.c.at.desc(), journal.c.number.desc()).offset(offset).limit(limit))
 
     def newest(self, limit: int, action: str = "") -> tuple[AuditRecord, ...]:
@@ -205,6 +213,19 @@ def _beginning(row: Row[Any], sealed: dict[tuple[str, int], bytes]) -> tuple[int
     if row.number == 1:
         return 0, _START
     return (row.number - 1, head) if (head := sealed.get((row.writer, row.number - 1))) else (0, _START)
+
+
+# How an instant may stand to a span: FHIR's prefixes of a date search.
+COMPARED: Final[Mapping[str, Callable[[int, int], ColumnElement[bool]]]] = MappingProxyType(
+    {
+        "eq": lambda begin, end: and_(journal.c.at >= begin, journal.c.at < end),
+        "ne": lambda begin, end: or_(journal.c.at < begin, journal.c.at >= end),
+        "gt": lambda _begin, end: journal.c.at >= end,
+        "ge": lambda begin, _end: journal.c.at >= begin,
+        "lt": lambda begin, _end: journal.c.at < begin,
+        "le": lambda _begin, end: journal.c.at < end,
+    }
+)
 
 
 def _conditions(sought: Sought) -> list[ColumnElement[bool]]:

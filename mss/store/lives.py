@@ -17,6 +17,7 @@ from mss.model.account import BoxState
 from mss.model.address import Address
 from mss.model.delivery import DeliveryState
 from mss.model.party import BoxKind
+from mss.store.dossier_tables import awaited_documents
 from mss.store.engine import drop_some
 from mss.store.holding_tables import expunged, seen, thread_names
 from mss.store.hot import Hot
@@ -67,8 +68,8 @@ _ENDS: Final = (DeliveryState.DELIVERED, DeliveryState.FAILED, DeliveryState.EXP
 _OF_MAILBOX: Final = (messages, changes, keywords, seen)
 _OF_BOX: Final = (
     letters, conversations, contacts, drafts, documents, expunged, thread_names, search_texts, sort_forms, holdings,
-    grants, dossier_settings, document_authors, dossier_readers, invitations, patient_notices, unopened_notices,
-    box_notices,
+    awaited_documents, grants, dossier_settings, document_authors, dossier_readers, invitations, patient_notices,
+    unopened_notices, box_notices,
 )  # fmt: skip
 
 

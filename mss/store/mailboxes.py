@@ -8,24 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
-    Row,
     and_,
     bindparam,
     case,
     delete,
     func,
     insert,
-    literal,
     literal_column,
+    null,
     or_,
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from mss.clock import to_us
 from mss.model.mailbox import (
@@ -35,7 +37,7 @@ from mss.model.mailbox import (
     ChangeKind,
     Mailbox,
 )
-from mss.store.engine import bulk, bulk_each, locked
+from mss.store.engine import bulk, bulk_each, lockable
 from mss.store.holding_tables import seen
 from mss.store.hot import Hot
 from mss.store.tables import boxes, changes, holdings, keywords, mailboxes, messages
@@ -64,7 +66,22 @@ _VALIDITY = (
     )
     .returning(boxes.c.uidvalidity)
 )
-_COUNT = select(func.count()).select_from(messages).where(messages.c.mailbox_id == bindparam("b_id"))
+_COUNT = Hot(select(func.count()).select_from(messages).where(messages.c.mailbox_id == bindparam("b_id")))
+_FIRST_WITHOUT = Hot(
+    select(func.min(messages.c.uid)).where(
+        messages.c.mailbox_id == bindparam("b_id"), messages.c.flags.bitwise_and(bindparam("b_flag")) == 0
+    )
+)
+_IS_DELETED = messages.c.flags.bitwise_and(bindparam("b_deleted")) != 0
+_COUNTS = Hot(
+    select(
+        func.count(),
+        func.sum(case((messages.c.flags.bitwise_and(bindparam("b_seen")) == 0, 1), else_=0)),
+        func.sum(case((_IS_DELETED, 1), else_=0)),
+        func.sum(messages.c.size),
+        func.sum(case((_IS_DELETED, messages.c.size), else_=0)),
+    ).where(messages.c.mailbox_id == bindparam("b_id"))
+)
 _REMOVED = Hot(
     select(changes.c.uid_first, changes.c.uid_last).where(
         and_(
@@ -75,8 +92,49 @@ _REMOVED = Hot(
         )
     )
 )
+_CHANGES = Hot(
+    select(changes.c.modseq, changes.c.uid_first, changes.c.uid_last, changes.c.kind)
+    .where(changes.c.mailbox_id == bindparam("b_id"), changes.c.modseq > bindparam("b_since"))
+    .order_by(changes.c.modseq, changes.c.uid_first)
+)
+_FLAGS = Hot(
+    select(messages.c.uid, messages.c.modseq, messages.c.flags)
+    .where(messages.c.mailbox_id == bindparam("b_id"), messages.c.modseq > bindparam("b_since"))
+    .order_by(messages.c.uid)
+)
 _LOG = Hot.insert(changes)
 _ADD = Hot.insert(messages)
+_IN_RUN = and_(
+    messages.c.mailbox_id == bindparam("b_id"), messages.c.uid.between(bindparam("b_first"), bindparam("b_last"))
+)
+# In so many runs a statement of its own for each costs less than one that SQLAlchemy has to make first.
+_RUNS_BY_THEMSELVES: Final = 8
+
+
+def _mailbox_where(*where: ColumnElement[bool]) -> Hot:
+    return Hot(select(*_MAILBOX).where(*where))
+
+
+_MAILBOX = (
+    mailboxes.c.id, mailboxes.c.box_id, mailboxes.c.name, mailboxes.c.uidvalidity, mailboxes.c.uidnext,
+    mailboxes.c.modseq, mailboxes.c.special_use, mailboxes.c.subscribed,
+)  # fmt: skip
+_BY_ID = _mailbox_where(mailboxes.c.id == bindparam("b_id"))
+_BY_NAME = _mailbox_where(mailboxes.c.box_id == bindparam("b_box_id"), mailboxes.c.name == bindparam("b_name"))
+_LOCKED = Hot(lambda engine: lockable(engine, select(*_MAILBOX).where(mailboxes.c.id == bindparam("b_id"))))
+_KEYWORDS = Hot(select(keywords.c.name).where(keywords.c.mailbox_id == bindparam("b_id")).order_by(keywords.c.bit))
+_NEW_FLAGS = messages.c.flags.bitwise_and(bindparam("b_keep")).bitwise_or(bindparam("b_add"))
+# Of whichever letters, changed or not.
+_ANY_MODSEQ: Final = 2**63 - 1
+
+
+def _change_flags(which: ColumnElement[bool]) -> ReturningUpdate[Any]:
+    where = and_(which, messages.c.flags != _NEW_FLAGS, messages.c.modseq <= bindparam("b_since"))
+    changed = update(messages).where(where).values(flags=_NEW_FLAGS, modseq=bindparam("b_modseq"))
+    return changed.returning(messages.c.uid)
+
+
+_CHANGE_FLAGS = Hot(_change_flags(_IN_RUN))
 # So many at once are added as one statement: PostgreSQL sums up a mailbox's use once for each.
 _BULKY = 10
 _OF_ROW = ("uid", "flags", "internal_date", "size", "object_id")
@@ -175,23 +233,25 @@ class Mailboxes:
 
     def all_of(self, box_id: int) -> tuple[Mailbox, ...]:
         """Return the mailboxes of a box, by name."""
-        query = select(mailboxes).where(mailboxes.c.box_id == box_id).order_by(mailboxes.c.name)
+        query = select(*_MAILBOX).where(mailboxes.c.box_id == box_id).order_by(mailboxes.c.name)
         rows = self._connection.execute(query).all()
         names = self._keywords([row.id for row in rows])
         return tuple(_mailbox(row, names.get(row.id, ())) for row in rows)
 
     def by_id(self, mailbox_id: int, *, lock: bool = False) -> Mailbox | None:
         """Return a mailbox; `lock` holds its counter row until the unit ends."""
-        query = select(mailboxes).where(mailboxes.c.id == mailbox_id)
-        return self._one(locked(self._connection, query) if lock else query)
+        return self._one(_LOCKED if lock else _BY_ID, {"b_id": mailbox_id})
 
     def by_name(self, box_id: int, name: str) -> Mailbox | None:
         """Return a mailbox of a box by its exact name."""
-        return self._one(select(mailboxes).where(and_(mailboxes.c.box_id == box_id, mailboxes.c.name == name)))
+        return self._one(_BY_NAME, {"b_box_id": box_id, "b_name": name})
 
-    def _one(self, query: Any) -> Mailbox | None:
-        row = self._connection.execute(query).first()
-        return None if row is None else _mailbox(row, self._keywords([row.id]).get(row.id, ()))
+    def _one(self, query: Hot, values: dict[str, Any]) -> Mailbox | None:
+        row = query.run(self._connection, values).fetchone()
+        if row is None:
+            return None
+        names = _KEYWORDS.run(self._connection, {"b_id": row[0]}).fetchall()
+        return _mailbox(row, tuple(name for (name,) in names))
 
     def _keywords(self, mailbox_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
         if not mailbox_ids:
@@ -265,7 +325,7 @@ class Mailboxes:
 
         The rows themselves are only counted; were the numbers to differ, the rows are right.
         """
-        count = self._connection.execute(_COUNT, {"b_id": mailbox_id}).scalar_one()
+        (count,) = _COUNT.run(self._connection, {"b_id": mailbox_id}).fetchone()
         found = _without(uidnext, self.removed_since(mailbox_id, 0))
         if sum(last - first + 1 for first, last in found) == count:
             return found
@@ -279,19 +339,13 @@ class Mailboxes:
 
     def first_without(self, mailbox_id: int, flag: int) -> int | None:
         """Return the first UID that lacks a flag bit."""
-        where = and_(messages.c.mailbox_id == mailbox_id, messages.c.flags.bitwise_and(flag) == 0)
-        return self._connection.execute(select(func.min(messages.c.uid)).where(where)).scalar()
+        (first,) = _FIRST_WITHOUT.run(self._connection, {"b_id": mailbox_id, "b_flag": flag}).fetchone()
+        return None if first is None else int(first)
 
     def counts(self, mailbox_id: int, seen: int, deleted: int) -> tuple[int, int, int, int, int]:
         """Return (messages, unseen, deleted, octets, octets of those deleted)."""
-        query = select(
-            func.count(),
-            func.sum(case((messages.c.flags.bitwise_and(seen) == 0, 1), else_=0)),
-            func.sum(case((messages.c.flags.bitwise_and(deleted) != 0, 1), else_=0)),
-            func.sum(messages.c.size),
-            func.sum(case((messages.c.flags.bitwise_and(deleted) != 0, messages.c.size), else_=0)),
-        ).where(messages.c.mailbox_id == mailbox_id)
-        count, *sums = self._connection.execute(query).one()
+        values = {"b_id": mailbox_id, "b_seen": seen, "b_deleted": deleted}
+        count, *sums = _COUNTS.run(self._connection, values).fetchone()
         unseen, gone, size, gone_size = (int(one or 0) for one in sums)
         return count, unseen, gone, size, gone_size
 
@@ -300,26 +354,19 @@ class Mailboxes:
     ) -> list[tuple[Any, ...]]:
         """Return (uid, modseq, flags, internal_date, size, object_id, sealed envelope?, sealed bodystructure?), and
         with `more` (saved_at, thread, sealed preview) too."""
-        columns: list[Any] = [
-            messages.c.uid,
-            messages.c.modseq,
-            messages.c.flags,
-            messages.c.internal_date,
-            messages.c.size,
-            messages.c.object_id,
-            holdings.c.envelope if envelope else literal(None).label("envelope"),
-            holdings.c.bodystructure if bodystructure else literal(None).label("bodystructure"),
-        ]
-        if more:
-            columns += [messages.c.saved_at, holdings.c.thread_id, holdings.c.preview]
-        query = select(*columns)
-        if envelope or bodystructure or more:
-            held = and_(holdings.c.box_id == box_id, holdings.c.object_id == messages.c.object_id)
-            query = query.join(holdings, held)
-        found: list[tuple[Any, ...]] = []
+        query = _rows(envelope=envelope, bodystructure=bodystructure, more=more)
+        if len(runs) <= _RUNS_BY_THEMSELVES:
+            values = {"b_id": mailbox_id, "b_box_id": box_id}
+            found: list[tuple[Any, ...]] = []
+            for first, last in runs:
+                rows = query.of_run.run(self._connection, {**values, "b_first": first, "b_last": last})
+                found += rows.fetchall()
+            return found
+        found = []
         for some in slices(runs):
             where = and_(messages.c.mailbox_id == mailbox_id, in_runs(some))
-            found.extend(map(tuple, self._connection.execute(query.where(where).order_by(messages.c.uid))))
+            every = query.every.where(where).order_by(messages.c.uid)
+            found.extend(map(tuple, self._connection.execute(every, {"b_box_id": box_id})))
         return found
 
     def holds(self, mailbox_id: int, object_id: int) -> bool:
@@ -331,14 +378,19 @@ class Mailboxes:
         self, mailbox_id: int, runs: Runs, keep: int, add: int, modseq: int, unchanged_since: int | None
     ) -> tuple[int, ...]:
         """Set flags to (flags & keep) | add where that changes something; returns the UIDs changed."""
-        new = messages.c.flags.bitwise_and(keep).bitwise_or(add)
+        values = {
+            "b_id": mailbox_id, "b_keep": keep, "b_add": add, "b_modseq": modseq,
+            "b_since": _ANY_MODSEQ if unchanged_since is None else unchanged_since,
+        }  # fmt: skip
         changed: list[int] = []
-        for some in slices(runs):
-            where = and_(messages.c.mailbox_id == mailbox_id, in_runs(some), messages.c.flags != new)
-            if unchanged_since is not None:
-                where = and_(where, messages.c.modseq <= unchanged_since)
-            statement = update(messages).where(where).values(flags=new, modseq=modseq).returning(messages.c.uid)
-            changed.extend(self._connection.execute(statement).scalars())
+        if len(runs) <= _RUNS_BY_THEMSELVES:
+            for first, last in runs:
+                rows = _CHANGE_FLAGS.run(self._connection, {**values, "b_first": first, "b_last": last}).fetchall()
+                changed += (uid for (uid,) in rows)
+        else:
+            for some in slices(runs):
+                statement = _change_flags(and_(messages.c.mailbox_id == mailbox_id, in_runs(some)))
+                changed.extend(self._connection.execute(statement, values).scalars())
         return tuple(sorted(changed))
 
     def remove(self, mailbox_id: int, runs: Runs) -> None:
@@ -359,12 +411,8 @@ class Mailboxes:
 
     def changes_since(self, mailbox_id: int, since: int) -> tuple[Change, ...]:
         """Return the log's lines after a MODSEQ, in order."""
-        where = and_(changes.c.mailbox_id == mailbox_id, changes.c.modseq > since)
-        query = select(changes).where(where).order_by(changes.c.modseq, changes.c.uid_first)
-        return tuple(
-            Change(row.modseq, row.uid_first, row.uid_last, ChangeKind(row.kind))
-            for row in self._connection.execute(query)
-        )
+        rows = _CHANGES.run(self._connection, {"b_id": mailbox_id, "b_since": since}).fetchall()
+        return tuple(Change(modseq, first, last, ChangeKind(kind)) for modseq, first, last, kind in rows)
 
     def removed_since(self, mailbox_id: int, since: int) -> Runs:
         """Return the UIDs removed after a MODSEQ, as ascending runs."""
@@ -372,12 +420,38 @@ class Mailboxes:
 
     def flags_since(self, mailbox_id: int, since: int) -> tuple[tuple[int, int, int], ...]:
         """Return (uid, modseq, flags) of messages changed or added after a MODSEQ."""
-        where = and_(messages.c.mailbox_id == mailbox_id, messages.c.modseq > since)
-        query = select(messages.c.uid, messages.c.modseq, messages.c.flags).where(where).order_by(messages.c.uid)
-        return tuple((row.uid, row.modseq, row.flags) for row in self._connection.execute(query))
+        return tuple(map(tuple, _FLAGS.run(self._connection, {"b_id": mailbox_id, "b_since": since}).fetchall()))
 
 
-def _mailbox(row: Row[Any], names: tuple[str, ...]) -> Mailbox:
-    return Mailbox(
-        row.id, row.box_id, row.name, row.uidvalidity, row.uidnext, row.modseq, row.special_use, row.subscribed, names
-    )
+def _mailbox(row: Sequence[Any], names: tuple[str, ...]) -> Mailbox:
+    number, box_id, name, uidvalidity, uidnext, modseq, special_use, subscribed = row
+    return Mailbox(number, box_id, name, uidvalidity, uidnext, modseq, special_use, bool(subscribed), names)
+
+
+class _Rows:
+    """The statements that read messages with some of their forms."""
+
+    def __init__(self, *, envelope: bool, bodystructure: bool, more: bool) -> None:
+        columns: list[Any] = [
+            messages.c.uid,
+            messages.c.modseq,
+            messages.c.flags,
+            messages.c.internal_date,
+            messages.c.size,
+            messages.c.object_id,
+            holdings.c.envelope if envelope else null().label("envelope"),
+            holdings.c.bodystructure if bodystructure else null().label("bodystructure"),
+        ]
+        if more:
+            columns += [messages.c.saved_at, holdings.c.thread_id, holdings.c.preview]
+        query = select(*columns)
+        if envelope or bodystructure or more:
+            held = and_(holdings.c.box_id == bindparam("b_box_id"), holdings.c.object_id == messages.c.object_id)
+            query = query.join(holdings, held)
+        self.every = query
+        self.of_run = Hot(query.where(_IN_RUN).order_by(messages.c.uid))
+
+
+@lru_cache(maxsize=8)
+def _rows(*, envelope: bool, bodystructure: bool, more: bool) -> _Rows:
+    return _Rows(envelope=envelope, bodystructure=bodystructure, more=more)

@@ -21,6 +21,12 @@ _QUOTA = Hot(
         or_(quotas.c.subject == bindparam("own"), quotas.c.subject == bindparam("kind"))
     )
 )
+_KIND = Hot(select(boxes.c.kind).where(boxes.c.id == bindparam("box_id")))
+_USAGE = Hot(
+    select(func.coalesce(func.sum(mailboxes.c.letters), 0), func.coalesce(func.sum(mailboxes.c.octets), 0)).where(
+        mailboxes.c.box_id == bindparam("box_id")
+    )
+)
 _SET = Hot.upsert(quotas, ["subject"], ["octets_max", "letters_max"])
 _TOLD = Hot.upsert(box_lives, ["box_id"], ["full_told_at"])
 
@@ -43,13 +49,13 @@ class Quotas:
 
     def usage(self, box_id: int) -> Usage:
         """Return how much a box holds."""
-        sums = (func.coalesce(func.sum(mailboxes.c.letters), 0), func.coalesce(func.sum(mailboxes.c.octets), 0))
-        letters, octets = self._connection.execute(select(*sums).where(mailboxes.c.box_id == box_id)).one()
+        letters, octets = _USAGE.run(self._connection, {"box_id": box_id}).fetchone()
         return Usage(int(letters), int(octets))
 
     def quota(self, box_id: int, kind: str = "") -> Quota:
         """Return what a box may hold: its own quota, or else its kind's (looked up when it is not given)."""
-        kind = kind or self._connection.execute(select(boxes.c.kind).where(boxes.c.id == box_id)).scalar() or ""
+        if not kind:
+            (kind,) = _KIND.run(self._connection, {"box_id": box_id}).fetchone() or ("",)
         rows = _QUOTA.run(self._connection, {"own": _of_box(box_id), "kind": _of_kind(kind)}).fetchall()
         found = {subject: Quota(octets, letters) for subject, octets, letters in rows}
         return found.get(_of_box(box_id)) or found.get(_of_kind(kind)) or Quota()

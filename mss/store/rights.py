@@ -29,6 +29,7 @@ from mss.store.sealing import Sealing
 from mss.store.tables import documents
 
 _GRANT, _SETTINGS, _NOTICE, _INVITATION = b"grant", b"dossier settings", b"patient notice", b"invitation"
+_CHOSEN = Hot(select(dossier_settings.c.body).where(dossier_settings.c.box_id == bindparam("box_id")))
 _SETTLE = Hot.upsert(dossier_settings, ["box_id"], ["body"])
 _MEET = Hot.new(dossier_readers)
 _TELL = Hot.new(unopened_notices)
@@ -42,11 +43,13 @@ _KINDS = Hot(select(*_MARK[1:], func.count()).where(_IN_BOX).group_by(*_MARK[1:]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a patient chose for the whole dossier; None in `permits`: nothing chosen."""
+    """What a patient chose for the whole dossier; None in `permits`: nothing chosen. `ends_at`: until when that counts
+    which representatives chose for a child."""
 
     permits: frozenset[Switch] | None = None
     default_mask: bool = False
     notify: bool = True
+    ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +129,20 @@ class RightsRoom:
 
     def settings(self, box_id: int) -> Settings:
         """Return what a patient chose for the whole dossier."""
-        body = self._connection.execute(
-            select(dossier_settings.c.body).where(dossier_settings.c.box_id == box_id)
-        ).scalar()
-        if body is None:
+        row = _CHOSEN.run(self._connection, {"box_id": box_id}).fetchone()
+        if row is None:
             return Settings()
-        found = self._sealing.unseal_json(box_id, body, _SETTINGS)
+        found = self._sealing.unseal_json(box_id, row[0], _SETTINGS)
         permits = None if found["permits"] is None else frozenset(Switch(one) for one in found["permits"])
-        return Settings(permits, found["default_mask"], found["notify"])
+        # Programs before this one kept no end.
+        end = found.get("ends_at")
+        return Settings(permits, found["default_mask"], found["notify"], None if end is None else from_us(end))
 
     def choose(self, box_id: int, settings: Settings) -> None:
         """Keep what a patient chose for the whole dossier."""
         permits = None if settings.permits is None else sorted(settings.permits)
-        body = {"permits": permits, "default_mask": settings.default_mask, "notify": settings.notify}
+        body: dict[str, Any] = {"permits": permits, "default_mask": settings.default_mask, "notify": settings.notify}
+        body |= {} if settings.ends_at is None else {"ends_at": to_us(settings.ends_at)}
         _SETTLE.run(self._connection, {"box_id": box_id, "body": self._sealing.seal_json(box_id, body, _SETTINGS)})
 
     # -- documents as rights see them -----------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
-from sqlalchemy import Connection, and_, delete, func, insert, literal, select
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, literal, select
 
 from mss.store.holding_tables import seen
 from mss.store.hot import Hot
@@ -12,6 +13,9 @@ from mss.store.mailboxes import Runs
 from mss.store.tables import boxes, messages
 
 _ADD = Hot.new(seen)
+_OWN = Hot(select(boxes.c.id).where(boxes.c.id == bindparam("box_id"), boxes.c.own_seen.is_(True)))
+# Of so few boxes each is looked up by itself.
+_OWN_MAX: Final = 8
 
 
 class Seen:
@@ -22,8 +26,10 @@ class Seen:
 
     def own_boxes(self, box_ids: Sequence[int]) -> frozenset[int]:
         """Return those of some boxes whose readers have an own \\Seen each."""
-        query = select(boxes.c.id).where(and_(boxes.c.id.in_(box_ids), boxes.c.own_seen.is_(True)))
-        return frozenset(self._connection.execute(query).scalars())
+        if len(box_ids) > _OWN_MAX:
+            query = select(boxes.c.id).where(and_(boxes.c.id.in_(box_ids), boxes.c.own_seen.is_(True)))
+            return frozenset(self._connection.execute(query).scalars())
+        return frozenset(one for one in box_ids if _OWN.run(self._connection, {"box_id": one}).fetchone())
 
     def set_own(self, box_id: int, own: bool) -> None:
         """Say whether each reader of a box is to have an own \\Seen."""

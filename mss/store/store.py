@@ -28,16 +28,16 @@ from mss.errors import Conflict, Misconfigured, MssError, Unavailable
 from mss.model.audit import AuditEvent
 from mss.store import crypto, schema
 from mss.store.blobs import open_blobs
-from mss.store.engine import fault_of, is_sqlite, mapped, mapping, open_engine, sqlite_path
-from mss.store.glance import Busy, Glances
+from mss.store.engine import fault_of, is_sqlite, mapped, mapping, open_engine, open_writing, sqlite_path
+from mss.store.glance import Busy, Glances, ThreadReads
 from mss.store.journal import Chain
 from mss.store.keys import KeyRing
 from mss.store.masters import MasterFiles, make_master_key, read_master_key
 from mss.store.nodes import Nodes, program
 from mss.store.notices import Notices
-from mss.store.objects import Staged
+from mss.store.objects import Staged, digest_of
+from mss.store.opened import OpenedForms
 from mss.store.server_writers import ServerWriters
-from mss.store.turns import Turns
 from mss.store.unit import Shared, Uow
 from mss.store.units import Units
 from mss.store.wakeup import Subscription, Wakeups
@@ -51,6 +51,7 @@ T = TypeVar("T")
 _BEGIN_WITHIN_S = 15
 
 __all__ = ["Store", "Subscription", "Uow", "create"]
+_STAGING_THREADS = 2
 _SWEPT_AT_ONCE = 200
 _KEY_DROPPED = "key-dropped"
 
@@ -160,27 +161,30 @@ class Store:
         self._read_engine = open_engine(self._url, connections=settings.readers, read_only=True)
         keys = key_ring(config, self._key_engine)
         self._shared = Shared(
-            keys, open_blobs(config), settings.inline_max_octets, config.limits.journal_segment_records
+            keys, open_blobs(config), settings.inline_max_octets, config.limits.journal_segment_records, OpenedForms()
         )
         self._readers = ThreadPoolExecutor(settings.readers, "store-reader")
-        self._staging = ThreadPoolExecutor(2, "store-staging")
+        self._staging = ThreadPoolExecutor(_STAGING_THREADS, "store-staging")
         self.node = config.operator.node or socket.gethostname()
         self.name = f"{self.node[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
         self._notices = None if is_sqlite(self._url) else Notices(self._url, self.name)
         self._wakeups = Wakeups(_wakeup_folder(config), self._notices)
-        self._wakeups.call(_KEY_DROPPED, keys.forget)
+        self._wakeups.call(_KEY_DROPPED, self._forget_key)
         self._write_engine: Engine
         self._writer: GroupWriter | ServerWriters
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
         self._tell: Callable[[list[AuditEvent]], None] | None = None
+        # Those that write octets aside look for what is used, too.
+        self._reads = (
+            ThreadReads(self._url, settings.readers + _STAGING_THREADS, self._shared) if is_sqlite(self._url) else None
+        )
         self._glances = Glances(self._url, self._shared) if is_sqlite(self._url) else None
         waiting_max = config.limits.write_queue_max
         if is_sqlite(self._url):
-            self._write_engine = open_engine(self._url, connections=1)
-            turns = Turns(sqlite_path(self._url).with_suffix(".lock"))
-            chain = Chain(self.name)
-            self._writer = GroupWriter(self._write_engine, self._shared, self._wakeups, turns, chain, waiting_max)
+            self._write_engine = open_writing(self._url)
+            lock, chain = sqlite_path(self._url).with_suffix(".lock"), Chain(self.name)
+            self._writer = GroupWriter(self._write_engine, self._shared, self._wakeups, lock, chain, waiting_max)
         else:
             self._write_engine = open_engine(self._url, connections=settings.writers)
             chains = [Chain(f"{self.name}-{number}") for number in range(settings.writers)]
@@ -232,6 +236,8 @@ class Store:
         self._writer.close()
         self._readers.shutdown()
         self._staging.shutdown()
+        if self._reads is not None:
+            self._reads.close()
         for engine in (self._write_engine, self._read_engine, self._key_engine):
             engine.dispose()
 
@@ -241,14 +247,15 @@ class Store:
         A unit that met another (Conflict) is run once more. Unavailable: nothing was written, try later.
         """
         call: Callable[[Uow], T] = partial(_call, service, args, kwargs)
-        heavy = [octets for arg in args if hasattr(arg, "heavy") for octets in self._too_large(cast(Heavy, arg))]
-        if not heavy:
-            return await self._write(call, ())
-        staged = await self._stage(heavy)
-        return await self._outliving(self._write(call, staged))
+        heavy = [octets for arg in args if hasattr(arg, "heavy") for octets in cast(Heavy, arg).heavy()]
+        inline = [self._seal(octets) for octets in heavy if len(octets) <= self._shared.inline_max_octets]
+        if len(inline) == len(heavy):
+            return await self._write(call, inline)
+        staged = await self._stage([octets for octets in heavy if len(octets) > self._shared.inline_max_octets])
+        return await self._outliving(self._write(call, [*inline, *staged]))
 
     async def _write(self, call: Callable[[Uow], T], staged: Sequence[Staged]) -> T:
-        files = {one.file for one in staged}
+        files = {one.file for one in staged if one.file is not None}
         try:
             try:
                 return await self._attempt(call, staged, files)
@@ -269,7 +276,7 @@ class Store:
         # Another process may keep the lock, or its turn, for any time: the caller must hear before its peer hangs up.
         patience = loop.call_later(_BEGIN_WITHIN_S, work.give_up)
         try:
-            return await future
+            result = await future
         except Unavailable:
             if not is_sqlite(self._url):
                 files.clear()  # The server may have committed before it went away: the sweep finds what is unused.
@@ -277,6 +284,9 @@ class Store:
         finally:
             patience.cancel()
             files |= work.written
+        # What a committed row names is not asked about again: that would cost a fifth of a document's filing.
+        files -= work.named
+        return result
 
     async def _outliving(self, work: Coroutine[Any, Any, T]) -> T:
         """Let work come to its end though its caller goes away: files must not vanish under a unit that names them."""
@@ -302,6 +312,8 @@ class Store:
 
     def _read(self, call: Callable[[Uow], T]) -> T:
         try:
+            if self._reads is not None:
+                return self._reads.run(call)
             with self._read_engine.connect() as connection, connection.begin():
                 return call(Uow(connection, self._shared, None, ()))
         except PoolTimeout:
@@ -326,12 +338,20 @@ class Store:
         The other workers hear of it, and use a key that they had opened for `keys.OPENED_MAX_S` at the longest.
         """
         await self._in_staging(self._shared.keys.drop, owner_id)
+        self._shared.opened.forget(owner_id)
         self._wakeups.publish([(_KEY_DROPPED, owner_id)])
+
+    def _forget_key(self, owner_id: int) -> None:
+        self._shared.keys.forget(owner_id)
+        self._shared.opened.forget(owner_id)
 
     # -- octets aside --------------------------------------------------------------------------------------------
 
-    def _too_large(self, value: Heavy) -> list[bytes]:
-        return [octets for octets in value.heavy() if len(octets) > self._shared.inline_max_octets]
+    def _seal(self, octets: bytes) -> Staged:
+        """Seal octets for their row: in its turn a unit keeps everybody else waiting."""
+        key = crypto.new_key()
+        digest = digest_of(self._shared.keys, octets)
+        return Staged(octets, digest, key, sealed=crypto.seal_octets(key, octets))
 
     async def _in_staging(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._staging, function, *args)
@@ -343,13 +363,14 @@ class Store:
                 if not any(one.octets == octets for one in staged):
                     staged.append(await self._in_staging(self._stage_one, octets))
         except MssError:
-            await self._in_staging(self._drop_unnamed, {one.file for one in staged})
+            await self._in_staging(self._drop_unnamed, {one.file for one in staged if one.file is not None})
             raise
         return staged
 
     def _stage_one(self, octets: bytes) -> Staged:
         key = crypto.new_key()
-        return Staged(octets, key, self._shared.files.put(crypto.sealed_segments(key, octets)))
+        digest = digest_of(self._shared.keys, octets)
+        return Staged(octets, digest, key, file=self._shared.files.put(crypto.sealed_segments(key, octets)))
 
     def _drop_unnamed(self, files: Collection[str]) -> int:
         """Remove files that no row names: the octets were here already, or the unit failed; returns how many."""

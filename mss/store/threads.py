@@ -7,18 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import cast
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, Executable, LargeBinary, and_, bindparam, func, select
 
 from mss.store.holding_tables import thread_names
-from mss.store.hot import Hot
+from mss.store.hot import INSERTS, Hot
 from mss.store.sealing import Sealing
 from mss.store.tables import holdings, mailboxes, messages
 
 _KEY = ["box_id", "digest"]
-_NAME = Hot.upsert(thread_names, _KEY, ["object_id"])
+
+
+def _name(engine: str) -> Executable:
+    """Note a letter by its own name. A thread that the name has already stays."""
+    new = INSERTS[engine](thread_names)
+    thread = func.coalesce(thread_names.c.thread_id, new.excluded.thread_id)
+    changed = {"object_id": new.excluded.object_id, "thread_id": thread}
+    named = new.on_conflict_do_update(index_elements=_KEY, set_=changed)
+    return cast(Executable, named.returning(thread_names.c.thread_id, thread_names.c.filed))
+
+
+_NAME = Hot(_name, [column.name for column in thread_names.columns])
 _REFERENCE = Hot.new(thread_names)
 _FILED = Hot.upsert(thread_names, _KEY, ["filed"])
+
+
+@lru_cache(maxsize=128)
+def _known(count: int) -> Hot:
+    """Return the statement that finds the threads of so many names."""
+    names = [bindparam(f"digest{number}", type_=LargeBinary) for number in range(count)]
+    mine = and_(thread_names.c.box_id == bindparam("box_id"), thread_names.c.digest.in_(names))
+    return Hot(
+        select(thread_names.c.digest, thread_names.c.thread_id).where(mine, thread_names.c.thread_id.is_not(None))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +64,23 @@ class Threads:
 
         The first reference is noted with it: a letter that comes late finds those that came before it.
         """
-        own = self._digest(box_id, message_id) if message_id else None
         named = [self._digest(box_id, one) for one in references]
-        known = self._known(box_id, [*([own] if own else []), *named])
-        threads = {digest: found[0] for digest, found in known.items() if found[0] is not None}
-        order = (*([own] if own else []), *reversed(named))
-        thread_id = next((threads[digest] for digest in order if digest in threads), object_id)
-        row = {"box_id": box_id, "thread_id": thread_id, "object_id": None, "filed": False}
-        if own:
-            _NAME.run(self._connection, {**row, "digest": own, "object_id": object_id})
-            if own in known and known[own][0] is None:
-                self._give_thread(box_id, own, thread_id)
+        known = self._threads_of(box_id, named) if named else {}
+        thread_id = next((known[digest] for digest in reversed(named) if digest in known), None) or object_id
+        row = {"box_id": box_id, "thread_id": thread_id, "object_id": object_id, "filed": False}
+        filed = False
+        if message_id:
+            own = self._digest(box_id, message_id)
+            thread_id, filed = _NAME.run(self._connection, {**row, "digest": own}).fetchone()
         if named and named[0] not in known:
-            _REFERENCE.run(self._connection, {**row, "digest": named[0]})
-        return Joined(thread_id, bool(own and own in known and known[own][1]))
+            first = {**row, "thread_id": thread_id, "object_id": None, "digest": named[0]}
+            _REFERENCE.run(self._connection, first)
+        return Joined(thread_id, bool(filed))
 
-    def _known(self, box_id: int, digests: list[bytes]) -> dict[bytes, tuple[int | None, bool]]:
-        if not digests:
-            return {}
-        where = and_(thread_names.c.box_id == box_id, thread_names.c.digest.in_(digests))
-        query = select(thread_names.c.digest, thread_names.c.thread_id, thread_names.c.filed).where(where)
-        return {bytes(row.digest): (row.thread_id, bool(row.filed)) for row in self._connection.execute(query)}
-
-    def _give_thread(self, box_id: int, digest: bytes, thread_id: int) -> None:
-        where = and_(thread_names.c.box_id == box_id, thread_names.c.digest == digest)
-        self._connection.execute(thread_names.update().where(where).values(thread_id=thread_id))
+    def _threads_of(self, box_id: int, digests: list[bytes]) -> dict[bytes, int]:
+        values = {"box_id": box_id, **{f"digest{number}": digest for number, digest in enumerate(digests)}}
+        rows = _known(len(digests)).run(self._connection, values).fetchall()
+        return {bytes(digest): thread_id for digest, thread_id in rows}
 
     def note_filed(self, box_id: int, message_id: str) -> int | None:
         """Note that a document of a letter was filed; returns the letter's object when the box holds it already."""

@@ -23,6 +23,7 @@ from mss.store.lives import Lives
 from mss.store.mailboxes import Mailboxes
 from mss.store.nodes import Nodes
 from mss.store.objects import Aside, Objects, Staged
+from mss.store.opened import OpenedForms
 from mss.store.parties import Parties
 from mss.store.prepared import Prepared
 from mss.store.proofs import Proofs
@@ -42,6 +43,7 @@ class Shared:
     files: Blobs
     inline_max_octets: int
     segment_records: int
+    opened: OpenedForms
 
 
 T = TypeVar("T")
@@ -68,6 +70,7 @@ class Uow:
         self._staged = staged
         self.hints: set[tuple[str, int]] = set()
         self.written: set[str] = set()
+        self.named: set[str] = set()
         self.noted: list[AuditEvent] = []
 
     def wake(self, channel: str, key: int = 0) -> None:
@@ -82,8 +85,9 @@ class Uow:
     @_Once
     def objects(self) -> Objects:
         """Octets of letters and documents."""
-        shared, aside = self._shared, Aside(self._shared.files, self._staged, self.written)
-        return Objects(self._connection, shared.keys, aside, shared.inline_max_octets)
+        shared = self._shared
+        aside = Aside(shared.files, self._staged, self.written, self.named)
+        return Objects(self._connection, shared.keys, aside, shared.inline_max_octets, shared.opened)
 
     @_Once
     def mailboxes(self) -> Mailboxes:

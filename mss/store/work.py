@@ -24,7 +24,8 @@ from mss.store.wakeup import Wake
 class Work:
     """A service waiting for its unit, and the future of its caller.
 
-    `staged` are the octets written aside for it; `written` names the files that the unit wrote itself.
+    `staged` are the octets written aside for it; `written` names the files that the unit wrote itself,
+    `named` those that rows of its own name.
     `tell` gets the records that the unit wrote into the journal, once they are on disk, in the caller's loop.
     """
 
@@ -37,6 +38,7 @@ class Work:
     error: Exception | None = None
     wakes: set[Wake] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
     noted: list[AuditEvent] = field(default_factory=list)
     # How long the service ran, without its commit.
     seconds: float = 0.0
@@ -67,7 +69,7 @@ class Work:
         began = time.perf_counter()
         try:
             self.result = self.call(uow)
-            self.wakes, self.noted = uow.hints, uow.noted
+            self.wakes, self.noted, self.named = uow.hints, uow.noted, uow.named
         finally:
             self.written = uow.written
             self.seconds = time.perf_counter() - began

@@ -11,13 +11,14 @@ import queue
 import sqlite3
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from mss.errors import MssError, Unavailable
-from mss.store.engine import mapped
+from mss.store.checkpoints import Checkpoints
+from mss.store.engine import mapped, sqlite_path
 from mss.store.journal import Chain, ChainState
 from mss.store.turns import Turns
 from mss.store.unit import Shared, Uow
@@ -33,13 +34,15 @@ class GroupWriter:
     """The writer thread of one process."""
 
     def __init__(
-        self, engine: Engine, shared: Shared, wakeups: Wakeups, turns: Turns, chain: Chain, waiting_max: int
+        self, engine: Engine, shared: Shared, wakeups: Wakeups, lock: Path, chain: Chain, waiting_max: int
     ) -> None:
         self._engine = engine
         self._shared = shared
         self._wakeups = wakeups
-        self._turns = turns
+        self._turns = Turns(lock)
+        self._checkpoints = Checkpoints(sqlite_path(str(engine.url)), lock)
         self._chain = chain
+        self._connection: Connection | None = None
         self._queue: queue.Queue[Work | None] = queue.Queue(waiting_max)
         self._closing = threading.Lock()
         self._closed = False
@@ -70,43 +73,59 @@ class GroupWriter:
         if not already:
             self._queue.put(None)
             self._thread.join()
+            self._checkpoints.close()
             self._turns.close()
 
     def _run(self) -> None:
         stop = False
-        connection: Connection | None = None
         while not stop and (work := self._queue.get()) is not None:
             group = [work]
             before = self._chain.copy()
             try:
-                # A file that is locked or gone at first must not end the thread: the next group finds it again.
-                connection = connection or self._engine.connect()
                 with self._turns.taken():
-                    stop = self._commit_group(connection, group)
+                    stop = self._commit_group(self._opened(), group)
             except Exception as error:  # noqa: BLE001 - the thread's supervisor: whatever it was, the group is lost.
-                if connection is not None:
-                    connection.invalidate()
+                self._let_go()
                 self._lose(group, before, mapped(error))
             self._answer(group)
+            self._checkpoints.committed(len(group))
             del work, group  # The next unit may be hours away, and a letter is large.
-        if connection is not None:
-            connection.close()
+        self._let_go()
+
+    def _opened(self) -> Connection:
+        """Return the connection. A file that is locked or gone at first must not end the thread: the next group finds
+        it again."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+            # SQLAlchemy's transaction is one for all: what it does for each costs as much as a statement.
+            self._connection.begin()
+        return self._connection
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
 
     def _commit_group(self, connection: Connection, group: list[Work]) -> bool:
         """Run the first work and all that gathered meanwhile, then commit once; True when told to stop."""
+        raw: sqlite3.Connection = _driver(connection)
         before = self._chain.copy()
         stop = begun = ran = False
         try:
-            with connection.begin():
-                begun = True
-                stop = self._run_group(connection, group)
-                ran = True
+            raw.execute("BEGIN IMMEDIATE")
+            begun = True
+            stop = self._run_group(connection, group)
+            ran = True
+            raw.execute("COMMIT")
             self.commits += 1
         except _TransactionLostError as error:
-            connection.invalidate()
+            self._let_go()
             self._lose(group, before, Unavailable(str(error)))
-        except DBAPIError as error:
-            if not begun:
+        except sqlite3.Error as error:
+            if begun:
+                _end(raw)
+            else:
                 stop = self._gather(group)
             self._lose(group, before, _as_unavailable(error))
             if ran:
@@ -181,6 +200,12 @@ def _roll_back(raw: sqlite3.Connection, error: Exception) -> None:
         raise _TransactionLostError("the transaction could not be mended") from worse
 
 
-def _as_unavailable(error: DBAPIError) -> MssError:
+def _end(raw: sqlite3.Connection) -> None:
+    """Roll back what could not be committed; a disk that was full has done so by itself."""
+    if raw.in_transaction:
+        raw.execute("ROLLBACK")
+
+
+def _as_unavailable(error: sqlite3.Error) -> MssError:
     known = mapped(error)
     return known if isinstance(known, Unavailable) else Unavailable("the transaction was lost")

@@ -86,7 +86,8 @@ async def _page(
     return await room.page(
         request, guest, "rights.html", status, rights=page.rights, known=page.known, found=found, query=query,
         kinds=KINDS, switches=SWITCHES, categories=CATEGORIES, names=CATEGORY_NAMES, problems=problems,
-        max_characters=QUERY_MAX_CHARACTERS, consent_hours=room.config.policy.consent_hours, veil=room.veil(guest),
+        asks_again=page.asks_again, max_characters=QUERY_MAX_CHARACTERS, veil=room.veil(guest),
+        consent_hours=room.config.policy.consent_hours,
     )  # fmt: skip
 
 

@@ -606,3 +606,49 @@ def test_a_refused_list_is_a_warning_until_one_is_taken(quiet: Desk, tmp_path: P
 def test_a_list_read_later_than_now_says_that_the_clock_went_back(quiet: Desk) -> None:
     quiet.does("operator", "read", str(quiet.folder / "trust-list.xml"))
     assert levels(quiet, "trust list in use", system_clock() - timedelta(minutes=10)) == {"wrong"}
+
+
+# Orders -----------------------------------------------------------------------------------------------------------
+
+RECEPTION = "accueil@hopital.example"
+
+
+def _takes_orders(desk: Desk) -> Path:
+    with desk.toml.open("a", encoding="utf-8") as file:
+        file.write(f'\n[hl7]\nfolder = "orders"\nbox = "{RECEPTION}"\n')
+    return desk.folder / "orders"
+
+
+def test_where_no_orders_are_taken_nothing_is_said_of_them(quiet: Desk) -> None:
+    assert not {"orders (HL7)", "orders' folder", "door hl7"} & {one.subject for one in found(quiet)}
+
+
+def test_somebody_must_be_able_to_send_what_is_ordered(quiet: Desk) -> None:
+    _takes_orders(quiet)
+    assert "nobody may send" in wrong(quiet)["orders (HL7)"]
+    quiet.does("account", "add", RECEPTION, "--kind", "org", "--name", "Accueil")
+    assert levels(quiet, "orders (HL7)") == {"ok"}
+    quiet.does("account", "state", RECEPTION, "closed")
+    assert "nobody may send" in wrong(quiet)["orders (HL7)"]
+    quiet.change(f'box = "{RECEPTION}"', 'box = "nowhere"')
+    assert "no address" in wrong(quiet)["orders (HL7)"]
+
+
+def test_the_folder_of_orders_is_looked_at(quiet: Desk) -> None:
+    folder = _takes_orders(quiet)
+    assert levels(quiet, "orders' folder") == {"warning"}
+    (folder / "error").mkdir(parents=True)
+    assert levels(quiet, "orders' folder") == {"ok"}
+    (folder / "new.hl7").write_bytes(b"MSH")
+    (folder / "notes.txt").write_bytes(b"")
+    assert levels(quiet, "orders' folder") == {"ok"}
+    [left] = (one for one in found(quiet, NOW + timedelta(minutes=20)) if one.subject == "orders' folder")
+    assert (left.level, left.text) == ("warning", "1 orders wait for longer than ten minutes")
+    (folder / "error" / "old.er7").write_bytes(b"MSH")
+    assert "1 orders were refused" in {one.text for one in found(quiet) if one.subject == "orders' folder"}
+
+
+def test_a_folder_of_orders_that_cannot_be_used_is_found(quiet: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    _takes_orders(quiet).mkdir()
+    monkeypatch.setattr("mss.checkorders.os.access", lambda *_: False)
+    assert "chown" in wrong(quiet)["orders' folder"]

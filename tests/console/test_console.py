@@ -456,3 +456,21 @@ async def test_the_antivirus_is_looked_at(
     figures = (await port.get("/metrics")).text
     assert 'mss_av_scans_total{verdict="clean"} 1.0' in figures
     assert f"mss_av_database_age_seconds {age}" in figures
+
+
+def test_orders_have_figures_of_their_own() -> None:
+    metrics = Metrics()
+    metrics.hl7.order("mllp", "done", "", 0.2)
+    metrics.hl7.order("folder", "refused", "hl7.unreadable", 0.01)
+    metrics.hl7.session_opened()
+    metrics.hl7.session_opened()
+    metrics.hl7.session_closed("not MLLP: a message begins with VT")
+    figures = metrics.text().decode()
+    for line in (
+        'mss_hl7_orders_total{outcome="done",rule="none",way="mllp"} 1.0',
+        'mss_hl7_orders_total{outcome="refused",rule="hl7.unreadable",way="folder"} 1.0',
+        'mss_hl7_order_seconds_count{way="mllp"} 1.0',
+        "mss_hl7_sessions_open 1.0",
+        'mss_hl7_sessions_total{outcome="other"} 1.0',
+    ):
+        assert line in figures

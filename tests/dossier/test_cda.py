@@ -18,6 +18,7 @@ from mss.dossier.make import make_cda, make_pdf
 from mss.errors import Malformed
 from mss.model.document import AttachedDocument, Author, Confidentiality, DocumentFormat, PatientIdentity, Submission
 from mss.model.ins import Traits
+from mss.xml import GUARDED_DEPTH
 
 AT = datetime(2026, 3, 14, 15, 9, 26, tzinfo=timezone(timedelta(hours=1)))
 PATIENT = PatientIdentity(
@@ -345,6 +346,8 @@ def test_every_example_is_read_whole(path: Path | None, limits: Limits) -> None:
     assert entry.language == "fr-FR"
     assert bool(entry.replaces) is ('typeCode="RPLC"' in text)
     assert entry.has_body_pdf is ("<nonXMLBody>" in text)
+    # What is read without building the tree of a structured body is what the whole tree says.
+    assert entry == cda.read(octets, replace(limits, xml_depth_max=GUARDED_DEPTH - 1))
     assert (pdf is not None) is entry.has_body_pdf
     if pdf is not None:
         assert pdf.startswith(b"%PDF-")
@@ -377,7 +380,28 @@ def test_a_damaged_document_is_malformed_or_read(data: st.DataObject) -> None:
     assert entry.unique_id
 
 
+@given(st.data())
+def test_a_damaged_structured_document_says_what_its_whole_tree_says(data: st.DataObject) -> None:
+    octets = bytearray(STRUCTURED)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(octets) - 1))
+        octets[place : place + data.draw(st.integers(0, 30))] = data.draw(st.sampled_from([*DAMAGE, *PIECES]))
+    limits = [Limits(xml_depth_max=depth) for depth in (GUARDED_DEPTH, GUARDED_DEPTH - 1)]
+    try:
+        whole = cda.read_whole(bytes(octets), limits[1])
+    except Malformed as error:
+        with pytest.raises(Malformed, match=str(error)):
+            cda.read_whole(bytes(octets), limits[0])
+        return
+    assert cda.read_whole(bytes(octets), limits[0]) == whole
+
+
 SMALL = sample(pdf=b"%PDF-")
+BODY = (
+    "<component><structuredBody><component><section><title>é</title></section></component></structuredBody></component>"
+)
+STRUCTURED = re.sub(rb"<component>.*</component>", BODY.encode(), sample(), flags=re.DOTALL)
+PIECES = [b"<component>", b"</component>", b"<nonXMLBody>", b"<recordTarget>", b"</recordTarget>", b"<!--", b"-->"]
 DAMAGE = [b"", b"<", b">", b"&", b'"', b"\0", b"]]>", b"\xff"]
 
 

@@ -77,6 +77,10 @@ class Ward:
     app: Any = None
     shown: Any = None
 
+    def moved(self, store: Store) -> Ward:
+        """Return the same people in a copy of their store."""
+        return Ward(store, self.box, config_in(Path()), Doorman(dict(self.doorman.people)), self.patient)
+
     def opens(self, screen: Screen | None = None, **limits: Any) -> None:
         """Build the application anew."""
         config = replace(self.config, limits=replace(Limits(), **limits))
@@ -131,8 +135,7 @@ async def make_ward(store: Store) -> Ward:
     await store.write(operators.add_parties, generation, (party,), NOW)
     await store.write(operators.publish_directory, generation, NOW)
     await arrive(store, letter(attachments=(archive(document(type_code="34112-3")),)))
-    root = Path(store._config.root) if hasattr(store, "_config") else Path()
-    ward = Ward(store, box, config_in(root), Doorman(people))
+    ward = Ward(store, box, config_in(Path()), Doorman(people))
     ward.patient = await store.read(software.patient_id, box.id)
     return ward
 

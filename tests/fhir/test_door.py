@@ -332,7 +332,8 @@ async def test_the_antivirus_looks_at_all_octets_first(open_ward: Ward) -> None:
     open_ward.opens(virus)
     assert issue(await open_ward.post("/", bundle(document("1.2.3")))) == (403, "forbidden")
     assert virus.seen == [document("1.2.3").octets]
-    assert await open_ward.written("document.provide") == []
+    [event] = await open_ward.written("document.provide")
+    assert (event.rule, event.decision, event.subject_box_id) == ("content.infected", "reject", open_ward.box.id)
     open_ward.opens(Virus(reject(rules.CONTENT_NOT_SCANNED)))
 
 
@@ -412,3 +413,74 @@ async def test_what_is_not_offered_is_an_outcome_too(open_ward: Ward) -> None:
     assert issue(await open_ward.get("/Patient/1")) == (404, "not-found")
     assert issue(await open_ward.ask("DELETE", "/DocumentReference/1")) == (405, "not-supported")
     assert issue(await open_ward.ask("POST", "/", content=b"{}", headers={"Content-Type": "text/plain"}))[0] == 415
+
+
+# -- a record changed ------------------------------------------------------------------------------------------------
+
+MASK = {"coding": [{"code": "MASQUE_PS"}]}
+
+
+async def _changed(ward: Ward, who: str = "patient", **more: Any) -> Any:
+    path = f"/DocumentReference/{await ward.document_id()}"
+    known = (await ward.get(path, "patient")).json()
+    return await ward.ask("PUT", path, who, json=known | more, headers=FHIR)
+
+
+async def test_a_patient_masks_a_document_and_shows_it_again(open_ward: Ward) -> None:
+    await open_ward.grants(GrantKind.CARE_TEAM)
+    plain = [{"coding": [{"code": "N"}]}]
+    before = (await _changed(open_ward)).json()
+    response = await _changed(open_ward, securityLabel=[*plain, MASK])
+    assert response.status_code == 200, response.text
+    after = response.json()
+    assert [one["coding"][0]["code"] for one in after["securityLabel"]] == ["N", "MASQUE_PS"]
+    # Another entryUUID at each change of metadata, the same logical id.
+    assert after["id"] == before["id"]
+    assert after["identifier"] != before["identifier"]
+    assert issue(await open_ward.get(f"/DocumentReference/{after['id']}"))[0] in (403, 404)
+    # The same once more changes nothing.
+    assert (await _changed(open_ward, securityLabel=[*plain, MASK])).json()["identifier"] == after["identifier"]
+    assert (await _changed(open_ward, securityLabel=plain)).json()["securityLabel"] == before["securityLabel"]
+    assert [len(await open_ward.written(action)) for action in ("document.mask", "document.unmask")] == [1, 1]
+    assert (await open_ward.get(f"/DocumentReference/{after['id']}")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"securityLabel": []},
+        {"securityLabel": [{"coding": [{"code": "R"}]}]},
+        {"securityLabel": [{"coding": [{"code": "N"}]}, {"coding": [{"code": "INVISIBLE_PATIENT"}]}]},
+        {"status": "superseded"},
+        {"subject": {"reference": "Patient/1-0"}},
+        {"id": "1-0"},
+        {"resourceType": "Binary"},
+        {"description": "new"},
+    ],
+)
+async def test_all_else_in_a_record_stays_as_it_is(open_ward: Ward, more: dict[str, Any]) -> None:
+    assert issue(await _changed(open_ward, **more)) == (422, "not-supported")
+    assert await open_ward.written("document.mask") == []
+
+
+@pytest.mark.parametrize("who", ["doctor", "other", "robot"])
+async def test_only_those_who_govern_a_dossier_mask(open_ward: Ward, who: str) -> None:
+    await open_ward.grants(GrantKind.CARE_TEAM)
+    response = await _changed(open_ward, who, securityLabel=[{"coding": [{"code": "N"}]}, MASK])
+    assert issue(response)[0] == 403
+    assert await open_ward.written("document.mask") == []
+
+
+async def test_what_its_author_masked_is_not_shown_by_its_patient(open_ward: Ward) -> None:
+    label = [{"coding": [{"code": "N"}]}, MASK]
+    assert (await open_ward.post("/DocumentReference", inside(masked_text(), b"text", securityLabel=label))).is_success
+    found = matches(await open_ward.search("DocumentReference", "patient"))
+    [mine] = [one for one in found if one["masterIdentifier"]["value"].endswith("1.2.77")]
+    path = f"/DocumentReference/{mine['id']}"
+    put = mine | {"securityLabel": label[:1]}
+    assert issue(await open_ward.ask("PUT", path, "patient", json=put, headers=FHIR)) == (422, "not-supported")
+    assert (await open_ward.ask("PUT", path, "patient", json=mine, headers=FHIR)).status_code == 200
+
+
+def masked_text() -> Any:
+    return document("1.2.77")

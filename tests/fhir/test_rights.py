@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from mss.fhir.outcome import Json
 from mss.model.rights import GrantKind
 from tests.fhir.fhir_world import BASE, FHIR, PERSON, Ward, configured, issue, matches, told
+from tests.store.store_world import NOW
 
 
 @pytest.fixture
@@ -105,3 +107,34 @@ async def test_traces_come_in_pages(open_ward: Ward) -> None:
     link = next(one["url"] for one in response.json()["link"] if one["relation"] == "next")
     ids = {one["id"] for one in matches(response) + matches(await open_ward.get(link.removeprefix(BASE), "patient"))}
     assert len(ids) >= 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("date={today}", True), ("date=eq{today}", True), ("date=ne{today}", False), ("date=ge{today}", True),
+        ("date=gt{today}", False), ("date=gt{before}", True), ("date=le{today}", True), ("date=lt{today}", False),
+        ("date=lt{after}", True), ("date={before}", False), ("date=ge{before}&date=lt{after}", True),
+        ("date=ge{after}&date=le{after}", False),
+    ],
+)  # fmt: skip
+async def test_traces_are_searched_by_day(open_ward: Ward, asked: str, found: bool) -> None:
+    await open_ward.search("DocumentReference", "patient")
+    days = {
+        name: (NOW + timedelta(days=n)).date().isoformat() for name, n in (("before", -1), ("today", 0), ("after", 1))
+    }
+    response = await open_ward.search("AuditEvent", "patient", "&" + asked.format(**days))
+    assert bool(matches(response)) is found
+
+
+async def test_a_day_goes_on_through_the_pages(open_ward: Ward) -> None:
+    for _ in range(3):
+        await open_ward.search("DocumentReference", "patient")
+    response = await open_ward.search("AuditEvent", "patient", f"&_count=1&date=le{NOW.date().isoformat()}")
+    link = next(one["url"] for one in response.json()["link"] if one["relation"] == "next")
+    assert len(matches(await open_ward.get(link.removeprefix(BASE), "patient"))) == 1
+
+
+@pytest.mark.parametrize("written", ["x", "2026-13-01", "eqeq2026-01-01", "sa2026-01-01"])
+async def test_what_is_no_day(open_ward: Ward, written: str) -> None:
+    assert issue(await open_ward.search("AuditEvent", "patient", f"&date={written}")) == (400, "invalid")

@@ -113,14 +113,14 @@ class Client:
 
     async def line(self) -> bytes:
         """Read one line, without its end; empty at the end of the stream."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return (await self.reader.readline()).removesuffix(b"\r\n")
 
     async def response(self) -> bytes:
         """Read one response, literals included."""
         whole = await self.line()
         while match := re.search(rb"\{(\d+)\}\Z", whole):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 whole += b"\r\n" + await self.reader.readexactly(int(match.group(1)))
             whole += await self.line()
         return whole
@@ -170,7 +170,7 @@ class Client:
         """End the connection."""
         self.writer.close()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await self.writer.wait_closed()
         except (OSError, TimeoutError):
             self.writer.transport.abort()
@@ -190,7 +190,7 @@ class World:
 
     async def settled(self) -> None:
         """Wait until every session has ended."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.server.sessions:
                 await asyncio.sleep(0.001)
 

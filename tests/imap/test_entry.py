@@ -158,7 +158,7 @@ async def test_what_was_sent_before_the_handshake_is_never_executed(world: World
     client.send(b"a STARTTLS\r\nb NOOP\r\n")
     assert [await client.line(), await client.line()] == [b"* BYE Octets before TLS", b""]
     await client.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not world.count.closed:
             await asyncio.sleep(0)
     assert world.count.closed[-1] == "injected"

@@ -38,13 +38,15 @@ def _mss(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
     ids=["unknown key", "wrong kind", "no TOML"],
 )
 def test_settings_that_cannot_be_read_stop_the_start_and_name_the_line(
-    new_hospital: MakeSite, command: str, line: str, problem: str
+    hospital: Site, command: str, line: str, problem: str
 ) -> None:
-    site = new_hospital()
-    site.set(_REFRESH, line)
-    number = 1 + site.operator.config_file.read_text(encoding="utf-8").splitlines().index(line)
-    done = _mss(site, command)
-    site.set(line, _REFRESH)
+    # It runs on with the settings that it read when it was started.
+    hospital.set(_REFRESH, line)
+    number = 1 + hospital.operator.config_file.read_text(encoding="utf-8").splitlines().index(line)
+    try:
+        done = _mss(hospital, command)
+    finally:
+        hospital.set(line, _REFRESH)
     assert done.returncode == 2
     assert problem in done.stderr
     assert re.search(rf"line {number}\b", done.stderr), done.stderr

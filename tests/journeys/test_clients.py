@@ -190,7 +190,7 @@ async def test_aioimaplib(desk: Desk, sent: tuple[str, bytes]) -> None:
         stored = await client.uid("store", uid, "+FLAGS", r"(\Seen \Flagged)")
         assert stored.result == "OK"
     finally:
-        await client.logout()
+        await _leave(client)
     assert (await asyncio.to_thread(desk.look, uid))[1] == {r"\Seen", r"\Flagged"}
 
 
@@ -210,7 +210,7 @@ async def test_aioimaplib_is_told_of_a_new_letter_by_idle(desk: Desk) -> None:
         assert max(counts, default=0) > before
         assert took < 5, f"told after {took:.1f} s only"
     finally:
-        await client.logout()
+        await _leave(client)
 
 
 async def _aioimaplib(desk: Desk) -> Any:
@@ -220,6 +220,12 @@ async def _aioimaplib(desk: Desk) -> Any:
     signed = await client.login(desk.login.login, desk.login.password)
     assert signed.result == "OK"
     return client
+
+
+async def _leave(client: Any) -> None:
+    """Log out and close: by itself it waits for the server to close, which may be after the test's loop has ended."""
+    await client.logout()
+    client.protocol.transport.abort()
 
 
 # -- mbsync ----------------------------------------------------------------------------------------------------------

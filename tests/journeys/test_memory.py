@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.journeys.conftest import MakeSite
 from tests.journeys.crowds import LARGEST_OCTETS, Crowd, resident_mib
-from tests.journeys.sites import SECRET, Site
+from tests.journeys.sites import PATIENCE_S, SECRET, Site
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -37,21 +39,32 @@ def brought(crowd: Crowd, pid: int) -> None:
     """Let the crowd send everything, look while it holds its breath, and let it end."""
     thread = threading.Thread(target=crowd.run)
     thread.start()
-    crowd.all_sent.wait(400)
-    held = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
-    # One of them may be on its way back already: large letters are taken one at a time.
-    assert sum("/spool/" in name for name in held) >= min(crowd.count, 5) - 1, "letters wait on disk"
-    _nothing_in_plain(pid)
-    crowd.end.set()
+    try:
+        crowd.all_sent.wait(400)
+        # What was sent may still be on its way. One letter may be on its way back already: large ones are taken singly.
+        end = time.monotonic() + PATIENCE_S
+        while len(_spooled(pid)) < min(crowd.count, 5) - 1:
+            assert time.monotonic() < end, "letters wait on disk"
+            time.sleep(0.05)
+        _nothing_in_plain(pid)
+    finally:
+        crowd.end.set()
     thread.join(400)
     assert not thread.is_alive()
 
 
-def _nothing_in_plain(pid: int) -> None:
+def _spooled(pid: int) -> list[Path]:
+    """Return the letters that a process holds on disk."""
+    found = []
     for path in Path(f"/proc/{pid}/fd").iterdir():
-        if "/spool/" in os.readlink(path):
-            assert SECRET.encode() not in path.read_bytes()
-            return
+        with suppress(FileNotFoundError):  # It was closed meanwhile.
+            found += [path] if "/spool/" in os.readlink(path) else []
+    return found
+
+
+def _nothing_in_plain(pid: int) -> None:
+    for path in _spooled(pid)[:1]:
+        assert SECRET.encode() not in path.read_bytes()
 
 
 @pytest.mark.parametrize("count", [50, pytest.param(200, marks=pytest.mark.soak)])

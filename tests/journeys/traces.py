@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,10 +95,25 @@ def plain_in_stores(root: Path) -> list[str]:
     """Return which files of the stores below a folder (databases, WAL, octets aside) hold content in plain."""
     patterns = [(word, pattern) for word in CONTENT for pattern in _written(word)]
     found = []
-    for path in store_files(root):
+    files, wanted = store_files(root), [pattern for _, pattern in patterns]
+    for path in (one for n in range(0, len(files), 1000) for one in _holding(wanted, files[n : n + 1000])):
         octets = path.read_bytes()
         found += [f"{path.name}: “{word}”" for word, pattern in patterns if pattern in octets]
     return sorted(set(found))
+
+
+def _holding(patterns: Iterable[bytes], files: list[Path]) -> list[Path]:
+    """Return the files that hold any of the patterns: grep looks for all of them at once, a gigabyte takes a second."""
+    command = ["grep", "--text", "--fixed-strings", "--files-with-matches", "--null", "--file=-", "--", "/dev/null"]
+    done = subprocess.run(
+        [*command, *map(str, files)],
+        input=b"\n".join(patterns),
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr.decode(errors="replace")
+    return [Path(os.fsdecode(name)) for name in done.stdout.split(b"\0")[:-1]]
 
 
 def store_files(root: Path) -> list[Path]:

@@ -21,10 +21,12 @@ from mss.policy.access import (
     Reader,
     ReadingFacts,
     allowed_actions,
+    asks_again,
     ends_at,
     may_act,
     may_read_document,
     of_age_at,
+    permitted,
     standing,
 )
 from mss.policy.decision import Verdict
@@ -382,3 +384,42 @@ def test_a_right_that_ended_by_itself_is_told_as_such() -> None:
     parent = _delegation(DelegationKind.LEGAL_REPRESENTATIVE, _BEFORE)
     decision = may_act(_account(), [parent], box(traits=_CHILD), Action.READ_LETTERS, NOW)
     assert decision.rule.name == "access.expired"
+
+
+_GROWN, _MAJORITY = Traits("X", "Y", "20081122", "F"), datetime(2026, 11, 21, 23, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "ends_at", "on"),
+    [
+        (None, None, {_ETREAT, _BTG}),
+        (None, NOW, {_ETREAT, _BTG}),
+        ({_BTG, _UNMASK}, None, {_BTG, _UNMASK}),
+        ({_BTG, _UNMASK}, NOW + timedelta(seconds=1), {_BTG, _UNMASK}),
+        ({_BTG, _UNMASK}, NOW, {_BTG}),
+        ({_UNMASK}, NOW - timedelta(days=1), set()),
+    ],
+)
+def test_what_was_chosen_for_a_child_ends(
+    chosen: set[Switch] | None, ends_at: datetime | None, on: set[Switch]
+) -> None:
+    given = None if chosen is None else frozenset(chosen)
+    assert permitted(given, frozenset({_ETREAT, _BTG}), ends_at, NOW) == on
+
+
+@pytest.mark.parametrize(
+    ("traits", "ends", "answered", "now", "again"),
+    [
+        (_GROWN, [_MAJORITY], False, _MAJORITY, True),
+        (_GROWN, [None, _MAJORITY], False, NOW, True),
+        (_GROWN, [_MAJORITY], True, NOW, False),
+        (_GROWN, [_MAJORITY], False, _MAJORITY - timedelta(seconds=1), False),
+        (_GROWN, [None, NOW], False, NOW, False),
+        (_GROWN, [], False, NOW, False),
+        (None, [_MAJORITY, None], False, NOW, False),
+    ],
+)
+def test_whoever_comes_of_age_is_asked_once(
+    traits: Traits | None, ends: list[datetime | None], answered: bool, now: datetime, again: bool
+) -> None:
+    assert asks_again(traits, ends, answered, now) is again

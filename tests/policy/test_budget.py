@@ -30,6 +30,12 @@ def test_a_letter_larger_than_the_budget_needs_a_whole_one() -> None:
     assert not budget.may_spend(budget.spent(None, 1, 10, NOW), 10, 10, NOW).accepted
 
 
+def test_what_is_spent_adds_up() -> None:
+    whole_at = budget.spent(budget.spent(None, 4, 10, NOW), 3, 10, NOW)
+    assert whole_at == NOW + timedelta(minutes=42)
+    assert budget.spent(whole_at, 1, 10, NOW + timedelta(minutes=40)) == NOW + timedelta(minutes=48)
+
+
 def test_it_comes_back_little_by_little() -> None:
     whole_at = budget.spent(None, 10, 10, NOW)
     assert [budget.may_spend(whole_at, 1, 10, NOW + timedelta(minutes=m)).accepted for m in (0, 5, 6)] == [

@@ -174,8 +174,10 @@ def test_what_the_stored_letter_holds() -> None:
         # A receipt says nothing about answering, whatever its headers say.
         (True, False),
     ]
-    assert plain.sender == named(DOCTOR)
+    assert [one.sender for one in (plain, no_answer, fin, receipt)] == [named(DOCTOR)] * 4
     assert opens(letter(participants=()), []).sender is None
+    unnamed = letter(participants=(named(DOCTOR, name="doctor@chu.mssante.test"),))
+    assert opens(unnamed, []).sender == named(DOCTOR, name="")
 
 
 def test_patients_see_names_and_the_reply_box_has_its_author_s_when_it_has_none() -> None:

@@ -76,11 +76,11 @@ def test_explain_begins_with_a_plain_word(decision: Decision, first: str) -> Non
 
 
 def test_explain_steps_ends_at_the_first_refusal() -> None:
-    yes, no = accept(rules.ROUTE_RELAY, domain="a.test"), reject(rules.ROUTE_OUTSIDE)
+    yes, no = accept(rules.ROUTE_RELAY, next_domain="a.test"), reject(rules.ROUTE_OUTSIDE)
     lines = explain_steps([("route", yes), ("box", no), ("letter", yes)])
     assert lines[0] == "route: yes: accept by route.relay"
     assert lines[1] == "  The trust list or a configured route names the domain."
-    assert lines[2] == "    domain: a.test"
+    assert lines[2] == "    next domain: a.test"
     assert lines[3] == "box: no: reject by route.outside"
     assert not any("letter" in line.split(":")[0] for line in lines)
     assert explain_steps([]) == []

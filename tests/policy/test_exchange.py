@@ -305,7 +305,7 @@ def test_receipts_reports_and_automatic_replies_are_recognised(
         ((), (), True, False),
         (("no", "auto-replied"), (), False, True),
         (("no", "no"), (), True, False),
-        ((""), (), True, False),
+        (("",), (), True, False),
         ((), ("auto_reply",), False, True),
         ((), ("AUTO_REPLY (absence)",), False, True),
         ((), ("bulk",), False, False),

@@ -17,6 +17,8 @@ PATIENT, DOCTOR = Address.parse("279035121518989@patient.example"), Address.pars
         ([DOCTOR], True, ()),
         ([DOCTOR, PATIENT], False, ("$MSSPatient",)),
         ([PATIENT], True, ("$MSSPatient", "$MSSClosed")),
+        # The form with spaces is for paper: no patient's address has them.
+        ([Address("2 79 03 51 215 189 89", PATIENT.domain)], False, ()),
     ],
 )
 def test_keywords(named: list[Address], closing: bool, expected: tuple[str, ...]) -> None:

@@ -57,6 +57,10 @@ def test_a_destination_that_nobody_reaches_rests_twice_as_long_each_time(
     assert rest_s(failures, 10, 300, jitter) == pytest.approx(pause_s)
 
 
+def test_the_doubling_ends_however_large_the_most() -> None:
+    assert rest_s(1000, 1, 2**40, 0.0) == 2**20
+
+
 @given(
     attempts=st.integers(0, 200),
     age_s=st.integers(0, 3 * 86400),
@@ -115,6 +119,8 @@ def test_the_default_schedule_ends_within_its_expiry() -> None:
         (0, "", OutcomeKind.TEMPORARY),
         (354, "", OutcomeKind.TEMPORARY),
         (199, "", OutcomeKind.TEMPORARY),
+        (300, "", OutcomeKind.TEMPORARY),
+        (501, "5.5.4", OutcomeKind.PERMANENT),
         (600, "5.0.0", OutcomeKind.TEMPORARY),
         (-1, "", OutcomeKind.TEMPORARY),
     ],
@@ -156,6 +162,7 @@ PERMANENT, TEMPORARY, DELIVERED, RELAYED = (
         (_delivery(Notify.DELAY), PERMANENT, {}, None),
         (_delivery(Notify.SUCCESS), PERMANENT, {}, None),
         (_delivery(Notify.NEVER), PERMANENT, {}, None),
+        (_delivery(reverse_path=None), PERMANENT, {}, None),
         (_delivery(), TEMPORARY, {"expired": True}, ReportKind.FAILED),
         (_delivery(Notify.SUCCESS), TEMPORARY, {"expired": True}, None),
         (_delivery(Notify.NEVER), TEMPORARY, {"expired": True}, None),

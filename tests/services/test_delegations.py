@@ -68,6 +68,33 @@ async def test_an_invitation_is_looked_at_and_accepted_once(family: Family) -> N
     assert [(one.kind, one.name) for one in notices] == [(NoticeKind.DELEGATION_ACCEPTED, "Aline")]
 
 
+async def test_the_attestation_of_a_caregiver_is_filed_with_the_helped_person(family: Family) -> None:
+    for accepts in (False, True):
+        _, code = await family.invites()
+        assert await family.answers(code, accepts) == "invitation.offered"
+    [found] = await family.store.read(records.documents, family.owner.id, family.box.id, NOW)
+    assert (found.entry.title, found.entry.mime_type, found.category) == (
+        "Attestation d’aidant",
+        "application/pdf",
+        "DOC_ADM",
+    )
+    opened = await family.store.read(records.open_document, family.owner.id, family.box.id, found.id, NOW)
+    assert opened is not None
+    written = opened.octets.decode("cp1252")
+    assert f"{family.box.display_name} a invité {family.helper.display_name} à être son aidant" in written
+    assert "22/11/2026" in written
+    assert "ne peut pas" in written
+
+
+async def test_a_parent_s_invitation_leaves_no_attestation(store: Store, family: Family) -> None:
+    child = await patient_box(store, "284052A32102552", traits=Traits("X", "Y", "20150101", "F"))
+    parent = await account_for(store, child, PARENT)
+    other = Family(store, child, parent, family.helper)
+    _, code = await other.invites(PARENT)
+    assert await other.answers(code) == "invitation.offered"
+    assert await store.read(records.documents, parent.id, child.id, NOW) == ()
+
+
 async def test_an_invitation_is_refused_withdrawn_or_too_late(family: Family) -> None:
     _, code = await family.invites()
     assert await family.answers(code, accepts=False) == "invitation.offered"

@@ -80,6 +80,29 @@ async def test_a_new_version_replaces_the_old_one(house: House) -> None:
     assert by_id["1.2.250.1.999.2"].replaced_by is None
 
 
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1), (3, 1, 2), (2, 1, 3), (1, 3, 2)])
+async def test_versions_are_linked_whichever_comes_first(house: House, order: tuple[int, ...]) -> None:
+    for version in order:
+        older = f"1.2.250.1.999.{version - 1}" if version > 1 else ""
+        found = document(f"1.2.250.1.999.{version}", replaces=older)
+        await arrive(house.store, letter(attachments=(archive(found),)))
+    kept = await house.store.read(lambda uow: uow.dossiers.list(house.patient.id))
+    first, second, third = sorted(kept, key=lambda one: one.entry.unique_id)
+    assert [one.replaced_by for one in (first, second, third)] == [second.id, third.id, None]
+    # Nobody waits any more.
+    last = kept[0].entry.unique_id
+    assert await house.store.read(lambda uow: uow.dossiers.expected(house.patient.id, last)) == ()
+
+
+async def test_of_two_that_replace_the_same_the_last_one_counts_as_it_does_in_order(house: House) -> None:
+    for unique_id, older in (("1.2.8", "1.2.7"), ("1.2.9", "1.2.7"), ("1.2.7", "1.2.7")):
+        await arrive(house.store, letter(attachments=(archive(document(unique_id, replaces=older)),)))
+    by_id = {
+        one.entry.unique_id: one for one in await house.store.read(lambda uow: uow.dossiers.list(house.patient.id))
+    }
+    assert by_id["1.2.7"].replaced_by == by_id["1.2.9"].id
+
+
 async def test_documents_of_another_patient_refuse_that_copy(house: House) -> None:
     other = document(matricule=OTHER_MATRICULE, traits=OTHER_TRAITS)
     receipt = await refused(house, PATIENT, reading=letter(attachments=(archive(other),)))

@@ -15,6 +15,7 @@ from mss.model.mailbox import DEFAULT_MAILBOXES, FIRST_KEYWORD_BIT, INBOX, KEYWO
 from mss.services import appending, mailbox, opening
 from mss.services.mailbox import Columns, FlagAction, LimitReached, MailboxExists, NoSuchMailbox, NotPermitted
 from mss.services.opening import Missed, Opened, Since
+from mss.store.keys import KeyMissing
 from mss.store.store import Store
 from tests.services.services_world import DESK, letter
 from tests.store.store_world import NOW, clinic_box, driver, later
@@ -221,6 +222,59 @@ async def test_append_gives_uid_and_keeps_flags_and_date(owner: Owner) -> None:
     elsewhere = await owner.find("Sent")
     with pytest.raises(NoSuchMailbox):
         await owner.store.read(mailbox.octets, elsewhere.id, row.object_id, 0, None, NOW)
+
+
+async def test_a_listing_is_the_same_each_time(owner: Owner, config: Config) -> None:
+    """What was opened for the one before is used again; flags, expunges and new letters are those of the moment."""
+    where = await owner.find()
+    both = Columns.ENVELOPE | Columns.BODYSTRUCTURE
+    for number in range(4):
+        await owner.append(INBOX, subject=f"letter {number}")
+    first = await owner.store.read(mailbox.rows, where.id, ALL, both, NOW)
+    await owner.flag(FlagAction.ADD, "\\Deleted", uids=((2, 2),))
+    await owner.store.write(mailbox.expunge, where.id, None, ACTOR, NOW)
+    await owner.flag(FlagAction.ADD, "\\Seen", uids=((3, 3),))
+    await owner.append(INBOX, subject="letter 4")
+    again = await owner.store.read(mailbox.rows, where.id, ALL, both, NOW)
+    assert [row.uid for row in again] == [1, 3, 4, 5]
+    assert [(row.envelope, row.bodystructure) for row in again[:3]] == [
+        (row.envelope, row.bodystructure) for row in first if row.uid != 2
+    ]
+    assert b"letter 4" in again[3].envelope
+    assert [row.flags for row in again] == [0, 1, 0, 0]
+    elsewhere = Store(config)
+    try:
+        assert await elsewhere.read(mailbox.rows, where.id, ALL, both, NOW) == again
+    finally:
+        await elsewhere.close()
+    await owner.store.drop_key(owner.box.id)
+    with pytest.raises(KeyMissing):
+        await owner.store.read(mailbox.rows, where.id, ALL, both, NOW)
+
+
+@pytest.mark.parametrize(("letters", "at_a_glance"), [(1, True), (32, True), (33, False)])
+async def test_few_changes_are_read_at_a_glance(owner: Owner, letters: int, at_a_glance: bool) -> None:
+    where = await owner.find()
+    many = tuple(appending.NewLetter(letter(f"letter {number}", to=[DESK])) for number in range(letters))
+    await owner.store.write(appending.append_all, where.id, many, ACTOR, NOW)
+    found = await owner.store.read(mailbox.few_changes, where.id, where.modseq, NOW)
+    every = await owner.store.read(mailbox.changes, where.id, where.modseq, NOW)
+    assert len(every.flags) == letters
+    assert found == (every if at_a_glance else None)
+    nothing = await owner.store.read(mailbox.few_changes, where.id, every.mailbox.modseq, NOW)
+    assert nothing == mailbox.Changes(every.mailbox, (), ())
+
+
+@pytest.mark.parametrize(("commands", "at_a_glance"), [(32, True), (33, False)])
+async def test_many_commands_are_no_few_changes(owner: Owner, commands: int, at_a_glance: bool) -> None:
+    await owner.append()
+    before = await owner.find()
+    for number in range(commands):
+        await owner.flag(FlagAction.ADD if number % 2 else FlagAction.REMOVE, "\\Deleted")
+        await owner.flag(FlagAction.REMOVE if number % 2 else FlagAction.ADD, "\\Seen")
+    assert (await owner.find()).modseq >= before.modseq + commands
+    found = await owner.store.read(mailbox.few_changes, before.id, (await owner.find()).modseq - commands, NOW)
+    assert (found is not None) is at_a_glance
 
 
 async def test_status_and_opening(owner: Owner) -> None:
@@ -510,9 +564,9 @@ async def test_a_mailbox_that_is_gone(owner: Owner) -> None:
 async def test_changes_wake_those_who_watch_the_box(owner: Owner) -> None:
     ear = owner.store.subscribe("mailbox", owner.box.id)
     await owner.append()
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     await owner.flag(FlagAction.ADD, "\\Seen")
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     await owner.flag(FlagAction.ADD, "\\Seen")
     assert not await ear.wait(0.05)
 

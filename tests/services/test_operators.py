@@ -29,7 +29,7 @@ async def test_the_last_good_list_is_given_back_whole(store: Store) -> None:
     assert await store.read(operators.trust_list_mark, NOW) == (0, 0)
     ear = store.subscribe("trust-list")
     stored = await store.write(operators.replace_trust_list, LIST, NOW)
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     assert stored.version == 1
     found = await store.read(operators.trust_list, NOW)
     assert found == stored

@@ -213,6 +213,31 @@ async def test_where_patients_live_must_be_known(house: House) -> None:
     assert said(await site.take(about_the_patient(meta=BOTH))) == ("AE", "hl7.no-patient-domain")
 
 
+class Counted:
+    """Keeps what was counted."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[str, str, str]] = []
+
+    def order(self, way: str, outcome: str, rule: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.orders.append((way, outcome, rule))
+
+    def session_opened(self) -> None: ...
+
+    def session_closed(self, outcome: str) -> None: ...
+
+
+async def test_orders_are_counted_by_what_became_of_them(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.desk.counts = counted = Counted()
+    await site.take(about_the_patient())
+    await site.take(b"MSH")
+    monkeypatch.setattr(site.desk, "_posts", None)
+    await site.take(about_the_patient())
+    expected = [("done", ""), ("refused", "hl7.unreadable"), ("deferred", "hl7.internal")]
+    assert counted.orders == [("test", *one) for one in expected]
+
+
 async def test_a_surprise_is_temporary(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site.desk, "_posts", None)
     answer = await site.take(about_the_patient())

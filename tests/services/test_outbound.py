@@ -82,7 +82,7 @@ async def sender(store: Store) -> Sender:
 async def test_a_delivery_holds_all_that_the_relay_needs(sender: Sender) -> None:
     ear = sender.store.subscribe("queue")
     await sender.send(DOCTOR, notify=frozenset({Notify.SUCCESS, Notify.DELAY}), orcpt="rfc822;martin@chu")
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     [found] = await sender.claim()
     assert (found.recipient, found.reverse_path, found.destination) == (DOCTOR, sender.box.address, DOCTOR.domain)
     assert (found.notify, found.orcpt) == (frozenset({Notify.SUCCESS, Notify.DELAY}), "rfc822;martin@chu")

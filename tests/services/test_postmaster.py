@@ -103,7 +103,7 @@ async def test_a_held_letter_is_neither_tried_nor_an_alarm(desk: Desk) -> None:
     assert await desk.act(Action.HOLD, 1) == {1: Result.ALREADY}
     ear = desk.store.subscribe("queue")
     assert await desk.act(Action.RELEASE, 1, now=later(days=9)) == {1: Result.DONE}
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     assert await desk.act(Action.RELEASE, 1) == {1: Result.ALREADY}
     assert [one.id for one in await desk.claim(later(days=9))] == [1]
 
@@ -127,7 +127,7 @@ async def test_a_letter_is_due_now_and_rests_end(desk: Desk) -> None:
     await desk.record(one, LATER)
     ears = desk.store.subscribe("queue"), desk.store.subscribe("queue-retry")
     assert await desk.act(Action.RETRY, 1, now=later(seconds=1)) == {1: Result.DONE}
-    assert all([await ear.wait(5) for ear in ears])
+    assert all([await ear.wait(30) for ear in ears])
     assert (await desk.one()).next_attempt_at == later(seconds=1)
     await desk.act(Action.HOLD, 1)
     assert await desk.act(Action.RETRY, 1) == {1: Result.HELD}

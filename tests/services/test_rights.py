@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -135,7 +136,7 @@ async def test_the_newest_word_about_somebody_takes_the_place_of_the_one_before(
     await ward.grants(GrantKind.CARE_TEAM)
     await ward.grants(GrantKind.BLOCK)
     assert await ward.judged() == "document.blocked"
-    [grant] = (await ward.store.read(lambda uow: rights.rights_of(uow, BOOK, ward.box.id))).grants
+    [grant] = (await ward.store.read(lambda uow: rights.rights_of(uow, BOOK, ward.box.id, NOW))).grants
     withdrawn = await ward.store.write(governing.withdraw, ward.owner.id, ward.box.id, grant.id, NOW)
     assert withdrawn.accepted
     assert await ward.judged() == "document.no-consent"
@@ -306,11 +307,38 @@ async def test_what_parents_let_ends_when_the_child_is_of_age(store: Store) -> N
     for kind in GrantKind:
         wish = Wish(kind, Grantee(kind.value, person_id=kind.value))
         assert (await store.write(governing.set_grant, BOOK, parent.id, box.id, wish, NOW)).accepted
-    grants = (await store.read(lambda uow: rights.rights_of(uow, BOOK, box.id))).grants
+    grants = (await store.read(lambda uow: rights.rights_of(uow, BOOK, box.id, NOW))).grants
     ends = {one.kind: one.ends_at for one in grants}
     assert ends[GrantKind.BLOCK] is None
     assert ends[GrantKind.EACH_TIME] == NOW + timedelta(hours=24)
     assert f"{ends[GrantKind.CARE_TEAM]:%Y-%m-%d}" == "2026-11-30"
+
+
+async def test_at_majority_what_parents_chose_is_asked_again(store: Store) -> None:
+    box = await patient_box(store, traits=Traits("X", "Y", "20081201", "F"))
+    parent = await account_for(store, box, DelegationKind.LEGAL_REPRESENTATIVE)
+    grown = await account_for(store, box, login="grown")
+    book = replace(BOOK, permits=frozenset({Switch.REGULATION, Switch.BREAK_GLASS}))
+    allowed = frozenset({Switch.BREAK_GLASS, Switch.MASKED})
+    choose = governing.choose
+    assert (await store.write(choose, parent.id, box.id, Choices(allowed, True, False), NOW)).accepted
+    before, after = NOW, NOW + timedelta(days=10)
+
+    async def on(at: datetime) -> frozenset[Switch]:
+        return (await store.read(rights.rights_of, book, box.id, at)).permits
+
+    async def asked(at: datetime) -> bool:
+        page = await store.read(governing.page, book, grown.id, box.id, at)
+        assert page is not None
+        return page.asks_again
+
+    assert (await on(before), await asked(before)) == (allowed, False)
+    # What they allowed beyond the operator's word is over, what they forbade stays; the mask of new documents too.
+    assert (await on(after), await asked(after)) == (frozenset({Switch.BREAK_GLASS}), True)
+    assert (await store.read(rights.rights_of, book, box.id, after)).default_mask
+    assert not (await store.write(choose, parent.id, box.id, Choices(allowed, True, False), after)).accepted
+    assert (await store.write(choose, grown.id, box.id, Choices(allowed, False, True), after)).accepted
+    assert (await on(after), await asked(after)) == (allowed, False)
 
 
 async def test_caregivers_change_none_of_it(ward: Ward) -> None:

@@ -185,6 +185,9 @@ class Exchange(RuleBasedStateMachine):
             _, code = self._write(delegations.invite, owner.id, box.id, DelegationKind.CAREGIVER, "A", lasts)
             assert self._write(delegations.answer, self.helper.id, code, True).accepted
             model.helped = True
+            # The attestation, which no profession of the matrix may read.
+            [attestation] = [one for one in self._documents(who) if one.entry.unique_id not in model.documents]
+            model.documents[attestation.entry.unique_id] = (attestation.entry.type_code, False)
         elif not accepts and model.open:
             self._write(delegations.end, owner.id, box.id, self.helper.id)
             model.helped = False

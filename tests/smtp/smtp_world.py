@@ -181,7 +181,7 @@ class Talk:
         """Return one reply, lines joined by newlines; empty at the end of the connection."""
         lines: list[str] = []
         while True:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 line = await self.reader.readline()
             if not line:
                 return "\n".join(lines)
@@ -221,7 +221,7 @@ class Talk:
 
     async def ended(self) -> bool:
         """Whether the server closed the connection."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             try:
                 return await self.reader.read() == b""
             except ConnectionError:

@@ -112,6 +112,6 @@ async def test_any_dialogue_is_answered_and_ends(material: TlsMaterial, pki_worl
                     return b"221 cut after the last words\r\n"
 
         await asyncio.to_thread(any_dialogue)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while server.connections:
                 await asyncio.sleep(0)

@@ -77,7 +77,7 @@ class Queue:
         return tuple(DeliveryState.DELIVERED for _ in tried)
 
     async def until(self, count: int) -> dict[int, Outcome]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(self.recorded) < count:
                 self.changed.clear()
                 await self.changed.wait()
@@ -140,7 +140,7 @@ async def relaying(
         yield Running(made, queue, scripted, counts, task)
     finally:
         await made.stop(grace_s=2)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await task
         assert scripted.bell.closed
 

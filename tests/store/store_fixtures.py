@@ -39,7 +39,12 @@ def sqlite_config(store_template: Path, tmp_path: Path) -> Config:
 @pytest.fixture(params=ENGINES)
 def config(request: pytest.FixtureRequest, store_template: Path, tmp_path: Path) -> Config:
     """An operator with a fresh store, on each engine."""
-    folder = copy_template(store_template, tmp_path)
+    return config_on(request, store_template, tmp_path)
+
+
+def config_on(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> Config:
+    """Return an operator on a copy of a folder, on the engine that is the request's parameter."""
+    folder = copy_template(template, tmp_path)
     if request.param == "sqlite":
         return config_in(folder)
     return config_in(folder, request.getfixturevalue("postgres_database"))

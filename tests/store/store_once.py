@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from mss import log
 from mss.store.store import Store, Uow
 from tests.store.store_world import NOW, config_in
 
@@ -29,7 +30,8 @@ def keep(uow: Uow, large: Large) -> None:
 
 
 async def main(folder: Path) -> None:
-    """Write, and answer on standard output with one system call each."""
+    """Write, and answer on standard output with one system call each; whatever is logged goes elsewhere."""
+    log.configure()
     store = Store(config_in(folder))
     os.write(1, b"begin\n")
     await store.write(keep, Large(bytes(100_000)))

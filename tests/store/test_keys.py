@@ -94,7 +94,7 @@ async def test_the_other_workers_hear_that_a_key_was_dropped(lite: Store, sqlite
 
     other._wakeups.call("key-dropped", noted)
     await lite.drop_key(box.id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await heard.wait()
     for store in (lite, other):
         with pytest.raises(KeyMissing):

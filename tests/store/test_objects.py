@@ -7,7 +7,7 @@ import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,6 +218,32 @@ async def test_equal_large_octets_at_once_leave_one_file(store: Store, config: C
     assert len(set(ids)) == 1
     assert len(files_of(config)) == 1
     assert await store.read(get, ALICE, ids[0]) == octets.value
+
+
+async def test_what_a_committed_row_names_is_not_asked_about_again(
+    store: Store, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    drop = store._drop_unnamed
+
+    def noted(files: Collection[str]) -> int:
+        asked.append(files)
+        return drop(files)
+
+    monkeypatch.setattr(store, "_drop_unnamed", noted)
+    octets = Octets(bytes(INLINE_MAX + 1))
+    await store.write(keep, ALICE, octets)
+    assert asked == []
+    # The same once more: its file is not named, and goes.
+    await store.write(keep, ALICE, octets)
+    assert len(asked) == len(files_of(config)) == 1
+
+    def forget(uow: Uow, value: Octets) -> None:
+        uow.objects.forget(uow.objects.put(value.value, NOW))
+
+    await store.write(forget, Octets(bytes(INLINE_MAX + 2)))
+    assert len(asked) == 2
+    assert len(files_of(config)) == 1
 
 
 async def test_a_file_outlives_the_caller_whose_unit_names_it(store: Store, config: Config) -> None:

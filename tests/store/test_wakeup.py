@@ -35,7 +35,7 @@ async def neighbour(config: Config, store: Store) -> AsyncIterator[Store]:
 async def test_a_commit_wakes_those_who_listen_here(store: Store) -> None:
     ear, other, elsewhere = store.subscribe("mailbox", 4), store.subscribe("mailbox", 5), store.subscribe("queue")
     await store.write(ring, "mailbox", 4)
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     assert not await other.wait(0)
     assert not await elsewhere.wait(0)
 
@@ -43,20 +43,20 @@ async def test_a_commit_wakes_those_who_listen_here(store: Store) -> None:
 async def test_a_commit_wakes_other_workers(store: Store, neighbour: Store) -> None:
     near, far, other = store.subscribe("queue"), neighbour.subscribe("queue"), neighbour.subscribe("mailbox", 4)
     await store.write(ring, "queue", 0)
-    assert await near.wait(5)
-    assert await far.wait(5)
+    assert await near.wait(30)
+    assert await far.wait(30)
     assert not await other.wait(0)
     await neighbour.write(ring, "mailbox", 4)
-    assert await other.wait(5)
+    assert await other.wait(30)
 
 
 async def test_hints_during_work_are_kept(store: Store) -> None:
     ear = store.subscribe("queue")
     for _ in range(3):
         await store.write(ring, "queue", 0)
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     await store.write(ring, "queue", 0)
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     assert not await ear.wait(0)
 
 
@@ -65,7 +65,7 @@ async def test_who_stopped_listening_hears_nothing(store: Store) -> None:
     left.close()
     left.close()
     await store.write(ring, "queue", 0)
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     assert not await left.wait(0)
     assert list(store._wakeups._listeners) == [("queue", 0)]
     ear.close()
@@ -78,7 +78,7 @@ async def test_a_store_that_was_never_started_still_tells_the_others(sqlite_conf
     await server.start()
     ear = server.subscribe("trust-list")
     await command.write(ring, "trust-list", 0)
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     await command.close()
     await server.close()
 
@@ -93,7 +93,7 @@ async def test_a_worker_that_died_is_forgotten(sqlite_config: Config) -> None:
     (folder / "note.txt").write_text("no socket")
     ear = store.subscribe("queue")
     await store.write(ring, "queue", 0)
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     for _ in range(100):  # It is told here first, then there.
         if not (folder / "1-dead.wake").exists():
             break
@@ -112,7 +112,7 @@ async def test_a_folder_that_vanished_costs_nobody_a_commit(sqlite_config: Confi
     folder.rmdir()
     ear = store.subscribe("queue")
     await store.write(ring, "queue", 0)
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     await store.close()
 
 
@@ -138,7 +138,7 @@ async def test_a_datagram_that_is_none_is_passed_over(tmp_path: Path, datagram: 
         [address] = list(tmp_path.glob("*.wake"))
         out.sendto(datagram, str(address))
         out.sendto(json.dumps([["queue", 0]]).encode(), str(address))
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     wakeups.close()
 
 
@@ -152,7 +152,7 @@ async def test_wakeups_work_in_a_folder_deeper_than_a_socket_name(store_template
     await two.start()
     ear = two.subscribe("queue")
     await one.write(ring, "queue", 0)
-    assert await ear.wait(5)
+    assert await ear.wait(30)
     await one.close()
     await two.close()
     assert list((deep / "data" / "wakeup").iterdir()) == []

@@ -163,7 +163,7 @@ async def test_a_failing_service_wakes_nobody(store: Store) -> None:
     with pytest.raises(Broken):
         await store.write(fail, 1)
     await store.write(note, 2)
-    assert await other.wait(5)
+    assert await other.wait(30)
     assert not await ear.wait(0)
 
 
@@ -419,7 +419,7 @@ async def test_a_closed_store_says_so_instead_of_waiting(config: Config) -> None
     await store.close()
     await store.close()
     with pytest.raises(Unavailable):
-        await asyncio.wait_for(store.write(note, 1), 5)
+        await asyncio.wait_for(store.write(note, 1), 30)
     with pytest.raises(Unavailable):
         await asyncio.wait_for(store.read(notes), 5)
 

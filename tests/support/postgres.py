@@ -64,9 +64,10 @@ class Server:
     def create(self, *, template: str = "template0") -> str:
         """Create a database as a copy of another, which nobody may be connected to, and return its name."""
         name = f"mss_{next(self.numbers)}"
-        self.admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        )
+        # Since 15 a server writes the whole copy into its log unless told otherwise: that takes three times as long.
+        how = sql.SQL(" STRATEGY FILE_COPY" if self.admin.info.server_version >= 150_000 else "")
+        command = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        self.admin.execute(command + how)
         return name
 
     def stop(self) -> None:

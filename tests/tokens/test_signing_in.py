@@ -58,7 +58,7 @@ async def ask(talk: Talk, words: bytes) -> str:
 
 async def tagged(talk: Talk) -> str:
     while True:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             line = (await talk.reader.readline()).decode().strip()
         if line.startswith("+") or not line:
             return line

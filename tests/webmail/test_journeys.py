@@ -14,6 +14,7 @@ import pytest
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import FilePayload, Page, expect
 
+from mss.config import PolicyConfig
 from mss.web import serve
 from tests.webmail.webmail_journey import (
     DESKTOP,
@@ -238,6 +239,38 @@ async def test_rights_and_an_invitation_by_keyboard_alone(site: Site, browser: C
     await page.keyboard.type("Aline")
     await _enter(page)
     await expect(page.get_by_role("status")).to_contain_text("Donnez ce code à Aline")
+
+
+async def test_a_conversation_is_begun_with_a_contact(template: Path, tmp_path: Path, browser: Chromium) -> None:
+    """Profile `contact`: whoever wrote and did not end the exchange may be written to anew; nobody else is offered."""
+    folder = copy_of(template, tmp_path / "operator")
+    async with served(folder, policy=PolicyConfig(profile="contact", test_identities=True)) as site:
+        await fill(site.world)
+        _, page = await window(browser, PHONE)
+        await sign_in(site, page)
+        await page.get_by_role("link", name="Nouveau message").click()
+        main = page.get_by_role("main")
+        await expect(main).to_contain_text("Dr Claire MARTIN")
+        # The laboratory said [FIN]; and nobody's address is shown.
+        await expect(main).not_to_contain_text("Laboratoire des Lices")
+        assert "chu.mssante.fr" not in await page.content()
+        await page.get_by_label("Dr Claire MARTIN").check()
+        await page.get_by_label("Texte", exact=True).fill("Bonjour docteur, une question.")
+        await page.get_by_role("button", name="Envoyer").click()
+        # What is missing is said, and nothing of what was typed or chosen is lost.
+        await expect(main).to_contain_text("Dites en quelques mots de quoi il s’agit.")
+        await expect(page.get_by_label("Dr Claire MARTIN")).to_be_checked()
+        await expect(page.get_by_label("Texte", exact=True)).to_have_value("Bonjour docteur, une question.")
+        await page.get_by_label("Objet", exact=True).fill("Mon traitement")
+        await page.get_by_role("button", name="Envoyer").click()
+        await expect(page.get_by_role("status")).to_have_text("Votre message a été envoyé.")
+        await expect(main).to_contain_text("Mon traitement")
+        # It can be gone on with before there is an answer.
+        await page.goto(f"{site.url}/conversations")
+        await page.get_by_role("link", name="Mon traitement").click()
+        await page.get_by_role("textbox", name="Votre message").fill("Et encore ceci.")
+        await page.get_by_role("button", name="Envoyer").click()
+        await expect(main).to_contain_text("Et encore ceci.")
 
 
 async def _enter(page: Page) -> None:

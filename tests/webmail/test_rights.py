@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from mss.model.account import Box, DelegationKind
 from mss.model.address import Address
+from mss.model.ins import Traits
 from mss.model.party import BoxKind, Party
 from mss.model.rights import GrantKind, NoticeKind
-from mss.services import operators
+from mss.services import governing, operators
+from mss.services.governing import Choices
 from tests.webmail.webmail_world import CHILD, Browser, World, archive, level_1
 
 
@@ -188,3 +191,20 @@ async def test_a_pharmacy_is_found_by_name_and_written_to(world: World, beginner
     assert len(ticked) == 1
     page = await beginner.press("Envoyer", to=ticked, subject="Ordonnance", text="Bonjour")
     assert "Votre message a été envoyé." in page.text
+
+
+async def test_whoever_comes_of_age_is_asked_again(world: World) -> None:
+    born = world.hands.now.date() + timedelta(days=5)
+    traits = Traits("DUPONT", "LEA", f"{born.year - 18}{born:%m%d}", "F")
+    box = await world.box(CHILD, "Léa DUPONT", traits)
+    parent = await world.account("parent", box, kind=DelegationKind.LEGAL_REPRESENTATIVE)
+    await world.account("lea", box)
+    choices = Choices(frozenset(), True, True)
+    assert (await world.store.write(governing.choose, parent.id, box.id, choices, world.hands.now)).accepted
+    world.hands.move(days=10)
+    mine = world.browser()
+    await mine.enter("lea")
+    page = await mine.get("/rights")
+    assert "Vous êtes majeur(e) : dites vous-même qui peut voir vos documents." in page.text
+    await mine.press("Enregistrer ces choix")
+    assert "Vous êtes majeur" not in (await mine.get("/rights")).text

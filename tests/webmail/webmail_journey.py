@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyotp
 from playwright.async_api import Browser as Chromium
@@ -62,13 +63,13 @@ class Site:
 
 
 @asynccontextmanager
-async def served(root: Path) -> AsyncIterator[Site]:
+async def served(root: Path, **changes: Any) -> AsyncIterator[Site]:
     """Serve the webmail of a store on a port of its own, with a certificate made for it."""
     authority = pki.make_authority(root / "authority", now=START)
     subject = [("C", "FR"), ("O", "ESSAI"), ("OU", "3183"), ("CN", "localhost")]
     pki.issue(root / "server", authority, subject, ["localhost", "127.0.0.1"], now=START)
     files = TlsConfig(root / "server" / "operator.pem", root / "server" / "operator.key", authority.ca_file)
-    world = await open_world(root, tls=files)
+    world = await open_world(root, tls=files, **changes)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()

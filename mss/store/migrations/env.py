@@ -7,6 +7,7 @@ what old code need not know (new tables; columns that may be null or have a defa
 from alembic import context
 from sqlalchemy import Connection, Engine, delete, insert, inspect, text
 
+from mss.store import dossier_tables as dossier_tables
 from mss.store import holding_tables as holding_tables
 from mss.store import prepared_tables as prepared_tables
 from mss.store import rights_tables as rights_tables
