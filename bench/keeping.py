@@ -18,9 +18,10 @@ from mss.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How long a piece of work took, its process's start included, and the most memory that the process held."""
+    """How long a piece of work took, its process's start included, its processor time, and the most memory it held."""
 
     seconds: float
+    cpu_s: float
     mebibytes: float
 
 
@@ -33,13 +34,14 @@ def measured(config: Config, root: Path) -> dict[str, Kept]:
 def _alone(work: Callable[[Config, Path], None], config: Config, root: Path) -> Kept:
     began = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        kibibytes = pool.apply(_peak, (work, config, root))
-        return Kept(time.perf_counter() - began, kibibytes / 1024)
+        cpu_s, kibibytes = pool.apply(_used, (work, config, root))
+        return Kept(time.perf_counter() - began, cpu_s, kibibytes / 1024)
 
 
-def _peak(work: Callable[[Config, Path], None], config: Config, root: Path) -> int:
+def _used(work: Callable[[Config, Path], None], config: Config, root: Path) -> tuple[float, int]:
     work(config, root)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss
 
 
 def _start(config: Config, _root: Path) -> None:

@@ -173,7 +173,10 @@ async def _run(config: Config, server: postgres.Server) -> int:
         with tempfile.TemporaryDirectory() as folder:
             found = await asyncio.to_thread(keeping.measured, config, Path(folder) / "backups")
         for name, one in found.items():
-            print(f"{'':>12} {name:<12} {one.seconds:7.1f} s, {one.mebibytes:7.0f} MiB at most", flush=True)
+            print(
+                f"{'':>12} {name:<12} {one.seconds:7.1f} s, {one.cpu_s:5.1f} s of our CPU, {one.mebibytes:5.0f} MiB at most",
+                flush=True,
+            )
         starts.append(found["start"].seconds)
     await store.close()
     smallest, largest = results[sizes()[0]], results[sizes()[-1]]
