@@ -174,7 +174,7 @@ async def _run(config: Config, server: postgres.Server) -> int:
             found = await asyncio.to_thread(keeping.measured, config, Path(folder) / "backups")
         for name, one in found.items():
             print(
-                f"{'':>12} {name:<12} {one.seconds:7.1f} s, {one.cpu_s:5.1f} s of our CPU, {one.mebibytes:5.0f} MiB at most",
+                f"{'':>12} {name:<12} {one.seconds:7.1f} s, {one.cpu_s:5.1f} s of CPU, {one.mebibytes:5.0f} MiB",
                 flush=True,
             )
         starts.append(found["start"].seconds)
