@@ -349,6 +349,8 @@ class Limits:
     imap_nesting_max: int = 20
     imap_arguments_max: int = 2000
     imap_search_text_max_octets: int = MIB
+    imap_annotation_max_octets: int = 16 * KIB
+    imap_annotations_max: int = 100
     imap_errors_max: int = 20
     imap_connections_max: int = 2000
     imap_unauthenticated_max: int = 200

@@ -9,6 +9,7 @@ It does not speak any door's protocol, nor know what a session is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from mss import passwords
 from mss.clock import from_us
-from mss.errors import Unavailable
+from mss.errors import Conflict, Unavailable
 from mss.model.account import Account, AccountKind
 from mss.policy.access import MAY_USE, Door
 from mss.policy.backoff import network_of
@@ -301,7 +302,17 @@ class SignIn:
             await self._in_thread(passwords.verify_nothing)
             return None
         right = await self._in_thread(passwords.verify, stored.password_hash, text)
-        return stored if right and stored.enabled else None
+        if not right or not stored.enabled:
+            return None
+        if passwords.needs_rehash(stored.password_hash):
+            await self._renew(stored, text)
+        return stored
+
+    async def _renew(self, stored: Account, text: str) -> None:
+        """Hash a password at today's cost: only now, when it is here. Where that fails, the next sign-in tries."""
+        renewed = await self._in_thread(passwords.hash_password, text)
+        with contextlib.suppress(Unavailable, Conflict):
+            await self._store.write(accounts.renew_hash, stored.id, stored.password_hash, renewed)
 
     async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         call = partial(function, *args, **kwargs)

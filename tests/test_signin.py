@@ -13,6 +13,7 @@ import pytest
 
 from mss import passwords, signin
 from mss.config import Limits
+from mss.errors import Unavailable
 from mss.model.account import Account, AccountKind
 from mss.model.secret import Secret
 from mss.policy.backoff import STRANGERS_WITHIN, Failures, Tally, network_of, wait_until
@@ -36,14 +37,24 @@ class OneService(Store):
         self.failures: list[tuple[Try, datetime, bool]] = []
         self.networks: set[tuple[str, str]] = set()
         self.recorded: list[tuple[Try, bool]] = []
+        self.renewed: list[tuple[int, str, str]] = []
+        self.is_away = False
 
     async def read(self, service: Callable[Concatenate[Uow, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         assert service is accounts.credentials
         return self._credentials(*args)  # type: ignore[arg-type,return-value]
 
     async def write(self, service: Callable[Concatenate[Uow, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if service is accounts.renew_hash:
+            return self._renew(*args)  # type: ignore[arg-type,return-value]
         assert service is accounts.record_login
         return self._record(*args)  # type: ignore[arg-type,return-value,func-returns-value]
+
+    def _renew(self, account_id: int, before: str, after: str) -> bool:
+        if self.is_away:
+            raise Unavailable("away")
+        self.renewed.append((account_id, before, after))
+        return True
 
     def _credentials(self, login: str, source: str, limits: Limits, now: datetime) -> accounts.Credentials:
         window = timedelta(seconds=limits.login_window_s)
@@ -117,6 +128,21 @@ async def fail(
 async def test_the_right_password_opens_and_is_recorded(door: SignIn, store: OneService, doctor: Account) -> None:
     assert await door.check("claire", PASSWORD, "PLAIN", "192.0.2.1") == doctor
     assert store.recorded == [(Try("claire", 7, "PLAIN", "192.0.2.1"), True)]
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_a_hash_of_another_cost_is_renewed_by_a_sign_in_alone(
+    door: SignIn, store: OneService, doctor: Account, is_away: bool
+) -> None:
+    old = passwords.Hasher(passes=3, memory_kib=16).hash(PASSWORD.text().encode())
+    store.known["claire"], store.is_away = replace(doctor, password_hash=old), is_away
+    assert isinstance(await door.check("claire", WRONG, "PLAIN", "192.0.2.1"), Refused)
+    assert store.renewed == []
+    assert await door.check("claire", PASSWORD, "PLAIN", "192.0.2.1") == store.known["claire"]
+    assert [(number, before) for number, before, _ in store.renewed] == ([] if is_away else [(7, old)])
+    for _, _, after in store.renewed:
+        assert passwords.verify(after, PASSWORD.text())
+        assert not passwords.needs_rehash(after)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The words of APPEND and REPLACE (RFC 3501 §6.3.11, RFC 3502, RFC 3516 §4.4, RFC 6855 §4, RFC 8508)."""
+"""The words of APPEND and REPLACE (RFC 3501 §6.3.11, RFC 3502, RFC 3516 §4.4, RFC 4469, RFC 6855 §4, RFC 8508)."""
 
 from __future__ import annotations
 
@@ -38,10 +38,28 @@ def _letter(cursor: Cursor) -> c.Letter:
     if cursor.sees(b'"'):
         internal_date = cursor.date_time()
         cursor.space()
-    if cursor.skip(b"UTF8 ("):
-        octets = cursor.literal8()
-        cursor.expect(b")")
-        return c.Letter(octets, flags, internal_date, utf8=True)
+    if cursor.skip(b"CATENATE "):
+        parts = cursor.items(_piece)
+        pieces, utf8 = tuple(piece for piece, _ in parts), any(utf8 for _, utf8 in parts)
+        return c.Letter(b"", flags, internal_date, utf8=utf8, pieces=pieces)
+    if cursor.sees(b"U") or cursor.sees(b"u"):
+        return c.Letter(_utf8(cursor), flags, internal_date, utf8=True)
     if cursor.sees(b"~"):
         return c.Letter(cursor.literal8(), flags, internal_date, binary=True)
     return c.Letter(cursor.literal(), flags, internal_date)
+
+
+def _utf8(cursor: Cursor) -> bytes:
+    cursor.expect(b"UTF8 (")
+    octets = cursor.literal8()
+    cursor.expect(b")")
+    return octets
+
+
+def _piece(cursor: Cursor) -> tuple[bytes | c.Url, bool]:
+    """Read one part of CATENATE; says too whether it is UTF8 data."""
+    if cursor.skip(b"URL "):
+        return c.Url(cursor.astring()), False
+    if cursor.skip(b"TEXT "):
+        return cursor.literal8() if cursor.sees(b"~") else cursor.literal(), False
+    return _utf8(cursor), True

@@ -1,11 +1,12 @@
-"""Handlers that bring letters in: APPEND of one or several, REPLACE (RFC 3501, 3502, 3516, 4315, 6855, 8508)."""
+"""Handlers that bring letters in: APPEND of one or several, REPLACE (RFC 3501, 3502, 3516, 4315, 4469, 6855,
+8508)."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from mss.imap import catenating, responses, units
 from mss.imap import commands as c
-from mss.imap import responses, units
 from mss.imap.changing import READ_ONLY, settable
 from mss.imap.folders import located
 from mss.imap.reading import NO_SUCH_NUMBER, SOME_GONE
@@ -22,12 +23,15 @@ _NUL: Final = Answer("NO", "NUL stands where no encoding helps", "UNKNOWN-CTE")
 async def append(session: Session, command: c.Append) -> Answer:
     """Add letters to a mailbox, all or none."""
     place, name = located(session, command.mailbox, to_change=True)
-    letters = []
+    letters = list[NewLetter]()
     for letter in command.letters:
         read = await _read(session, letter)
         if isinstance(read, Answer):
             return read
         letters.append(read)
+        if letter.pieces and sum(len(one.reading.octets) for one in letters) > session.house.limits.message_max_octets:
+            # As large as the literals of one command may be in all, wherever the octets are from.
+            return catenating.TOO_BIG
     placed = await session.write(
         units.append, units.Target(place.box.id, name), units.Letters(tuple(letters)), session.actor,
         session.house.clock(), session.reader_of(place),
@@ -37,16 +41,19 @@ async def append(session: Session, command: c.Append) -> Answer:
 
 async def _read(session: Session, letter: c.Letter) -> NewLetter | Answer:
     """Read a letter as it will be stored, or say why it cannot be."""
-    if not letter.octets:
-        return _EMPTY
     if letter.utf8 and UTF8 not in session.enabled:
         return _NOT_ENABLED
-    octets: bytes | None = letter.octets
-    if b"\0" in letter.octets:
-        octets = transcode.without_nul(mime.index(letter.octets, session.house.limits))
+    brought = await catenating.Assembly(session).letter(letter.pieces) if letter.pieces else letter.octets
+    if isinstance(brought, Answer):
+        return brought
+    if not brought:
+        return _EMPTY
+    octets: bytes | None = brought
+    if b"\0" in brought:
+        octets = transcode.without_nul(mime.index(brought, session.house.limits))
     if octets is None:
         return _NUL
-    screened = await session.house.screen.judge(letter.octets)
+    screened = await session.house.screen.judge(brought)
     if not screened.accepted:
         return Answer("NO", screened.public_text, "UNAVAILABLE" if screened.verdict is Verdict.DEFER else "CANNOT")
     return NewLetter(await session.house.read_letter(octets), settable(letter.flags), letter.internal_date)

@@ -6,10 +6,15 @@ Mailbox names are in Unicode, INBOX in capitals. In a `SequenceSet` the number 0
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from enum import Enum, Flag, auto
 
+from mss.imap.letter_commands import Append as Append
+from mss.imap.letter_commands import Letter as Letter
+from mss.imap.letter_commands import Replace as Replace
+from mss.imap.letter_commands import Url as Url
 from mss.imap.mailbox_commands import GetAcl as GetAcl
+from mss.imap.mailbox_commands import GetMetadata as GetMetadata
 from mss.imap.mailbox_commands import GetQuota as GetQuota
 from mss.imap.mailbox_commands import GetQuotaRoot as GetQuotaRoot
 from mss.imap.mailbox_commands import List as List
@@ -17,6 +22,7 @@ from mss.imap.mailbox_commands import ListRights as ListRights
 from mss.imap.mailbox_commands import MyRights as MyRights
 from mss.imap.mailbox_commands import Selection as Selection
 from mss.imap.mailbox_commands import SetAcl as SetAcl
+from mss.imap.mailbox_commands import SetMetadata as SetMetadata
 from mss.imap.mailbox_commands import StatusItem as StatusItem
 from mss.imap.mailbox_commands import Wanted as Wanted
 from mss.imap.options import Algorithm, Criterion, Resync, Returns
@@ -144,35 +150,6 @@ class Select:
     read_only: bool = False
     condstore: bool = False
     resync: Resync | None = None
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Letter:
-    """A letter that comes with a command. `binary`: it came as literal8 and may hold NUL; `utf8`: as UTF8 data."""
-
-    octets: bytes
-    flags: tuple[str, ...] = ()
-    internal_date: datetime | None = None
-    binary: bool = False
-    utf8: bool = False
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Append:
-    """APPEND of letters: all or none (RFC 3502)."""
-
-    mailbox: str
-    letters: tuple[Letter, ...]
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Replace:
-    """REPLACE and UID REPLACE (RFC 8508)."""
-
-    message: SequenceSet
-    mailbox: str
-    letter: Letter
-    uid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,6 +444,7 @@ Command = (
     Capability | Noop | Check | Logout | Id | StartTls | Login | Authenticate | Enable | Namespace | List | Lsub
     | Subscribe | Create | Delete | Rename | Status | Select | Append | Idle | Close | Expunge | Fetch | Store | Copy
     | Search | Replace | GetQuota | GetQuotaRoot | GetAcl | MyRights | ListRights | SetAcl | Sort | Thread
+    | GetMetadata | SetMetadata
 )  # fmt: skip
 
 

@@ -62,6 +62,8 @@ ALLOWED: Final[Mapping[type[c.Command], frozenset[State]]] = {
     c.MyRights: _AFTER,
     c.ListRights: _AFTER,
     c.SetAcl: _AFTER,
+    c.GetMetadata: _AFTER,
+    c.SetMetadata: _AFTER,
     c.Check: _SELECTED,
     c.Close: _SELECTED,
     c.Expunge: _SELECTED,
@@ -109,7 +111,7 @@ _LOGGED_IN: Final = (
     "LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "CREATE-SPECIAL-USE", "OBJECTID", "QUOTA", "QUOTA=RES-STORAGE",
     "QUOTA=RES-MESSAGE", "MULTIAPPEND", "BINARY", "UTF8=ACCEPT", "ACL", "RIGHTS=kxte", "PREVIEW", "SAVEDATE",
     "REPLACE", "QRESYNC", "ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL", "SORT", "SORT=DISPLAY", "ESORT",
-    "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES",
+    "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "METADATA", "LIST-METADATA", "CATENATE",
 )  # fmt: skip
 
 

@@ -179,13 +179,18 @@ class UnknownEncoding(MssError):
 def _item(section: Section, message: Message) -> bytes:
     if section.binary is not None:
         return _binary_item(section, message)
-    names = tuple(name.decode("ascii") for name in section.fields)
-    octets = sections.octets(message, sections.Section(section.part, _WHAT[section.text], names))
+    octets = section_octets(section, message)
     if octets is None:
         return section.label + b" NIL"
     if section.count is not None:
         octets = octets[section.start : section.start + section.count]
     return section.label + b" " + responses.literal(octets)
+
+
+def section_octets(section: Section, message: Message) -> bytes | None:
+    """Return the octets of a section of an indexed letter, None for a part that does not exist."""
+    names = tuple(name.decode("ascii") for name in section.fields)
+    return sections.octets(message, sections.Section(section.part, _WHAT[section.text], names))
 
 
 _ENCODINGS: Final = ("", "7bit", "8bit", "binary", "base64", "quoted-printable")

@@ -9,6 +9,7 @@ from typing import Final
 from mss.errors import Malformed
 from mss.imap.commands import Binary, Item, Section, Text
 from mss.imap.lexer import Cursor
+from mss.imap.wire import Frame
 
 _FAST: Final = Item.FLAGS | Item.INTERNALDATE | Item.SIZE
 _MACROS: Final[Mapping[str, Item]] = {
@@ -67,6 +68,16 @@ def read_fetch_items(cursor: Cursor) -> tuple[Item, tuple[Section, ...]]:
         else:
             items |= item
     return items, tuple(sections.values())
+
+
+def read_section(written: bytes) -> Section:
+    """Read a section that stands by itself, as in a URL; there are no literals in it."""
+    cursor = Cursor(Frame(b"BODY.PEEK[" + written + b"]"), arguments_max=_PARTS_MAX, nesting_max=1)
+    found = _read_item(cursor)
+    cursor.finish()
+    if not isinstance(found, Section) or found.count is not None:
+        raise Malformed("Not a section")
+    return found
 
 
 def _merge(sections: dict[bytes, Section], section: Section) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from mss.imap import appending, changing, entry, folders, listing, reading, rights, searching, waiting
+from mss.imap import appending, changing, entry, folders, listing, metadata, reading, rights, searching, waiting
 from mss.imap import commands as c
 from mss.imap.session import Answer, Session
 
@@ -35,6 +35,7 @@ _AfterLogin = (
     c.Enable | c.Namespace | c.List | c.Lsub | c.Subscribe | c.Create | c.Delete | c.Rename | c.Status | c.Select
     | c.Append | c.Idle | c.Close | c.Expunge | c.Fetch | c.Store | c.Copy | c.Search | c.Replace | c.GetQuota
     | c.GetQuotaRoot | c.GetAcl | c.MyRights | c.ListRights | c.SetAcl | c.Sort | c.Thread
+    | c.GetMetadata | c.SetMetadata
 )  # fmt: skip
 
 
@@ -67,8 +68,11 @@ async def _handle_known(session: Session, tag: str, command: _AfterLogin) -> Ans
 _OnMailboxes = (
     c.Enable | c.Namespace | c.List | c.Lsub | c.Subscribe | c.Create | c.Delete | c.Rename | c.Status | c.Select
     | c.Close | c.GetQuota | c.GetQuotaRoot | c.GetAcl | c.MyRights | c.ListRights | c.SetAcl
+    | c.GetMetadata | c.SetMetadata
 )  # fmt: skip
-_OnRights = c.GetQuota | c.GetQuotaRoot | c.GetAcl | c.MyRights | c.ListRights | c.SetAcl
+_AboutMailboxes = (
+    c.GetQuota | c.GetQuotaRoot | c.GetAcl | c.MyRights | c.ListRights | c.SetAcl | c.GetMetadata | c.SetMetadata
+)  # fmt: skip
 
 
 async def _handle_mailbox(session: Session, command: _OnMailboxes) -> Answer:
@@ -96,10 +100,10 @@ async def _handle_mailbox(session: Session, command: _OnMailboxes) -> Answer:
         case c.Rename():
             return await folders.rename(session, command)
         case _:
-            return await _handle_rights(session, command)
+            return await _handle_about(session, command)
 
 
-async def _handle_rights(session: Session, command: _OnRights) -> Answer:
+async def _handle_about(session: Session, command: _AboutMailboxes) -> Answer:
     match command:
         case c.GetQuota():
             return await rights.get_quota(session, command)
@@ -113,5 +117,9 @@ async def _handle_rights(session: Session, command: _OnRights) -> Answer:
             return await rights.list_rights(session, command)
         case c.SetAcl():
             return await rights.set_acl(session, command)
+        case c.GetMetadata():
+            return await metadata.get_metadata(session, command)
+        case c.SetMetadata():
+            return await metadata.set_metadata(session, command)
         case _ as never:
             assert_never(never)

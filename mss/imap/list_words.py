@@ -1,14 +1,16 @@
-"""The words of LIST, STATUS and CREATE (RFC 5258, RFC 5819, RFC 6154, RFC 8438, RFC 8474)."""
+"""The words of LIST, STATUS and CREATE (RFC 5258, RFC 5819, RFC 6154, RFC 8438, RFC 8474, RFC 9590)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from mss.errors import Malformed
 from mss.imap import commands as c
 from mss.imap.commands import Selection, StatusItem, Wanted
 from mss.imap.lexer import Cursor
+from mss.imap.metadata_words import read_entries
 
 W = TypeVar("W", Selection, Wanted)
 
@@ -36,14 +38,15 @@ def read_list(cursor: Cursor) -> c.List:
     cursor.space()
     several = cursor.sees(b"(")
     patterns = cursor.items(Cursor.list_mailbox) if several else (cursor.list_mailbox(),)
-    wanted, status = _return(cursor) if cursor.skip(b" ") else (Wanted.NONE, ())
+    wanted, status, entries = _return(cursor) if cursor.skip(b" ") else (Wanted.NONE, (), ())
     # RFC 5258 §3: nothing but these lets RECURSIVEMATCH mean something.
     if Selection.RECURSIVEMATCH in selection and not selection & (Selection.SUBSCRIBED | Selection.SPECIAL_USE):
         raise Malformed("RECURSIVEMATCH needs something to match")
     if patterns == ("",) and not several:
         # The empty pattern asks for the hierarchy delimiter (RFC 3501 §6.3.8).
-        return c.List((), selection, wanted, status)
-    return c.List(tuple(reference + pattern for pattern in patterns if pattern), selection, wanted, status)
+        return c.List((), selection, wanted, status, entries)
+    named = tuple(reference + pattern for pattern in patterns if pattern)
+    return c.List(named, selection, wanted, status, entries)
 
 
 def _any_of(cursor: Cursor, known: Mapping[str, W], nothing: W) -> W:
@@ -56,22 +59,35 @@ def _any_of(cursor: Cursor, known: Mapping[str, W], nothing: W) -> W:
     return found
 
 
-def _return(cursor: Cursor) -> tuple[Wanted, tuple[StatusItem, ...]]:
+def _return(cursor: Cursor) -> tuple[Wanted, tuple[StatusItem, ...], tuple[str, ...]]:
     cursor.expect(b"RETURN")
     cursor.space()
-    wanted, status = Wanted.NONE, tuple[StatusItem, ...]()
+    wanted, status, entries = Wanted.NONE, tuple[StatusItem, ...](), tuple[str, ...]()
     if cursor.skip(b"()"):
-        return wanted, status
+        return wanted, status, entries
     for option in cursor.items(_return_option):
-        if isinstance(option, Wanted):
-            wanted |= option
-        else:
-            status = option
-    return wanted, status
+        match option:
+            case Wanted():
+                wanted |= option
+            case _Entries(names):
+                entries = names
+            case _:
+                status = option
+    return wanted, status, entries
 
 
-def _return_option(cursor: Cursor) -> Wanted | tuple[StatusItem, ...]:
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """What METADATA asks of each mailbox."""
+
+    names: tuple[str, ...]
+
+
+def _return_option(cursor: Cursor) -> Wanted | tuple[StatusItem, ...] | _Entries:
     word = cursor.word()
+    if word == "METADATA":
+        cursor.space()
+        return _Entries(read_entries(cursor))
     if word == "STATUS":
         cursor.space()
         return read_status_items(cursor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mss.imap import commands as c
@@ -13,6 +14,9 @@ from mss.imap.names import DELIMITER
 from mss.imap.places import PREFIX, Place
 from mss.imap.session import Answer, Session, done
 from mss.model.mailbox import INBOX, Mailbox
+from mss.services import metadata
+from mss.services.mailbox import NoSuchMailbox
+from mss.services.metadata import Subject, Wished
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ async def list_mailboxes(session: Session, command: c.List) -> Answer:
         session.stream.write(responses.listing("LIST", attributes, line.name, utf8=session.utf8, more=told))
         if command.status and line.mailbox is not None and line.place is not None:
             await _tell_status(session, line.name, line.place, line.mailbox, command.status)
+        if command.entries and line.mailbox is not None and line.place is not None:
+            await _tell_noted(session, line.name, line.place, line.mailbox, command.entries)
     return done()
 
 
@@ -102,6 +108,15 @@ async def _tell_status(
     if found is not None:
         limit = session.house.limits.message_max_octets
         session.stream.write(responses.status(name, items, found, limit, utf8=session.utf8))
+    await session.stream.drain()
+
+
+async def _tell_noted(session: Session, name: str, place: Place, mailbox: Mailbox, entries: tuple[str, ...]) -> None:
+    """Tell what was noted about a mailbox that was just listed (RFC 9590); one that is gone is passed over."""
+    subject, wished = Subject(place.box.id, mailbox.name, session.account_id), Wished(entries)
+    with suppress(NoSuchMailbox):
+        found = await session.read(metadata.read, subject, wished, session.house.clock())
+        session.stream.write(responses.metadata(name, found, utf8=session.utf8))
     await session.stream.drain()
 
 

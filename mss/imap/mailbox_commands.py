@@ -1,4 +1,4 @@
-"""Commands about mailboxes: what LIST and STATUS tell, quotas and rights (RFC 5258, RFC 5819, RFC 9208, RFC 4314).
+"""Commands about mailboxes: what LIST and STATUS tell, quotas, rights, notes (RFC 5258, 5819, 9208, 4314, 5464).
 
 Like `commands`, which hands them on, they hold what was asked, judged by nobody yet.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Flag, StrEnum, auto
+
+from mss.services.metadata import Wished
 
 
 class StatusItem(StrEnum):
@@ -46,12 +48,14 @@ class Wanted(Flag):
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """LIST; without patterns the client asks for the hierarchy delimiter. `status`: a STATUS with each (RFC 5819)."""
+    """LIST; without patterns the client asks for the hierarchy delimiter. `status`: a STATUS with each (RFC 5819);
+    `entries`: what was noted about each (RFC 9590)."""
 
     patterns: tuple[str, ...]
     selection: Selection = Selection.NONE
     wanted: Wanted = Wanted.NONE
     status: tuple[StatusItem, ...] = ()
+    entries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +101,20 @@ class SetAcl:
     mailbox: str
     identifier: bytes
     rights: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GetMetadata:
+    """GETMETADATA (RFC 5464); a mailbox named "" is the server. Values above `size_max_octets` are left out."""
+
+    mailbox: str
+    wished: Wished
+    size_max_octets: int | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SetMetadata:
+    """SETMETADATA (RFC 5464); None removes an entry."""
+
+    mailbox: str
+    changes: tuple[tuple[str, bytes | None], ...]

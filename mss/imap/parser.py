@@ -15,6 +15,7 @@ from mss.imap.append_words import read_append, read_replace
 from mss.imap.fetch_items import read_fetch_items
 from mss.imap.lexer import MODSEQ_MAX, TAG, Cursor
 from mss.imap.list_words import bare_name, read_create, read_list, read_status_items
+from mss.imap.metadata_words import read_get_metadata, read_set_metadata
 from mss.imap.modifiers import Modifiers, read_fetch_modifiers, read_select_parameters
 from mss.imap.rights_words import read_delete_acl, read_get_quota, read_list_rights, read_set_acl
 from mss.imap.search_keys import CHARSETS, UnknownCharset, read_search, read_sort, read_thread
@@ -238,6 +239,8 @@ _READERS: Final[Mapping[str, Reader]] = {
     "LISTRIGHTS": read_list_rights,
     "SETACL": read_set_acl,
     "DELETEACL": read_delete_acl,
+    "GETMETADATA": read_get_metadata,
+    "SETMETADATA": read_set_metadata,
     "IDLE": _bare(c.Idle()),
     "CLOSE": _bare(c.Close(expunge=True)),
     "UNSELECT": _bare(c.Close(expunge=False)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -132,6 +132,25 @@ def listing(kind: str, attributes: Iterable[str], name: str | None, *, utf8: boo
     written = mailbox_name(name, utf8=utf8) if name is not None else b'""'
     tail = f" {more}".encode("ascii") if more else b""
     return f'* {kind} ({" ".join(attributes)}) "{names.DELIMITER}" '.encode("ascii") + written + tail + CRLF
+
+
+def metadata(name: str, entries: Mapping[str, bytes | None], *, utf8: bool = False) -> bytes:
+    """Return a METADATA response, nothing without entries (RFC 5464 §4.4.1); an empty name is the server's."""
+    if not entries:
+        return b""
+    written = mailbox_name(name, utf8=utf8) if name else b'""'
+    told = b" ".join(_astring(entry.encode("ascii")) + b" " + _value(value) for entry, value in entries.items())
+    return b"* METADATA " + written + b" (" + told + b")" + CRLF
+
+
+def _astring(octets: bytes) -> bytes:
+    return octets if _ATOM.fullmatch(octets) else string(octets)
+
+
+def _value(octets: bytes | None) -> bytes:
+    if octets is None:
+        return NIL
+    return b"~" + literal(octets) if b"\0" in octets else string(octets)
 
 
 def status(

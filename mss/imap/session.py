@@ -215,13 +215,23 @@ class Session:
 
     async def go_ahead(self, size_octets: int, *, waits: bool) -> None:
         """Let a literal come, once there is memory for it."""
-        if size_octets > _LARGE_OCTETS:
-            if not await self.house.memory.take(size_octets, _MEMORY_TIMEOUT_S):
-                self._decline(waits=waits)
-                return
-            self._held_octets += size_octets
+        if size_octets > _LARGE_OCTETS and not await self.hold(size_octets):
+            self._decline(waits=waits)
+            return
         if waits:
             self.stream.write(responses.go_ahead())
+
+    async def hold(self, octets: int) -> bool:
+        """Count octets that a command needs in the process's memory until it is done; False when there is no room."""
+        if not await self.house.memory.take(octets, _MEMORY_TIMEOUT_S):
+            return False
+        self._held_octets += octets
+        return True
+
+    def let_go(self, octets: int) -> None:
+        """Give back some of what is held."""
+        self._held_octets -= octets
+        self.house.memory.give(octets)
 
     def _decline(self, *, waits: bool) -> None:
         """Refuse a literal for want of memory; a client that does not do what it announced is cut off."""

@@ -172,6 +172,20 @@ def _placed(
     return placed
 
 
+def letter_by_name(
+    uow: Uow, box_id: int, name: str, uidvalidity: int | None, uid: int, now: datetime
+) -> tuple[int, int] | None:
+    """Return the mailbox of a letter and its size in octets, None when there is no such letter."""
+    try:
+        found = mailbox.find(uow, box_id, name, now)
+    except NoSuchMailbox:
+        return None
+    if uidvalidity not in (None, found.uidvalidity):
+        return None
+    rows = mailbox.rows(uow, found.id, ((uid, uid),), Columns.PLAIN, now)
+    return (found.id, rows[0].size_octets) if rows else None
+
+
 def octets(uow: Uow, box_id: int, mailbox_id: int, wanted: tuple[Range, ...], now: datetime) -> list[bytes | None]:
     """Return octets of letters that a mailbox of the box holds, None for those that are gone.
 

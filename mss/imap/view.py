@@ -172,7 +172,9 @@ class View:
     def tell(self, *, expunges: bool, condstore: bool, vanished: bool = False) -> list[bytes]:
         """Return the untagged responses that are due; EXPUNGE only when `expunges`, as VANISHED when `vanished`."""
         told = self._tell_expunges(vanished=vanished) if expunges else []
-        told += self._tell_added()
+        # After VANISHED the count is told besides: imapflow does not count down by itself, and would take the next
+        # letter's EXISTS, the same number again, for no news.
+        told += self._tell_added(anyway=vanished and bool(told))
         return told + self._tell_flags(condstore=condstore)
 
     def _tell_expunges(self, *, vanished: bool) -> list[bytes]:
@@ -189,8 +191,8 @@ class View:
         self._gone.clear()
         return told
 
-    def _tell_added(self) -> list[bytes]:
-        if not self._added:
+    def _tell_added(self, *, anyway: bool) -> list[bytes]:
+        if not self._added and not anyway:
             return []
         self.uids.extend(self._added)
         self._added.clear()

@@ -197,6 +197,11 @@ class Try:
     code: bool = False
 
 
+def renew_hash(uow: Uow, account_id: int, before: str, after: str) -> bool:
+    """Put a new hash of the same password in the place of one; False when the password was changed meanwhile."""
+    return uow.accounts.renew_hash(account_id, before, after)
+
+
 def record_login(uow: Uow, tried: Try, ok: bool, now: datetime) -> None:
     """Write down a sign-in, failed or not: counters and journal. A success opens an unopened patient box."""
     login, network = tried.login, network_of(tried.source)

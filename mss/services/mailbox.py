@@ -151,6 +151,7 @@ def delete(uow: Uow, box_id: int, name: str, actor: str, now: datetime) -> None:
     mailbox = deletable(uow, box_id, name, now)
     uow.expunged.keep(mailbox, None, now)
     uow.mailboxes.delete(mailbox.id)
+    uow.annotations.drop_all(box_id, mailbox.id)
     _journal(uow, actor, "mailbox.delete", mailbox, now)
     uow.wake("mailbox", box_id)
 

@@ -252,6 +252,11 @@ class Accounts:
         """Store a new password hash."""
         self._update(account_id, password_hash=password_hash)
 
+    def renew_hash(self, account_id: int, before: str, after: str) -> bool:
+        """Store a new hash in the place of one; False when that one is not there any more."""
+        mine = and_(accounts.c.id == account_id, accounts.c.password_hash == before)
+        return self._connection.execute(update(accounts).where(mine).values(password_hash=after)).rowcount == 1
+
     def set_locale(self, account_id: int, locale: str) -> None:
         """Store the language of an account's pages."""
         self._update(account_id, locale=locale)

@@ -17,6 +17,7 @@ from mss.model.account import BoxState
 from mss.model.address import Address
 from mss.model.delivery import DeliveryState
 from mss.model.party import BoxKind
+from mss.store.annotation_tables import entries
 from mss.store.dossier_tables import awaited_documents
 from mss.store.engine import drop_some
 from mss.store.holding_tables import expunged, seen, thread_names
@@ -67,6 +68,7 @@ _ENDS: Final = (DeliveryState.DELIVERED, DeliveryState.FAILED, DeliveryState.EXP
 # What of a box goes when it is erased, in this order: by the box itself, or by its mailboxes.
 _OF_MAILBOX: Final = (messages, changes, keywords, seen)
 _OF_BOX: Final = (
+    entries,
     letters, conversations, contacts, drafts, documents, expunged, thread_names, search_texts, sort_forms, holdings,
     awaited_documents, grants, dossier_settings, document_authors, dossier_readers, invitations, patient_notices,
     unopened_notices, box_notices,
@@ -279,7 +281,7 @@ class Lives:
         return len(alone)
 
     def _forget_accounts(self, account_ids: Sequence[int]) -> None:
-        named = (recovery_codes, web_sessions, client_certificates, token_subjects, submission_budgets)
+        named = (recovery_codes, web_sessions, client_certificates, token_subjects, submission_budgets, entries)
         for table in named:
             self._connection.execute(delete(table).where(table.c.account_id.in_(account_ids)))
         self._connection.execute(delete(accounts).where(accounts.c.id.in_(account_ids)))

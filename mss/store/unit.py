@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from mss.model.audit import AuditEvent
 from mss.store.accounts import Accounts
+from mss.store.annotations import Annotations
 from mss.store.blobs import Blobs
 from mss.store.chains import Chains
 from mss.store.collection import Collection
@@ -103,6 +104,11 @@ class Uow:
     def quotas(self) -> Quotas:
         """How much boxes hold and may hold."""
         return Quotas(self._connection)
+
+    @_Once
+    def annotations(self) -> Annotations:
+        """What clients noted about mailboxes."""
+        return Annotations(self._connection, self.sealing)
 
     @_Once
     def expunged(self) -> ExpungedLetters:

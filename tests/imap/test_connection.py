@@ -8,6 +8,7 @@ from mss.imap import commands as c
 from mss.imap.connection import ALLOWED, State, capabilities, may_tell_expunges, refusal
 from mss.imap.options import Algorithm
 from mss.model.secret import Secret
+from mss.services.metadata import Wished
 
 ONE = c.SequenceSet(((1, 1),))
 BEFORE, AFTER, SELECTED, LOGOUT = State
@@ -21,7 +22,8 @@ EXAMPLES: list[c.Command] = [
     c.Store(ONE, c.StoreMode.ADD, ()), c.Copy(ONE, "a"), c.Search(c.All()), c.Sort((), c.All()),
     c.Thread(Algorithm.REFERENCES, c.All()),
     c.Replace(ONE, "a", c.Letter(b"")), c.GetQuota(b""), c.GetQuotaRoot("a"), c.GetAcl("a"), c.MyRights("a"),
-    c.ListRights("a", b"u"), c.SetAcl("a", b"u"),
+    c.ListRights("a", b"u"), c.SetAcl("a", b"u"), c.GetMetadata("a", Wished(("/private/a",))),
+    c.SetMetadata("a", ()),
 ]  # fmt: skip
 ANYWHERE = {c.Capability, c.Noop, c.Logout, c.Id}
 NEED_LOGIN = {type(each) for each in EXAMPLES} - ANYWHERE - {c.StartTls, c.Login, c.Authenticate}

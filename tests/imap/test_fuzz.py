@@ -16,7 +16,7 @@ WORDS = [
     b"LISTRIGHTS",
     b"SETACL", b"DELETEACL",
     b"NAMESPACE", b"ID", b"CAPABILITY", b"SORT", b"THREAD", b"SEARCH RETURN", b"UID FETCH 1:* FLAGS",
-    b"SELECT INBOX", b"UID SORT",
+    b"SELECT INBOX", b"UID SORT", b"GETMETADATA", b"SETMETADATA", b"GETMETADATA (DEPTH 1)", b"SETMETADATA INBOX",
 ]  # fmt: skip
 ARGUMENTS = [
     b"1", b"1:*", b"*", b"2,1", b"99", b"4294967295", b"0", b"(FLAGS UID)", b"FULL", b"BODY[]", b"BODY.PEEK[1.1.MIME]",
@@ -33,6 +33,11 @@ ARGUMENTS = [
     b"UTF8=ACCEPT", b"IMAP4rev2", b"(SIZE DELETED-STORAGE APPENDLIMIT)", b"(\"%\" *)", b"docteur@pro.example", b"lrs",
     b"$", b"(QRESYNC (1 1))", b"(CHANGEDSINCE 1 VANISHED)", b"(PARTIAL -1:-9)", b"(MIN SAVE)", b"(SAVE)", b"(COUNT)",
     b"(SUBJECT REVERSE FROM)", b"UTF-8", b"REFERENCES", b"ORDEREDSUBJECT", b"OLDER", b"YOUNGER", b"QRESYNC",
+    b"/private/comment", b"(/shared/a /private)", b"(MAXSIZE 3)", b'(/private/a "v" /shared/b NIL)',
+    b"(/private/a ~{2+}\r\n\0x)",
+    b"RETURN (METADATA (/shared/a))", b'CATENATE (URL "/INBOX/;UID=1" TEXT {3+}\r\na:b)',
+    b'CATENATE (URL ";UID=1/;SECTION=1")',
+    b"CATENATE (TEXT ~{2+}\r\n\0x)", b"CATENATE (URL /x/;UID=9)", b"APPEND INBOX",
 ]  # fmt: skip
 
 

@@ -207,10 +207,12 @@ ANNOUNCED = [
     "STATUS=SIZE", "OBJECTID", "QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "MULTIAPPEND", "BINARY",
     "UTF8=ACCEPT", "ACL", "RIGHTS=kxte", "PREVIEW", "SAVEDATE", "REPLACE", "ESEARCH", "SEARCHRES", "WITHIN",
     "PARTIAL", "SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES",
+    "METADATA", "LIST-METADATA", "CATENATE",
 ]  # fmt: skip
 
 # A command of each extension, which must be done, and a word of its answer.
 PROVEN = {
+    "CATENATE": ('APPEND Archive CATENATE (URL ";UID=1")', b"OK [APPENDUID"),
     "ID": ("ID NIL", b"* ID ("),
     "NAMESPACE": ("NAMESPACE", b"* NAMESPACE ("),
     "CONDSTORE": ("FETCH 1 (MODSEQ)", b"MODSEQ ("),
@@ -240,6 +242,8 @@ PROVEN = {
     "CREATE-SPECIAL-USE": ("CREATE Important (USE (\\Important))", b"NO [USEATTR]"),
     "MOVE": ("MOVE 1 Archive", b"* OK [COPYUID"),
     "UTF8=ACCEPT": ("ENABLE UTF8=ACCEPT", b"* ENABLED UTF8=ACCEPT"),
+    "METADATA": ("GETMETADATA INBOX /shared/comment", b"* METADATA INBOX (/shared/comment NIL)"),
+    "LIST-METADATA": ('LIST "" INBOX RETURN (METADATA (/shared/comment))', b"* METADATA INBOX ("),
     "UNSELECT": ("UNSELECT", b"OK"),
 }
 

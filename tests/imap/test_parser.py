@@ -14,6 +14,7 @@ from mss.imap.options import Algorithm, Criterion, Resync, Returns, SortField
 from mss.imap.parser import parse
 from mss.imap.wire import Frame
 from mss.model.secret import Secret
+from mss.services.metadata import Wished
 
 LIMITS = Limits(imap_nesting_max=5, imap_arguments_max=10)
 
@@ -199,6 +200,8 @@ COMMANDS: list[tuple[bytes, c.Command]] = [
      c.Sort((Criterion(SortField.DISPLAYFROM),), c.ModseqFrom(4), True, True, Returns(all=True, count=True))),
     (b"THREAD references utf-8 ALL", c.Thread(Algorithm.REFERENCES, c.All())),
     (b'UID THREAD ORDEREDSUBJECT "UTF-8" ALL', c.Thread(Algorithm.ORDEREDSUBJECT, c.All(), uid=True)),
+    (b"GETMETADATA INBOX /shared/comment", c.GetMetadata("INBOX", Wished(("/shared/comment",)))),
+    (b"SETMETADATA INBOX (/shared/comment NIL)", c.SetMetadata("INBOX", (("/shared/comment", None),))),
     (b"SEARCH MODSEQ 9", c.Search(c.ModseqFrom(9), modseq=True)),
     (b'SEARCH NOT MODSEQ "/flags/\\\\draft" all 9', c.Search(c.Not(c.ModseqFrom(9)), modseq=True)),
     (b"SEARCH 2,4:7 UNDRAFT", c.Search(c.And((c.Numbers(seq((2, 2), (4, 7)), False), c.Not(c.HasFlag("\\Draft")))))),

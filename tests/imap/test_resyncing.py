@@ -16,6 +16,8 @@ from mss.services.mailbox import Columns
 from tests.imap.imap_world import NOW, Client, World
 
 V = re.compile(rb"UIDVALIDITY (\d+)")
+# The count that is told after VANISHED: there is a client that does not count down by itself.
+SEVEN = (b"* 7 EXISTS", b"* 0 RECENT")
 
 
 async def validity(client: Client) -> int:
@@ -46,10 +48,10 @@ async def client(world: World, inbox: Box) -> Client:
 
 
 async def test_removed_letters_vanish(client: Client) -> None:
-    assert await client.ask("EXPUNGE") == [b"* VANISHED 3:4,9", b"OK [HIGHESTMODSEQ 13] Done"]
+    assert await client.ask("EXPUNGE") == [b"* VANISHED 3:4,9", *SEVEN, b"OK [HIGHESTMODSEQ 13] Done"]
     assert await client.ask("EXPUNGE") == [b"OK [HIGHESTMODSEQ 13] Done"]
     told = await client.ask("UID MOVE 1:2 Trash")
-    assert told[1:] == [b"* VANISHED 1:2", b"OK [HIGHESTMODSEQ 14] Done"]
+    assert told[1:] == [b"* VANISHED 1:2", b"* 5 EXISTS", b"* 0 RECENT", b"OK [HIGHESTMODSEQ 14] Done"]
     assert await client.ask("FETCH 1 (UID)") == [b"* 1 FETCH (UID 5)", b"OK Done"]
 
 
@@ -110,7 +112,7 @@ async def test_what_this_session_still_counts_is_told_as_removed_now(world: Worl
     await other.ask("EXPUNGE")
     # The wake-up of the other's EXPUNGE may be under way: SEARCH by numbers may not tell it.
     told = await client.ask("UID FETCH 1:* (UID) (CHANGEDSINCE 12 VANISHED)")
-    assert told == [b"* VANISHED 3:4,9", b"OK Done"]
+    assert told == [b"* VANISHED 3:4,9", *SEVEN, b"OK Done"]
 
 
 async def test_without_enable_it_is_refused(world: World, inbox: Box) -> None:

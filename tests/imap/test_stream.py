@@ -51,7 +51,7 @@ async def test_a_client_that_sends_the_end_of_a_literals_line_by_itself_does_not
     octets: bytes, acknowledged: bool, with_socket: bool
 ) -> None:
     connection = Socket() if with_socket else None
-    stream = Stream(WireLimits.after_login(Limits()), lambda _stream: None, "")
+    stream = Stream(WireLimits.after_login(Limits()), lambda _stream: None, "192.0.2.1")
     stream.connection_made(cast(Any, Transport(connection)))
     stream.data_received(octets)
     waiting = asyncio.create_task(stream.next(None))

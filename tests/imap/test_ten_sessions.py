@@ -45,12 +45,13 @@ class Belief:
             self.letters = [(uid, None) for uid, _ in self.letters]
         *told, answer = await self.client.ask(command)
         for line in told:
-            self._take(line)
+            self.take(line)
         assert answer.partition(b" ")[0] in (b"OK", b"NO"), (command, answer)
         assert b"incident" not in answer, (command, answer)
         return answer
 
-    def _take(self, line: bytes) -> None:
+    def take(self, line: bytes) -> None:
+        """Believe one untagged response."""
         if match := _NUMBER.match(line):
             number = int(match.group(1))
             if match.group(2) == b"EXPUNGE":

@@ -123,6 +123,17 @@ async def test_a_new_password_ends_sessions_and_forgets_failures(store: Store) -
     assert await store.read(accounts.sessions, account.id, NOW) == ()
 
 
+async def test_a_hash_is_renewed_while_the_password_is_the_same(store: Store) -> None:
+    account = await store.write(
+        accounts.create_account, "claire", AccountKind.PROFESSIONAL, "Claire", "old", "cli", NOW
+    )
+    assert await store.write(accounts.renew_hash, account.id, "old", "dearer")
+    assert not await store.write(accounts.renew_hash, account.id, "old", "late")
+    found = await store.read(accounts.credentials, "claire", "192.0.2.1", Limits(), NOW)
+    assert found.account is not None
+    assert found.account.password_hash == "dearer"
+
+
 async def test_delegations_last_until_their_end(store: Store) -> None:
     mine, theirs, ended = [await clinic_box(store, name) for name in ("z", "a", "b")]
     account = await account_for(store, mine)
