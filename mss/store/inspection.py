@@ -219,14 +219,9 @@ def _look_holdings(page: Any) -> Select[Any]:
     return select(page.c.box_id, page.c.object_id, has_object).select_from(joined)
 
 
-def _sums(conversation_id: Any) -> tuple[Any, Any, Any]:
-    """Return what the sums of a conversation have to be: letters, unread ones, whether one has an attachment."""
-    of_it = letters.c.conversation_id == conversation_id
-    same_box = (
-        letters.c.box_id
-        == select(conversations.c.box_id).where(conversations.c.id == conversation_id).scalar_subquery()
-    )
-    where = and_(same_box, of_it)
+def _sums(box_id: Any, conversation_id: Any) -> tuple[Any, Any, Any]:
+    """Return what the sums of a box's conversation have to be: letters, unread ones, whether one has an attachment."""
+    where = and_(letters.c.box_id == box_id, letters.c.conversation_id == conversation_id)
     unread = func.coalesce(func.sum(case((letters.c.unread.is_(True), 1), else_=0)), 0)
     attached = func.coalesce(func.max(case((letters.c.has_attachment.is_(True), 1), else_=0)), 0)
     one = (select(value).where(where).scalar_subquery() for value in (func.count(), unread, attached))
@@ -236,7 +231,7 @@ def _sums(conversation_id: Any) -> tuple[Any, Any, Any]:
 
 def _look_conversations(page: Any) -> Select[Any]:
     names = ("real_letters", "real_unread", "real_attachment")
-    sums = (value.label(name) for value, name in zip(_sums(page.c.id), names, strict=True))
+    sums = (value.label(name) for value, name in zip(_sums(page.c.box_id, page.c.id), names, strict=True))
     return select(page.c.id, page.c.box_id, page.c.letters, page.c.unread, page.c.has_attachment, *sums)
 
 
@@ -299,7 +294,8 @@ def _mend_holding(box_id: int, object_id: int) -> Any:
 
 
 def _mend_counts(conversation_id: int) -> Any:
-    count, unread, attachment = _sums(conversation_id)
+    box_id = select(conversations.c.box_id).where(conversations.c.id == conversation_id).scalar_subquery()
+    count, unread, attachment = _sums(box_id, conversation_id)
     c = conversations.c
     wrong = or_(c.letters != count, c.unread != unread, case((c.has_attachment.is_(True), 1), else_=0) != attachment)
     values = {"letters": count, "unread": unread, "has_attachment": attachment == 1}

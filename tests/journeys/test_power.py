@@ -132,7 +132,8 @@ def _prove(site: Site, folder: Path, letters: int, cuts: int) -> None:
             shutil.rmtree(after)
         seen, most = seen + 1, max(most, len(due))
     print(f"\n{len(answered)} letters, {flushes} flushes, {seen} cuts of each kind, the last after {most} answers")
-    assert seen >= cuts // 3
+    # Group commit may make fewer flushes than cuts are wished for: then each of them is one.
+    assert seen >= min(cuts, flushes) // 3
     assert most > len(answered) // 2
     _would_be_seen(forgetful, answered, calls, folder / "after")
 

@@ -6,6 +6,7 @@ import os
 import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,17 @@ async def test_what_cannot_be_mended_is_named_and_stays_as_it_is(lived_in: Store
     assert kind in {one.finding.kind for one in found}
     assert not any(one.mended for one in found if one.finding.kind == kind)
     assert await kinds(lived_in) == [one.finding.kind for one in found if not one.mended]
+
+
+async def test_the_sums_of_several_boxes_conversations_are_each_ones_own(lived_in: Store) -> None:
+    for number in range(3):
+        box = await clinic_box(lived_in, f"other{number}")
+        await lived_in.write(partial(_converse, box_id=box.id))
+    assert await look(lived_in) == []
+
+
+def _converse(uow: Uow, box_id: int) -> None:
+    uow.conversations.create(box_id, "Subject", NOW)
 
 
 async def test_wrong_sums_of_a_conversation_are_mended(lived_in: Store) -> None:
