@@ -22,7 +22,8 @@ from tests.imap.test_more_clients import NUMBER, change_here, numbered
 
 __all__ = ["reached"]
 
-pytestmark = pytest.mark.journey
+# Its packages come from npm, which not every machine reaches: for the long runs.
+pytestmark = [pytest.mark.journey, pytest.mark.soak]
 
 HERE = Path(__file__).parent / "npm"
 ALL = ((1, 1_000_000),)
