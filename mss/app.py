@@ -56,7 +56,7 @@ from mss.smtp.session import Listener
 from mss.smtp.spool import Spool
 from mss.smtp.submission import SubmissionDoor, SubmissionHouse
 from mss.sockets import Sockets, bind, bind_one
-from mss.store.store import Store, upgrade
+from mss.store.store import Store, Subscription, upgrade
 from mss.tls import TlsMaterial
 from mss.tokens.issuer import issuer_of
 from mss.upkeep import Upkeep
@@ -82,6 +82,7 @@ class TrustHolder:
         self._mark = (0, 0)
         self._list: TrustList | None = None
         self._outside = Outside(frozenset(), config.relay.expire_s)
+        self._subscription: Subscription | None = None
 
     def current(self) -> TrustList | None:
         """Return the list in use, at once."""
@@ -102,15 +103,20 @@ class TrustHolder:
         reachable = reachable_domains(self._list, self._config.relay.routes)
         self._outside = Outside(reachable, self._config.relay.expire_s)
 
+    async def begin(self) -> None:
+        """Listen, then read the list that is there: one that comes while the doors are being opened is heard of."""
+        self._subscription = self._store.subscribe("trust-list")
+        await self.refresh()
+
     async def run(self) -> None:
-        """Follow the store for ever."""
-        subscription = self._store.subscribe("trust-list")
+        """Follow the store for ever, once begun."""
+        assert self._subscription is not None
         try:
             while True:
-                await subscription.wait(_TRUST_POLL_S)
+                await self._subscription.wait(_TRUST_POLL_S)
                 await _supervised("trust-list", self.refresh)
         finally:
-            subscription.close()
+            self._subscription.close()
 
 
 async def _supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -176,7 +182,7 @@ class Worker:
     async def start(self) -> None:
         """Begin everything; returns once all doors are open."""
         await self._store.start()
-        await self._trust.refresh()
+        await self._trust.begin()
         if "directory" in self._roles:
             await self._begin_directory()
         await self._begin_smtp()
