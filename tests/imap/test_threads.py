@@ -126,7 +126,7 @@ def test_hostile_references_cost_little() -> None:
     letters = [letter(n, names[n], " ".join(dice.choices(names, k=100))) for n in range(1, 3000)]
     started = time.process_time()
     threaded(*letters)
-    assert time.process_time() - started < 20
+    assert time.process_time() - started < 60
 
 
 # --- forms ---

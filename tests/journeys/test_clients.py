@@ -208,7 +208,7 @@ async def test_aioimaplib_is_told_of_a_new_letter_by_idle(desk: Desk) -> None:
         await asyncio.wait_for(idle, PATIENCE_S)
         counts = [int(line.split()[0]) for line in told if line.endswith(b"EXISTS")]
         assert max(counts, default=0) > before
-        assert took < 5, f"told after {took:.1f} s only"
+        assert took < 30, f"told after {took:.1f} s only"
     finally:
         await _leave(client)
 

