@@ -19,7 +19,7 @@ _ANY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], pri
 _HERE = settings(_ANY, derandomize=True, database=None) if os.environ.get("CI") else _ANY
 # `make check` tries each property a few times, `make test` once more and often, `make soak` all night.
 settings.register_profile("fast", _HERE, max_examples=20)
-settings.register_profile("full", _HERE, max_examples=100)
+settings.register_profile("full", _HERE, max_examples=60)
 # Hypothesis has a profile of its own for CI, which always draws the same examples: a soak must not.
 settings.register_profile("soak", _ANY, derandomize=False, max_examples=20_000)
 settings.load_profile("fast")

@@ -232,4 +232,4 @@ class AtLength(Exchanges):
 
 
 TestPromise4AtLength = pytest.mark.slow(AtLength.TestCase)
-TestPromise4AtLength.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestPromise4AtLength.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

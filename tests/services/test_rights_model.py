@@ -269,4 +269,4 @@ def test_promises_4_5_and_7_hold_whatever_happens(sqlite_config: Config) -> None
 
 @pytest.mark.slow
 def test_promises_4_5_and_7_hold_at_length(sqlite_config: Config) -> None:
-    _machine(sqlite_config, 60, 40)
+    _machine(sqlite_config, 30, 40)

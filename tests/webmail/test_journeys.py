@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import FilePayload, Page, expect
+from playwright.async_api import TimeoutError as PageTimeout
 
 from mss.config import PolicyConfig
 from mss.web import serve
@@ -150,13 +152,22 @@ async def test_by_keyboard_alone(site: Site, browser: Chromium) -> None:
     await expect(page.get_by_role("heading", name="Connectez-vous")).to_be_visible()
 
 
+_CHOOSER_TRIES = 5
+_CHOOSER_PATIENCE_MS = 5_000
+
+
 async def _attach(page: Page, *files: FilePayload) -> None:
-    """Open the file chooser with a key and choose."""
+    """Open the file chooser with a key and choose. The browser tells us of choosers only some time after it was asked
+    to; one that it opened before is heard of by nobody."""
     await page.wait_for_load_state("networkidle")
-    await _tab_to(page, "Ajouter des fichiers")
-    async with page.expect_file_chooser() as chooser:
-        await page.keyboard.press("Space")
-    await (await chooser.value).set_files(files)
+    for _ in range(_CHOOSER_TRIES):
+        await _tab_to(page, "Ajouter des fichiers")
+        with suppress(PageTimeout):
+            async with page.expect_file_chooser(timeout=_CHOOSER_PATIENCE_MS) as chooser:
+                await page.keyboard.press("Space")
+            await (await chooser.value).set_files(files)
+            return
+    raise AssertionError("the key opens no file chooser")
 
 
 async def test_draft_files_and_filing_by_keyboard_alone(site: Site, browser: Chromium) -> None:
