@@ -86,7 +86,7 @@ class Connection(_Unlisted, SMTP):
         self._resting = self._going = self._stopped = self._gone = self._shaking_hands = False
         self._abort_handle: asyncio.TimerHandle | None = None
         self._dropped_octets = 0
-        self._linger_until = self._heard_at = self._patient_until = 0.0
+        self._linger_until = self._heard_at = self._patient_until = self._rings_at = 0.0
         super().__init__(
             _NO_HANDLER,
             data_size_limit=house.limits.message_max_octets,
@@ -137,13 +137,18 @@ class Connection(_Unlisted, SMTP):
         patience_s = duration or (limit if self.facts.tls else min(limit, _BEFORE_TLS_TIMEOUT_S))
         self._patient_until = self.loop.time() + patience_s
         handle = self._timeout_handle
-        if handle is None or handle.cancelled() or handle.when() > self._patient_until:
-            super()._reset_timeout(patience_s)
+        if handle is None or handle.cancelled() or self._rings_at > self._patient_until:
+            self._ring_in(patience_s)
+
+    def _ring_in(self, seconds: float) -> None:
+        # Its time is kept here: uvloop's timers of less than half a millisecond are none, and do not tell theirs.
+        self._rings_at = self.loop.time() + seconds
+        super()._reset_timeout(seconds)
 
     def _timeout_cb(self) -> None:
         left_s = self._patient_until - self.loop.time()
         if left_s > 0:
-            super()._reset_timeout(left_s)
+            self._ring_in(left_s)
             return
         self._outcome = "timeout"
         self.stop(reply.TIMED_OUT)

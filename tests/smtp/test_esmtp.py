@@ -509,6 +509,16 @@ async def test_data_below_the_least_rate_is_cut_though_it_never_stops(material: 
     assert counts.seen == [("closed", "timeout")]
 
 
+async def test_a_time_too_short_for_a_timer_can_begin_anew(material: TlsMaterial) -> None:
+    """uvloop makes no timer of less than half a millisecond: it answered 451 to who sent at just the least rate."""
+    async with serving(Recorder(), material) as (server, port), connected(port) as talk:
+        await talk.reply()
+        connection = next(iter(server._connections))
+        connection._reset_timeout(1e-6)
+        connection._reset_timeout()
+        assert (await talk.say(b"EHLO mx.chu.example")).startswith("250")
+
+
 async def test_an_endless_letter_ends_the_connection(
     material: TlsMaterial, pki_world: Pki, monkeypatch: pytest.MonkeyPatch
 ) -> None:
