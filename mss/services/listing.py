@@ -47,6 +47,10 @@ def rows(uow: Uow, mailbox_id: int, box_id: int, uids: Runs, columns: Columns) -
     """Return the rows of a mailbox of a box, of the UIDs that exist, by UID."""
     if columns == _LISTING:
         return _listed(uow, mailbox_id, box_id, uids)
+    return _read(uow, mailbox_id, box_id, uids, columns)
+
+
+def _read(uow: Uow, mailbox_id: int, box_id: int, uids: Runs, columns: Columns) -> list[Row]:
     envelope, bodystructure = Columns.ENVELOPE in columns, Columns.BODYSTRUCTURE in columns
     more = Columns.MORE in columns
     found = uow.mailboxes.rows(mailbox_id, box_id, uids, envelope=envelope, bodystructure=bodystructure, more=more)
@@ -86,20 +90,7 @@ def _listed(uow: Uow, mailbox_id: int, box_id: int, uids: Runs) -> list[Row]:
 
 
 def _opened(uow: Uow, mailbox_id: int, box_id: int, uids: Runs) -> list[Row]:
-    opener = uow.objects.opener(box_id)
-    found = [
-        Row(
-            row[0],
-            row[1],
-            row[2],
-            row[3],
-            row[4],
-            row[5],
-            opener.envelope(row[5], row[6]),
-            opener.bodystructure(row[5], row[7]),
-        )
-        for row in uow.mailboxes.rows(mailbox_id, box_id, uids, envelope=True, bodystructure=True)
-    ]
+    found = _read(uow, mailbox_id, box_id, uids, _LISTING)
     uow.objects.keep_opened(box_id, {row.object_id: (row.envelope, row.bodystructure) for row in found})
     return found
 

@@ -47,11 +47,14 @@ from mss.store.writer import GroupWriter
 P = ParamSpec("P")
 T = TypeVar("T")
 
+__all__ = ["Store", "Subscription", "Uow", "create"]
+
 # Longer than a writer waits for the database's own lock.
 _BEGIN_WITHIN_S = 15
 
-__all__ = ["Store", "Subscription", "Uow", "create"]
 _STAGING_THREADS = 2
+# In the caller's loop, some 300 µs; a command of many letters, or a letter of many documents, holds more.
+_SEALED_AT_ONCE_MAX_OCTETS = 256 * 1024
 _SWEPT_AT_ONCE = 200
 _KEY_DROPPED = "key-dropped"
 
@@ -248,11 +251,16 @@ class Store:
         """
         call: Callable[[Uow], T] = partial(_call, service, args, kwargs)
         heavy = [octets for arg in args if hasattr(arg, "heavy") for octets in cast(Heavy, arg).heavy()]
-        inline = [self._seal(octets) for octets in heavy if len(octets) <= self._shared.inline_max_octets]
-        if len(inline) == len(heavy):
-            return await self._write(call, inline)
-        staged = await self._stage([octets for octets in heavy if len(octets) > self._shared.inline_max_octets])
-        return await self._outliving(self._write(call, [*inline, *staged]))
+        large = [octets for octets in heavy if len(octets) > self._shared.inline_max_octets]
+        small = [octets for octets in heavy if len(octets) <= self._shared.inline_max_octets]
+        if sum(map(len, small)) <= _SEALED_AT_ONCE_MAX_OCTETS:
+            sealed = self._seal(small)
+        else:
+            sealed = await self._in_staging(self._seal, small)
+        if not large:
+            return await self._write(call, sealed)
+        staged = await self._stage(large)
+        return await self._outliving(self._write(call, [*sealed, *staged]))
 
     async def _write(self, call: Callable[[Uow], T], staged: Sequence[Staged]) -> T:
         files = {one.file for one in staged if one.file is not None}
@@ -347,8 +355,11 @@ class Store:
 
     # -- octets aside --------------------------------------------------------------------------------------------
 
-    def _seal(self, octets: bytes) -> Staged:
-        """Seal octets for their row: in its turn a unit keeps everybody else waiting."""
+    def _seal(self, small: list[bytes]) -> list[Staged]:
+        """Seal octets for their rows: in its turn a unit keeps everybody else waiting."""
+        return [self._sealed(octets) for octets in small]
+
+    def _sealed(self, octets: bytes) -> Staged:
         key = crypto.new_key()
         digest = digest_of(self._shared.keys, octets)
         return Staged(octets, digest, key, sealed=crypto.seal_octets(key, octets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -13,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements.lock", "requirements-dev.lock")
+NPM_LOCK = "tests/imap/npm/package-lock.json"
 _PIN = re.compile(r"^([a-z0-9][a-z0-9.-]*)==([^ \\]+)", re.MULTILINE)
 
 
@@ -24,7 +26,7 @@ def _pins(lock: str) -> dict[str, str]:
     return dict(_PIN.findall((ROOT / lock).read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, "requirements-fuzz.lock"])
+@pytest.mark.parametrize("lock", [*LOCKS, "requirements-fuzz.lock", NPM_LOCK])
 def test_a_lock_names_no_registry(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert not re.search(r"https?:|file:|--(?:extra-)?index-url|--find-links", text)
@@ -36,6 +38,12 @@ def test_every_pin_carries_hashes(lock: str) -> None:
     blocks = re.split(r"\n(?=\S)", text.strip())
     assert len(blocks) == len(_pins(lock))
     assert not [block for block in blocks if "--hash=sha256:" not in block]
+
+
+def test_every_package_from_npm_carries_its_hash() -> None:
+    packages = json.loads((ROOT / NPM_LOCK).read_text(encoding="utf-8"))["packages"]
+    assert all(package["integrity"].startswith("sha512-") for name, package in packages.items() if name)
+    assert len(packages) > 1
 
 
 @pytest.mark.parametrize("lock", LOCKS)

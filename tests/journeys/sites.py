@@ -8,6 +8,7 @@ import secrets
 import signal
 import smtplib
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -304,3 +305,12 @@ async def person(store: Store, new: accounts.NewBox, kind: AccountKind, login: L
     hashed = hash_password(login.password)
     account = await store.write(accounts.create_account, login.login, kind, new.display_name, hashed, actor, now)
     await store.write(accounts.delegate, Delegation(account.id, box.id, DelegationKind.OWNER), actor, now)
+
+
+def figures(port: int) -> str:
+    """Return what an operator's port, or a balancer's, says of its figures; "" when nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""

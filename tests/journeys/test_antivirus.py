@@ -7,14 +7,13 @@ import io
 import secrets
 import subprocess
 import sys
-import urllib.request
 import zipfile
 from contextlib import ExitStack
 
 import pytest
 
 from tests.journeys.conftest import MakeSite
-from tests.journeys.sites import BOX, Site, letter, new_id
+from tests.journeys.sites import BOX, figures, letter, new_id
 from tests.support.clamav import EICAR, clamd
 
 pytestmark = pytest.mark.journey
@@ -32,12 +31,6 @@ def carrying(octets: bytes, filling: int = 0) -> bytes:
     return head + b"\r\nContent-Transfer-Encoding: base64\r\n\r\n" + body
 
 
-def metrics(site: Site) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{site.operator.port('ops')}/metrics") as answer:
-        found: bytes = answer.read()
-    return found.decode()
-
-
 def test_an_infected_letter_is_refused_and_silence_defers(new_hospital: MakeSite) -> None:
     site = new_hospital()
     with ExitStack() as running:
@@ -52,7 +45,7 @@ def test_an_infected_letter_is_refused_and_silence_defers(new_hospital: MakeSite
         running.close()
         code, text = site.deliver(carrying(b"<a/>"), to=BOX)
         assert (code, "4.7.1 Our antivirus does not answer now" in text) == (451, True)
-    figures = metrics(site)
+    figures = figures(site.port("ops"))
     for verdict, count in (("clean", 1), ("infected", 2), ("unreachable", 1)):
         assert f'mss_av_scans_total{{verdict="{verdict}"}} {count}.0' in figures
 

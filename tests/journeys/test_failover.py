@@ -3,7 +3,6 @@ and what was acknowledged is there."""
 
 from __future__ import annotations
 
-import http.client
 import random
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.journeys.nodes import Senders, house
-from tests.journeys.sites import PATIENCE_S, Site
+from tests.journeys.sites import PATIENCE_S, Site, figures
 from tests.journeys.test_nodes import _each_is_there_once, _idle_at_one_hears_of_a_letter_at_the_other
 from tests.support import postgres, s3
 
@@ -63,17 +62,6 @@ def _until_figures(nodes: list[Site], line: str) -> None:
     """Wait until the figures of every node say so."""
     end = time.monotonic() + PATIENCE_S
     for node in nodes:
-        while line not in _figures(node):
+        while line not in figures(node.port("ops")):
             assert time.monotonic() < end, f"no node says {line}"
             time.sleep(0.1)
-
-
-def _figures(node: Site) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", node.port("ops"), timeout=PATIENCE_S)
-    try:
-        connection.request("GET", "/metrics")
-        return connection.getresponse().read().decode()
-    except OSError:
-        return ""
-    finally:
-        connection.close()

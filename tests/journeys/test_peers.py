@@ -9,7 +9,6 @@ import signal
 import smtplib
 import ssl
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -33,7 +32,17 @@ from mss.store.store import Store
 from mss.tls import dn_of
 from tests.certs.responder import Responder, leaf_of
 from tests.journeys.keeping import kept
-from tests.journeys.sites import DOCTOR, OTHER_OPERATOR, PATIENCE_S, Certificate, Site, hand_over, letter, new_id
+from tests.journeys.sites import (
+    DOCTOR,
+    OTHER_OPERATOR,
+    PATIENCE_S,
+    Certificate,
+    Site,
+    figures,
+    hand_over,
+    letter,
+    new_id,
+)
 from tests.support.web import Web, web
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow]
@@ -243,11 +252,11 @@ def test_a_bad_renewal_keeps_what_worked_and_raises_an_alarm(house: Site) -> Non
     assert shown(site) == before
     with site.as_peer() as client:
         delivered(site, client)
-    assert "mss_certificate_problems 2.0" in figures(site)
+    assert "mss_certificate_problems 2.0" in figures(site.port("ops"))
     (certs / "operator.key").write_bytes(good)
     pki.publish(site.authority, certs)
     reload_files(site)
-    assert "mss_certificate_problems 0.0" in figures(site)
+    assert "mss_certificate_problems 0.0" in figures(site.port("ops"))
 
 
 def shown(site: Site) -> int | None:
@@ -256,11 +265,6 @@ def shown(site: Site) -> int | None:
         end: Any = client.sock
         der = end.getpeercert(binary_form=True)
     return x509.load_der_x509_certificate(der).serial_number
-
-
-def figures(site: Site) -> str:
-    with urllib.request.urlopen(f"http://{site.operator.config.ops.listen}/metrics", timeout=PATIENCE_S) as answer:
-        return str(answer.read().decode())
 
 
 def test_a_peer_that_lost_its_domain_an_hour_ago(house: Site) -> None:

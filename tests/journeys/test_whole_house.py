@@ -23,7 +23,7 @@ from demo.clients import context
 from demo.house import REGION
 from mss import instance
 from tests.journeys.nodes import house
-from tests.journeys.sites import BOX, DOCTOR, PATIENCE_S, Site, letter, new_id
+from tests.journeys.sites import BOX, DOCTOR, PATIENCE_S, Site, figures, letter, new_id
 from tests.support import postgres, s3
 from tests.support.compose import ROOT
 from tests.support.ports import free_base
@@ -98,8 +98,8 @@ def test_the_house_of_the_compose_file_takes_letters_while_a_node_is_replaced(
         _until_both_are_in(outside, count)
         _every_door_knows_its_client(outside, nodes)
         for node in nodes:
-            assert "mss_store_up 1.0" in _get(node.port("ops"))
-            assert "mss_blobs_up 1.0" in _get(node.port("ops"))
+            assert "mss_store_up 1.0" in figures(node.port("ops"))
+            assert "mss_blobs_up 1.0" in figures(node.port("ops"))
 
 
 def _every_door_knows_its_client(outside: Site, nodes: list[Site]) -> None:
@@ -161,17 +161,6 @@ def _until_both_are_in(outside: Site, count: int) -> None:
     """Wait until the balancer says that every node takes letters."""
     end = time.monotonic() + PATIENCE_S
     up = re.compile(r'haproxy_server_status\{proxy="mx",server="node-\d",state="UP"\} 1')
-    while len(up.findall(_get(outside.port("ops")))) < count:
+    while len(up.findall(figures(outside.port("ops")))) < count:
         assert time.monotonic() < end, "a node is not ready as the balancer sees it"
         time.sleep(0.1)
-
-
-def _get(port: int) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
-    try:
-        connection.request("GET", "/metrics")
-        return connection.getresponse().read().decode()
-    except OSError:
-        return ""
-    finally:
-        connection.close()

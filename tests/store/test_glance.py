@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
@@ -36,6 +37,28 @@ async def test_a_glance_sees_what_was_committed(store: Store) -> None:
     )
     box = await clinic_box(store)
     assert await store.glance(find, box.address, later()) == box
+
+
+def broken(uow: Uow, now: datetime) -> None:
+    raise sqlite3.DatabaseError("of the store")
+
+
+@pytest.mark.parametrize("way", ["read", "glance"])
+async def test_after_the_store_failed_it_is_opened_anew(sqlite_config: Config, way: str) -> None:
+    store = Store(replace(sqlite_config, store=replace(sqlite_config.store, readers=1)))
+    ask = getattr(store, way)
+    connections = [await ask(connection_of, later())]
+    for service, error in ((failing, KeyError), (broken, sqlite3.DatabaseError)):
+        with pytest.raises(error):
+            await ask(service, later())
+        connections.append(await ask(connection_of, later()))
+    assert connections[0] is connections[1]
+    assert connections[1] is not connections[2]
+    await store.close()
+
+
+def connection_of(uow: Uow, now: datetime) -> object:
+    return uow._connection
 
 
 async def test_on_sqlite_it_runs_where_the_loop_runs(sqlite_config: Config) -> None:
