@@ -45,9 +45,9 @@ def test_an_infected_letter_is_refused_and_silence_defers(new_hospital: MakeSite
         running.close()
         code, text = site.deliver(carrying(b"<a/>"), to=BOX)
         assert (code, "4.7.1 Our antivirus does not answer now" in text) == (451, True)
-    figures = figures(site.port("ops"))
+    said = figures(site.port("ops"))
     for verdict, count in (("clean", 1), ("infected", 2), ("unreachable", 1)):
-        assert f'mss_av_scans_total{{verdict="{verdict}"}} {count}.0' in figures
+        assert f'mss_av_scans_total{{verdict="{verdict}"}} {count}.0' in said
 
 
 def test_no_server_starts_that_says_nothing_of_an_antivirus(new_hospital: MakeSite) -> None:
