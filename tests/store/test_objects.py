@@ -21,11 +21,12 @@ from sqlalchemy import text
 from mss.config import Config
 from mss.errors import Unavailable
 from mss.store import crypto
+from mss.store import store as stores
 from mss.store.crypto import SEGMENT_OCTETS, Damaged
 from mss.store.engine import sqlite_path
 from mss.store.files import FileStore
 from mss.store.keys import KeyMissing
-from mss.store.objects import Forms
+from mss.store.objects import Forms, Staged
 from mss.store.store import Store, Uow
 from tests.store.store_world import NOW, driver
 
@@ -457,3 +458,37 @@ async def test_the_master_key_alone_opens_nothing_of_a_dropped_owner(lite: Store
     await lite.write(lambda uow: uow.sealing.create_owner(ALICE, NOW))
     with pytest.raises(Damaged):
         await lite.read(get, ALICE, object_id)
+
+
+@dataclass(frozen=True)
+class Many:
+    """Octets of several letters."""
+
+    all: tuple[bytes, ...]
+
+    def heavy(self) -> tuple[bytes, ...]:
+        return self.all
+
+
+def put_all(uow: Uow, many: Many) -> tuple[int, ...]:
+    return tuple(uow.objects.put(octets, NOW).id for octets in many.all)
+
+
+@pytest.mark.parametrize(("more", "at_once"), [(-1, True), (0, True), (1, False)])
+async def test_many_octets_are_sealed_off_the_loop(
+    store: Store, monkeypatch: pytest.MonkeyPatch, more: int, at_once: bool
+) -> None:
+    """What is sealed before the unit is what the unit writes."""
+    sealed, where = store._sealed, []
+
+    def noted(octets: bytes) -> Staged:
+        where.append(threading.get_ident() == loop)
+        return sealed(octets)
+
+    loop = threading.get_ident()
+    monkeypatch.setattr(store, "_sealed", noted)
+    monkeypatch.setattr(stores, "_SEALED_AT_ONCE_MAX_OCTETS", 300)
+    many = Many((b"a" * 100, b"b" * 100, b"c" * (100 + more)))
+    assert len(set(await store.write(put_all, many))) == 3
+    assert where == [at_once] * 3
+    assert await store.write(put_all, many) == await store.write(put_all, many)
